@@ -1,0 +1,69 @@
+"""Is this configuration one that the stages can work with?"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from skyrelay.parameters.definition import ParameterError
+from skyrelay.parameters.table import PARAMETERS
+
+
+@dataclass(frozen=True)
+class Validated:
+    """A configuration whose known values have their types; unknown keys are kept."""
+
+    config: dict[str, Any]
+    unknown: tuple[str, ...] = field(default=())
+
+
+def validate(config: dict[str, Any]) -> Validated:
+    """Check every known key of ``config``.
+
+    Unknown keys are kept as they are and named in the result: clients may keep notes there.
+
+    Raises
+    ------
+    ParameterError
+        For the first value that its parameter does not take.
+    """
+    checked: dict[str, Any] = {}
+    unknown = []
+    for name, value in config.items():
+        parameter = PARAMETERS.get(name)
+        if parameter is None:
+            unknown.append(name)
+            checked[name] = value
+        else:
+            checked[name] = parameter.check(value)
+    return Validated(checked, tuple(unknown))
+
+
+def parse_assignments(words: list[str]) -> dict[str, Any]:
+    """The configuration that words like ``sn=3`` spell; a value may be JSON.
+
+    Raises
+    ------
+    ParameterError
+        If a word has no ``=``, a name is unknown, or a value is not allowed.
+    """
+    config: dict[str, Any] = {}
+    for word in words:
+        name, separator, text = word.partition("=")
+        if not separator:
+            raise ParameterError(word, "write it as name=value")
+        if name not in PARAMETERS:
+            near = difflib.get_close_matches(name, PARAMETERS, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ParameterError(name, f"there is no such parameter{hint}")
+        config[name] = PARAMETERS[name].check(_value(text))
+    return config
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

@@ -1,0 +1,55 @@
+"""Where does this installation keep its things, and whom does it talk to?
+
+Every setting comes from the environment (or a ``.env`` file beside the process); names are those
+of STDWeb where STDWeb has them.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The settings of one process."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+
+    amqp_uri: str = Field("amqp://guest:guest@127.0.0.1:5672//", description="the broker")
+    database_url: str = Field(
+        "sqlite:///var/skyrelay.db", description="the gateway's database, as SQLAlchemy names it"
+    )
+    secret_key: str = Field("", description="signs sessions and tokens; the gateway needs it")
+    data_path: Path = Field(Path("var/data"), description="images and catalogues to read from")
+    tasks_path: Path = Field(Path("var/tasks"), description="the folders of all tasks")
+
+    skyrelay_slots: int = Field(1, ge=1, description="stages a replica works on at once")
+    skyrelay_kill_grace: float = Field(
+        2.0, ge=0, description="seconds between SIGTERM and SIGKILL for a stage that is stopped"
+    )
+    skyrelay_drain_grace: float = Field(
+        600.0, ge=0, description="seconds that a replica may take to finish its stage on SIGTERM"
+    )
+    skyrelay_health_port: int = Field(0, ge=0, description="port of a service's /healthz; 0: none")
+    skyrelay_health_host: str = "127.0.0.1"
+    skyrelay_heartbeat: int = Field(20, ge=2, description="AMQP heartbeat in seconds")
+    skyrelay_max_upload: int = Field(4 * 1024**3, description="largest accepted upload in bytes")
+    skyrelay_log_level: str = "INFO"
+
+    stdpipe_tmpdir: Path | None = Field(None, description="scratch for external programs")
+    stdpipe_sextractor: str | None = Field(None, description="path of SExtractor")
+    stdpipe_scamp: str | None = Field(None, description="path of SCAMP")
+    stdpipe_psfex: str | None = Field(None, description="path of PSFEx")
+    stdpipe_swarp: str | None = Field(None, description="path of SWarp")
+    stdpipe_solve_field: str | None = Field(None, description="path of solve-field")
+    stdpipe_solve_field_config: Path | None = Field(None, description="its index configuration")
+    stdpipe_hotpants: str | None = Field(None, description="path of HOTPANTS, where there is one")
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()  # type: ignore[call-arg]

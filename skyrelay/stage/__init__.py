@@ -1,0 +1,1 @@
+"""What turns a science function into a stage service."""

@@ -1,0 +1,104 @@
+"""What does the science of a stage get, and what may it say?
+
+A stage is a module with ``run(context: StageContext) -> None``. It reads and writes files in
+``context.folder``, reads its parameters, writes its log, tells its progress and its measured
+values, and raises ``Permanent`` or ``Retriable``. It knows no broker, no database and no task.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from skyrelay.parameters import default_of
+from skyrelay.records import SkyField, Value
+from skyrelay.settings import Settings
+from skyrelay.stages import Stage
+
+
+class StageLog:
+    """The stage's log: a text file in the task's folder, one line per call, readable while it grows.
+
+    Call it like ``print``. With ``timing`` every line begins with the seconds since the start.
+    """
+
+    def __init__(self, path: Path, *, timing: bool = False) -> None:
+        self._file = path.open("w", encoding="utf-8", buffering=1)
+        self._start = time.monotonic() if timing else None
+
+    def __call__(self, *words: object, **_: object) -> None:
+        text = " ".join(str(word) for word in words)
+        prefix = "" if self._start is None else f"[{time.monotonic() - self._start:8.2f}] "
+        self._file.write(f"{prefix}{text}\n")
+
+    def close(self) -> None:
+        """Write the rest and close the file."""
+        self._file.close()
+
+
+@dataclasses.dataclass
+class StageContext:
+    """One attempt of one stage, as its science sees it.
+
+    Attributes
+    ----------
+    folder : Path
+        The task's files. The stage may replace and remove them, but must not change a file in
+        place: its inode is shared with the version that users see until the stage is done.
+    config : dict
+        The task's configuration. What the stage changes in it is kept, if it ends well.
+    temporary : Path
+        Scratch for external programs; removed after the attempt.
+    log : StageLog
+        The stage's log.
+    field : SkyField or None
+        Set by a stage that knows where the image lies.
+    values : dict of Value
+        Measured values so far; see `measure`.
+    degraded : list of str
+        What is missing from the result; see `degrade`.
+    """
+
+    stage: Stage
+    folder: Path
+    config: dict[str, Any]
+    settings: Settings
+    temporary: Path
+    log: StageLog
+    on_progress: Callable[[float, str], None] = lambda fraction, doing: None
+    field: SkyField | None = None
+    values: dict[str, Value] = dataclasses.field(default_factory=dict)
+    degraded: list[str] = dataclasses.field(default_factory=list)
+
+    def path(self, name: str) -> Path:
+        """Place of the file ``name`` in the task's folder."""
+        return self.folder / name
+
+    def parameter(self, name: str) -> Any:
+        """Value of a parameter: from the configuration, else its default."""
+        value = self.config.get(name)
+        return default_of(name) if value is None else value
+
+    def progress(self, fraction: float, doing: str) -> None:
+        """Tell how far the stage is (0 to 1) and what it does now."""
+        self.on_progress(fraction, doing)
+
+    def measure(
+        self,
+        name: str,
+        value: float | int | str | bool | None,
+        *,
+        error: float | None = None,
+        unit: str = "",
+        doc: str = "",
+    ) -> None:
+        """Keep a measured value for the stage's results."""
+        self.values[name] = Value(value=value, error=error, unit=unit, doc=doc)
+
+    def degrade(self, reason: str) -> None:
+        """The stage goes on, but its result lacks something: say what, in a sentence."""
+        self.log(f"Warning: {reason}")
+        self.degraded.append(reason)

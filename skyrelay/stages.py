@@ -1,0 +1,112 @@
+"""Which stages are there, what are they called, and what follows from what?
+
+The one registry of stages. Queues, services, task states, logs and the list of products that a
+stage replaces are derived from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stage of processing.
+
+    Attributes
+    ----------
+    step : str
+        Name of the processing step in the API (``simple_transients``).
+    service : str
+        Folder under ``services/`` whose replicas do the work (``transients``).
+    state : str
+        Task state while the stage runs; also the stem of its log (``transients_simple``).
+    title : str
+        What a person calls it.
+    invalidates : tuple of str
+        Steps whose products are out of date as soon as this stage starts anew.
+    time_limit : float
+        Seconds after which an attempt is stopped, unless the configuration says otherwise.
+    """
+
+    step: str
+    service: str
+    state: str
+    title: str
+    invalidates: tuple[str, ...] = ()
+    time_limit: float = 3600.0
+
+    @property
+    def science(self) -> str:
+        """Dotted path of the module with the stage's science; it has a function ``run``."""
+        return f"services.{self.service}.stage"
+
+    @property
+    def state_done(self) -> str:
+        """Task state after the stage has ended well (or degraded)."""
+        return f"{self.state}_done"
+
+    @property
+    def state_failed(self) -> str:
+        """Task state after the stage has failed."""
+        return f"{self.state}_failed"
+
+    @property
+    def log_name(self) -> str:
+        """Name of the stage's log in the task's folder."""
+        return f"{self.state}.log"
+
+    @property
+    def results_name(self) -> str:
+        """Name of the file with the stage's measured values in the task's folder."""
+        return f"{self.state}_results.json"
+
+
+INSPECT = Stage(
+    step="inspect",
+    service="inspect",
+    state="inspect",
+    title="Inspection",
+    invalidates=("photometry", "simple_transients", "subtraction"),
+)
+PHOTOMETRY = Stage(
+    step="photometry",
+    service="photometry",
+    state="photometry",
+    title="Photometry",
+    invalidates=("simple_transients", "subtraction"),
+)
+SIMPLE_TRANSIENTS = Stage(
+    step="simple_transients",
+    service="transients",
+    state="transients_simple",
+    title="Simple transient detection",
+)
+SUBTRACTION = Stage(
+    step="subtraction",
+    service="subtraction",
+    state="subtraction",
+    title="Template subtraction",
+    time_limit=4 * 3600.0,
+)
+
+#: All stages, in the order in which they are usually run.
+STAGES: tuple[Stage, ...] = (INSPECT, PHOTOMETRY, SIMPLE_TRANSIENTS, SUBTRACTION)
+
+_BY_STEP = {stage.step: stage for stage in STAGES}
+
+
+def stage_of(step: str) -> Stage:
+    """The stage of the processing step ``step``.
+
+    Raises
+    ------
+    KeyError
+        If there is no such step.
+    """
+    return _BY_STEP[step]
+
+
+def stages_of_service(service: str) -> tuple[Stage, ...]:
+    """The stages whose work the service ``service`` does."""
+    return tuple(stage for stage in STAGES if stage.service == service)

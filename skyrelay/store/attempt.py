@@ -1,0 +1,169 @@
+"""Who may work on an attempt, where does it work, and how do its products appear?
+
+The claim is a lock that the kernel frees when its holder dies: no clock, no lease, and never two
+living workers. The swap of the task's link is the one moment at which an attempt becomes true;
+the record is part of what is swapped in, so that products and record cannot disagree.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from skyrelay.messages import RunStage
+from skyrelay.records import AttemptRecord
+from skyrelay.store import files
+
+#: Files whose names begin so are the store's own, and not shown.
+RESERVED_PREFIX = ".skyrelay"
+#: Marks a run as cancelled, in the run's folder.
+CANCELLED = "cancelled"
+
+_RECORD_IN_TASK = f"{RESERVED_PREFIX}-attempt.json"
+_RECORD = "record.json"
+_CLAIM = "claim.lock"
+_SCRATCH = "scratch"
+_TEMPORARY = "tmp"
+
+
+class AttemptBusy(Exception):
+    """A living worker holds the claim of this attempt."""
+
+
+class RunOver(Exception):
+    """The run was cancelled, or has ended and been cleared away."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt of one stage, on disk."""
+
+    message: RunStage
+    store_root: Path
+    folder: Path
+    link: Path
+    next_version: Path
+    task_lock: Path
+
+    @property
+    def record_key(self) -> str:
+        """Path of the record, relative to the store."""
+        return str((self.folder / _RECORD).relative_to(self.store_root))
+
+    @property
+    def temporary_folder(self) -> Path:
+        """Scratch for external programs."""
+        return self.folder / _TEMPORARY
+
+    def run_is_over(self) -> bool:
+        """Whether the run was cancelled or cleared away."""
+        run_folder = self.folder.parent
+        return (run_folder / CANCELLED).exists() or not run_folder.is_dir()
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Be the one living worker of this attempt.
+
+        Raises
+        ------
+        AttemptBusy
+            If another living process is.
+        RunOver
+            If the run was cancelled or has ended.
+        """
+        try:
+            self.folder.mkdir(exist_ok=True)
+            claim = os.open(self.folder / _CLAIM, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except FileNotFoundError as error:
+            raise RunOver from error
+        try:
+            try:
+                fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise AttemptBusy from error
+            if self.run_is_over():
+                raise RunOver
+            yield
+        finally:
+            os.close(claim)
+
+    def recorded(self) -> AttemptRecord | None:
+        """The record of this attempt, if it has ended before."""
+        own = self.folder / _RECORD
+        if own.exists():
+            return AttemptRecord.model_validate_json(own.read_bytes())
+        published = self.link / _RECORD_IN_TASK
+        if not published.exists():
+            return None
+        record = AttemptRecord.model_validate_json(published.read_bytes())
+        if not self._is_mine(record):
+            return None
+        self._write_record(record)
+        return record
+
+    def open_scratch(self) -> Path:
+        """A fresh folder with the task's files as they are now, to work in."""
+        self.discard()
+        scratch = self.folder / _SCRATCH
+        with files.locked(self.task_lock):
+            files.clone_tree(self.link.resolve(), scratch)
+        self.temporary_folder.mkdir(exist_ok=True)
+        return scratch
+
+    def discard(self) -> None:
+        """Remove what the attempt has written so far."""
+        files.remove(self.folder / _SCRATCH)
+        files.remove(self.temporary_folder)
+
+    def publish(self, record: AttemptRecord, log_name: str | None = None) -> None:
+        """Make the scratch folder the task's folder, whole.
+
+        With ``log_name`` only that file is taken over and everything else stays as it was: so a
+        failed attempt leaves its log and nothing more.
+
+        Raises
+        ------
+        RunOver
+            If the run was cancelled before this moment; the task's folder is as it was.
+        """
+        scratch = self.folder / _SCRATCH
+        with files.locked(self.task_lock):
+            if self.run_is_over():
+                raise RunOver
+            if log_name is None:
+                scratch.rename(self.next_version)
+            else:
+                files.clone_tree(self.link.resolve(), self.next_version)
+                self._take_over(scratch / log_name)
+            self._swap(record)
+        self._write_record(record)
+        self.discard()
+
+    def _take_over(self, path: Path) -> None:
+        if path.exists():
+            path.replace(self.next_version / path.name)
+
+    def _swap(self, record: AttemptRecord) -> None:
+        content = record.model_dump_json().encode()
+        files.write_atomically(self.next_version / _RECORD_IN_TASK, content)
+        before = self.link.resolve()
+        relative = os.path.relpath(self.next_version, self.link.parent)
+        files.link_atomically(relative, self.link)
+        files.remove(before)
+
+    def _write_record(self, record: AttemptRecord) -> None:
+        files.write_atomically(self.folder / _RECORD, record.model_dump_json().encode())
+
+    def _is_mine(self, record: AttemptRecord) -> bool:
+        mine = self.message
+        return (record.run, record.index, record.attempt) == (
+            str(mine.run),
+            mine.index,
+            mine.attempt,
+        )
+
+

@@ -1,0 +1,195 @@
+"""Where are the files of a task, and how do they change without being seen half changed?
+
+``<root>/<id>`` is the task's folder: a symbolic link to ``<root>/.versions/<id>-<token>``. An
+attempt of a stage prepares the next version beside it and swaps the link, so that a reader sees
+all products of an attempt or none. What a run needs beside products is in ``<root>/.runs/<run>``.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+from uuid import UUID
+
+from skyrelay.messages import RunStage
+from skyrelay.records import AttemptRecord
+from skyrelay.store import files
+from skyrelay.store.attempt import CANCELLED, RESERVED_PREFIX, Attempt
+
+_VERSIONS = ".versions"
+_RUNS = ".runs"
+_LOCKS = ".locks"
+_TRASH = ".trash"
+_CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file or folder in a task's folder."""
+
+    name: str
+    path: str
+    size: int
+    modified: datetime
+    is_dir: bool
+
+
+class TaskStore:
+    """The files of all tasks under one folder of a local or shared file system."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        for name in (_VERSIONS, _RUNS, _LOCKS, _TRASH):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+
+    # The task's folder
+
+    def folder(self, task: int) -> Path:
+        """The folder with the task's files."""
+        return self.root / str(task)
+
+    def create(self, task: int) -> Path:
+        """Make the folder of a new task."""
+        version = self._new_version(task)
+        version.mkdir()
+        files.link_atomically(f"{_VERSIONS}/{version.name}", self.folder(task))
+        return self.folder(task)
+
+    def delete(self, task: int) -> None:
+        """Remove the task's folder with everything in it."""
+        with self.locked(task):
+            link = self.folder(task)
+            version = link.resolve()
+            link.unlink(missing_ok=True)
+            if version.parent == (self.root / _VERSIONS).resolve():
+                files.remove(version)
+
+    def locked(self, task: int) -> AbstractContextManager[None]:
+        """Nobody else changes the task's folder, or cancels its run, inside this context."""
+        return files.locked(self.root / _LOCKS / str(task))
+
+    def path(self, task: int, relative: str) -> Path:
+        """The place of a file in the task's folder.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the path leads out of the folder, to the folder itself, or to a reserved name.
+        """
+        folder = self.folder(task).resolve()
+        try:
+            path = (folder / relative).resolve()
+        except (OSError, ValueError) as error:
+            raise FileNotFoundError(relative) from error
+        if path == folder or not path.is_relative_to(folder):
+            raise FileNotFoundError(relative)
+        if any(part.startswith(RESERVED_PREFIX) for part in path.relative_to(folder).parts):
+            raise FileNotFoundError(relative)
+        return path
+
+    def put(self, task: int, relative: str, source: BinaryIO) -> int:
+        """Store a file in the task's folder, whole or not at all; its size in bytes."""
+        path = self.path(task, relative)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return files.copy_atomically(source, path)
+
+    def remove(self, task: int, relative: str) -> None:
+        """Remove a file, or a folder with all that is in it.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such thing in the task's folder.
+        """
+        path = self.path(task, relative)
+        if not path.exists():
+            raise FileNotFoundError(relative)
+        files.remove(path)
+
+    def entries(self, task: int) -> list[Entry]:
+        """What is at the top level of the task's folder, by name."""
+        folder = self.folder(task)
+        if not folder.is_dir():
+            return []
+        return sorted(self._entries(folder.resolve()), key=lambda entry: entry.name)
+
+    def _entries(self, folder: Path) -> Iterator[Entry]:
+        for path in folder.iterdir():
+            if path.name.startswith("."):
+                continue
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                continue
+            yield Entry(
+                name=path.name,
+                path=path.name,
+                size=stat.st_size,
+                modified=datetime.fromtimestamp(stat.st_mtime, UTC),
+                is_dir=path.is_dir(),
+            )
+
+    # Runs
+
+    def create_run(self, run: UUID, config: dict[str, Any]) -> str:
+        """Make the folder of a new run; the path of its configuration, relative to the store."""
+        folder = self._run_folder(run)
+        folder.mkdir()
+        files.write_atomically(folder / _CONFIG, json.dumps(config).encode())
+        return self._key(folder / _CONFIG)
+
+    def cancel_run(self, task: int, run: UUID) -> None:
+        """From now on no attempt of this run starts or publishes anything."""
+        with self.locked(task):
+            folder = self._run_folder(run)
+            if folder.is_dir():
+                (folder / CANCELLED).touch()
+
+    def close_run(self, run: UUID) -> None:
+        """Remove what a run that has ended left beside its products."""
+        folder = self._run_folder(run)
+        if folder.is_dir():
+            folder.rename(self.root / _TRASH / f"{run}-{secrets.token_hex(4)}")
+        self.empty_trash()
+
+    def empty_trash(self) -> None:
+        """Remove what could not be removed before, because somebody still wrote into it."""
+        for path in (self.root / _TRASH).iterdir():
+            files.remove(path)
+
+    def attempt(self, message: RunStage) -> Attempt:
+        """The place of one attempt of one stage."""
+        name = f"{message.index}-{message.step}-{message.attempt}"
+        return Attempt(
+            message=message,
+            store_root=self.root,
+            folder=self._run_folder(message.run) / name,
+            link=self.folder(message.task),
+            next_version=self._new_version(message.task),
+            task_lock=self.root / _LOCKS / str(message.task),
+        )
+
+    def read_config(self, key: str) -> dict[str, Any]:
+        """The configuration at the path ``key``: a run's first one, or that of a record."""
+        content = json.loads((self.root / key).read_bytes())
+        config: dict[str, Any] = content if key.endswith(_CONFIG) else content["config"]
+        return config
+
+    def read_record(self, key: str) -> AttemptRecord:
+        """The record of an attempt at the path ``key``."""
+        return AttemptRecord.model_validate_json((self.root / key).read_bytes())
+
+    def _key(self, path: Path) -> str:
+        return str(path.relative_to(self.root))
+
+    def _run_folder(self, run: UUID) -> Path:
+        return self.root / _RUNS / str(run)
+
+    def _new_version(self, task: int) -> Path:
+        return self.root / _VERSIONS / f"{task}-{secrets.token_hex(4)}"
