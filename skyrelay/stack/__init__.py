@@ -1,0 +1,1 @@
+"""How does the whole of Skyrelay run on one machine, without Docker?"""
