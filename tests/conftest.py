@@ -1,0 +1,89 @@
+"""What do all tests share: a broker of their own, real images, and no process left behind?"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from skyrelay.stack.broker_node import BrokerNode
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+#: Inherited by every process that the tests start, however it detaches itself.
+SESSION_VARIABLE = "SKYRELAY_TEST_SESSION"
+
+# A developer's own stack and settings are not for the tests.
+for variable in ("AMQP_URI", "DATABASE_URL", "TASKS_PATH", "DATA_PATH", "SECRET_KEY"):
+    os.environ.pop(variable, None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_process_is_left_behind() -> Iterator[None]:
+    """Fail the session when a process that some test started outlives all tests."""
+    session = secrets.token_hex(8)
+    os.environ[SESSION_VARIABLE] = session
+    yield
+    left = {
+        pid: command
+        for pid, command in _processes_with(f"{SESSION_VARIABLE}={session}")
+        if pid != os.getpid()
+    }
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left, f"processes left behind (and killed now): {left}"
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerNode]:
+    """One private RabbitMQ node for the whole session. Most tests want `amqp_uri` instead."""
+    node = BrokerNode(tmp_path_factory.mktemp("broker"))
+    try:
+        node.start()
+        yield node
+    finally:
+        node.kill()
+
+
+@pytest.fixture
+def amqp_uri(broker: BrokerNode) -> Iterator[str]:
+    """Address of an empty virtual host, for this test alone, on the session's node."""
+    broker.start()  # A test before us may have stopped it.
+    vhost = f"test-{secrets.token_hex(4)}"
+    yield broker.add_vhost(vhost)
+    broker.start()
+    broker.delete_vhost(vhost)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """A function from the name of a folder of real images to its path.
+
+    The calling test is skipped, with the name of what is missing, where there is none.
+    """
+    root = Path(os.environ.get("SKYRELAY_TEST_DATA", PROJECT.parent / "shared" / "data"))
+
+    def folder(name: str) -> Path:
+        if not (root / name).exists():
+            pytest.skip(f"the real images `{name}` are not in {root} (see SKYRELAY_TEST_DATA)")
+        return root / name
+
+    return folder
+
+
+def _processes_with(variable: str) -> Iterator[tuple[int, str]]:
+    """Process id and command line of every process with this environment entry."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            environment = (entry / "environ").read_bytes().split(b"\0")
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue  # It ended, or it is another user's.
+        if variable.encode() in environment:
+            yield int(entry.name), command.strip()
