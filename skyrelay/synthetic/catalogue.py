@@ -8,9 +8,10 @@ catalogues, where nothing marks them.
 from __future__ import annotations
 
 import numpy as np
+from astropy.coordinates import SkyCoord
 from astropy.table import Table, vstack
 
-from skyrelay.synthetic.population import Values
+from skyrelay.synthetic.population import Values, side
 from skyrelay.synthetic.spec import BANDS, FieldSpec
 
 #: Error of the best-measured stars, mag.
@@ -36,6 +37,7 @@ def observe_catalogue(spec: FieldSpec, stars: Table, galaxies: Table) -> Table:
     names = ["ra", "dec", *BANDS]
     sources = vstack([stars[names], galaxies[names]], metadata_conflicts="silent")
     listed = _error(sources["r"], spec.catalogue_depth) < DETECTION
+    listed &= _distance(spec, sources) < side(spec) / 2
     sources, extended = sources[listed], extended[listed]
     catalogue = Table()
     error_r = _error(sources["r"], spec.catalogue_depth)
@@ -59,6 +61,12 @@ def observe_catalogue(spec: FieldSpec, stars: Table, galaxies: Table) -> Table:
 def _error(magnitude: Values, depth: float) -> Values:
     error: Values = np.hypot(FLOOR, 0.2 * 10 ** (0.4 * (np.asarray(magnitude) - depth)))
     return error
+
+
+def _distance(spec: FieldSpec, sources: Table) -> Values:
+    centre = SkyCoord(spec.ra, spec.dec, unit="deg")
+    distance = centre.separation(SkyCoord(sources["ra"], sources["dec"], unit="deg"))
+    return np.asarray(distance.deg)
 
 
 def _describe(catalogue: Table) -> None:

@@ -12,7 +12,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from skyrelay.synthetic.catalogue import observe_catalogue
-from skyrelay.synthetic.detector import draw_bad_columns, expose
+from skyrelay.synthetic.detector import draw_bad_columns, expose, sky
 from skyrelay.synthetic.galaxies import make_galaxies
 from skyrelay.synthetic.population import make_stars
 from skyrelay.synthetic.psf import PsfField
@@ -72,6 +72,7 @@ def render_observation(spec: FieldSpec | None = None) -> Observation:
         template_wcs=template_wcs,
         stars=render_stars(seen_stars, exposure),
         galaxies=render_galaxies(seen_galaxies, exposure, wcs),
+        sky=sky(exposure),
         bad_columns=bad_columns,
     )
     on_galaxies = seen_galaxies[on_image(seen_galaxies, exposure)]

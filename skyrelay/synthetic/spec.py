@@ -77,7 +77,7 @@ class FieldSpec:
     star_density: float = 10_000.0  # stars per square degree brighter than r = 20
     crowding: float = 1.0  # multiplies the star density
     galaxy_density: float = 1_400.0  # galaxies per square degree brighter than r = 20
-    faintest: float = 23.5  # r magnitude down to which the sky is filled
+    faintest: float = 23.0  # r magnitude down to which the sky is filled
     # The image
     size: int | tuple[int, int] = 1024  # pixels, or (width, height)
     pixel_scale: float = 0.8  # arcsec per pixel

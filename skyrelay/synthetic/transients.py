@@ -13,7 +13,6 @@ import numpy as np
 from astropy.table import Table
 from astropy.wcs import WCS
 
-from skyrelay.synthetic.detector import sky
 from skyrelay.synthetic.galaxies import BRIGHTEST
 from skyrelay.synthetic.psf import Pixels, PsfField
 from skyrelay.synthetic.render import pixel_angles
@@ -42,6 +41,7 @@ class Ground:
     template_wcs: WCS
     stars: Pixels  # ADU, free of noise
     galaxies: Pixels
+    sky: Pixels
     bad_columns: Table
 
     def allows(self, x: float, y: float, taken: list[tuple[float, float]]) -> bool:
@@ -153,7 +153,7 @@ def _flux_for(sn: float, x: float, y: float, ground: Ground) -> float:
     psf = PsfField.of(exposure).at(x, y)
     stamp, column, row = psf.stamp(x, y, int(np.ceil(2 * psf.fwhm)))
     region = (slice(row, row + stamp.shape[0]), slice(column, column + stamp.shape[1]))
-    light = (ground.stars + ground.galaxies)[region] + sky(exposure)[region]
+    light = ground.stars[region] + ground.galaxies[region] + ground.sky[region]
     level = float(np.sum(light * stamp**2) / np.sum(stamp**2))
     gain = exposure.gain
     noise = psf.noise_area() * (level * gain + exposure.read_noise**2)

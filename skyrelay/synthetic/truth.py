@@ -108,7 +108,10 @@ class Truth:
         paths["truth"].write_text(json.dumps(facts, indent=2) + "\n")
         for name in TABLES:
             paths[name] = _table_path(folder, name)
-            getattr(self, name).write(paths[name], format="votable", overwrite=True)
+            table: Table = getattr(self, name)
+            table.write(
+                paths[name], format="votable", tabledata_format="binary2", overwrite=True
+            )
         return paths
 
     @classmethod
