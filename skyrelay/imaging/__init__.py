@@ -1,0 +1,1 @@
+"""What happens to an image: reading, masking, measuring, plotting."""

@@ -1,0 +1,129 @@
+"""Where on the sky do the pixels lie, if the header tells anything sensible about it?
+
+No header may make these functions raise, hang or take memory: only the keywords that define a
+celestial 2-D system reach astropy, and what comes out is tried before it is trusted.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+from stdpipe import astrometry
+
+from skyrelay.products import IMAGE_WCS
+from skyrelay.records import SkyField
+
+#: A coarser solution than this is no solution, in arcsec/px.
+COARSEST = 100.0
+#: A finer one neither.
+FINEST = 0.001
+
+_KEYWORDS = re.compile(
+    r"^(C(TYPE|RVAL|RPIX|DELT|UNIT|ROTA)[12]|(CD|PC)[12]_[12]|PV[12]_\d+|LONPOLE|LATPOLE"
+    r"|EQUINOX|RADESYS|RADECSYS|[AB]P?_(\d_\d|ORDER|DMAX))$"
+)
+
+
+def wcs_of(header: fits.Header, shape: tuple[int, int] | None = None) -> WCS | None:
+    """The celestial coordinate system of a 2-D image, or None if there is no usable one.
+
+    Parameters
+    ----------
+    header : Header
+        Header of the image.
+    shape : tuple of int, optional
+        Shape of the image, to try the solution at its centre and corners.
+    """
+    reduced = fits.Header()
+    for keyword in header:
+        if _KEYWORDS.match(keyword):
+            reduced[keyword] = header[keyword]
+    if "CTYPE1" not in reduced:
+        return None
+    if any(keyword.startswith("CD") and keyword[2:3].isdigit() for keyword in reduced):
+        for axis in (1, 2):
+            reduced.remove(f"CDELT{axis}", ignore_missing=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wcs = WCS(reduced, naxis=2)
+            return wcs if _is_sane(wcs, shape) else None
+    except Exception:
+        # wcslib knows dozens of ways to fail; each of them means that there is no solution.
+        return None
+
+
+def load_wcs(folder: Path, header: fits.Header, shape: tuple[int, int]) -> WCS | None:
+    """The best solution of a task's image: the refined one, else that of the header."""
+    refined = folder / IMAGE_WCS
+    if refined.exists():
+        try:
+            wcs = wcs_of(fits.getheader(refined), shape)
+        except OSError:
+            wcs = None
+        if wcs is not None:
+            return wcs
+    return wcs_of(header, shape)
+
+
+def pixel_scale(wcs: WCS) -> float:
+    """Geometric mean of the pixel scale along both axes, in degrees."""
+    return float(np.sqrt(np.abs(np.linalg.det(wcs.pixel_scale_matrix))))
+
+
+def sky_field(wcs: WCS, shape: tuple[int, int]) -> SkyField:
+    """Centre, radius to the farthest corner and pixel scale of an image, all in degrees."""
+    height, width = shape
+    xs = np.array([(width - 1) / 2, 0, width - 1, 0, width - 1])
+    ys = np.array([(height - 1) / 2, 0, 0, height - 1, height - 1])
+    ra, dec = wcs.all_pix2world(xs, ys, 0)
+    radius = float(np.max(astrometry.spherical_distance(ra[0], dec[0], ra[1:], dec[1:])))
+    return SkyField(
+        ra=float(ra[0]) % 360, dec=float(dec[0]), radius=radius, pixel_scale=pixel_scale(wcs)
+    )
+
+
+def to_pixels(wcs: WCS, ra: Any, dec: Any) -> tuple[Any, Any]:
+    """Pixel positions (0-based) of sky positions in degrees; NaN where they are not defined."""
+    ra, dec = np.atleast_1d(np.asarray(ra, float)), np.atleast_1d(np.asarray(dec, float))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            x, y = wcs.all_world2pix(ra, dec, 0, quiet=True)
+        except Exception:
+            x, y = wcs.wcs_world2pix(ra, dec, 0)
+    # Far outside the image a distortion polynomial means nothing.
+    back_ra, back_dec = wcs.all_pix2world(x, y, 0)
+    wrong = astrometry.spherical_distance(ra, dec, back_ra, back_dec) > 10 * pixel_scale(wcs)
+    wrong |= ~np.isfinite(x) | ~np.isfinite(y)
+    return np.where(wrong, np.nan, x), np.where(wrong, np.nan, y)
+
+
+def with_wcs(header: fits.Header, wcs: WCS | None) -> fits.Header:
+    """Copy of ``header`` with ``wcs`` in place of its own coordinates (None: without any)."""
+    copy = header.copy()
+    keywords = {key for key in copy if _KEYWORDS.match(key)}
+    for keyword in keywords:
+        copy.remove(keyword, remove_all=True)
+    if wcs is not None:
+        copy.update(wcs.to_header(relax=True))
+    return copy
+
+
+def _is_sane(wcs: WCS, shape: tuple[int, int] | None) -> bool:
+    if not wcs.is_celestial:
+        return False
+    scale = pixel_scale(wcs) * 3600
+    if not FINEST < scale < COARSEST or not np.all(np.isfinite(wcs.wcs.crval)):
+        return False
+    height, width = shape or (2, 2)
+    xs = np.array([0.0, (width - 1) / 2, width - 1, 0, width - 1])
+    ys = np.array([0.0, (height - 1) / 2, height - 1, height - 1, 0])
+    ra, dec = wcs.all_pix2world(xs, ys, 0)
+    return bool(np.all(np.isfinite(ra)) and np.all(np.abs(dec) <= 90))

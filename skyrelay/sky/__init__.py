@@ -1,0 +1,1 @@
+"""What is known of the sky: filters, catalogues, positions of named objects."""

@@ -1,0 +1,184 @@
+"""Which positions does the user mean? Coordinates in any notation, pixels, or names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import requests
+from astropy.coordinates import SkyCoord
+from astropy.coordinates.name_resolve import NameResolveError, get_icrs_coordinates
+from astropy.utils.data import conf as data_conf
+from astropy.wcs import WCS
+
+from skyrelay.errors import Permanent, Retriable
+from skyrelay.imaging.wcs import to_pixels
+
+_PIXELS = re.compile(r"\bx\s*=\s*(\S+?)[\s,;]+y\s*=\s*([^\s,;]+)", re.IGNORECASE)
+_NUMBER = r"[+-]?\d+(?:\.\d*)?"
+_DEGREES = re.compile(rf"^({_NUMBER})d?[\s,;]+({_NUMBER})d?$")
+_SEXAGESIMAL = re.compile(
+    r"^(\d{1,2}[:h\s]\s*\d{1,2}(?:[:m\s]\s*\d{1,2}(?:\.\d*)?s?|\.\d*m?|m)?)[\s,;]*"
+    r"([+-]?\s*\d{1,2}[:d°\s]\s*\d{1,2}(?:[:m'\s]\s*\d{1,2}(?:\.\d*)?[s\"]?|\.\d*m?|m)?)$"
+)
+#: Resolver of the names of transients (Fink's copy of the Transient Name Server).
+_TRANSIENT_RESOLVER = "https://api.ztf.fink-portal.org/api/v1/resolver"
+_TRANSIENT = re.compile(r"^(AT|SN)\s*(\d{4}\s*[A-Za-z]+)$")
+#: Seconds to wait for a resolver.
+_PATIENCE = 20.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """A position to measure; ``x`` and ``y`` are 0-based pixels where the user gave pixels."""
+
+    name: str
+    ra: float | None
+    dec: float | None
+    x: float | None = None
+    y: float | None = None
+
+    def as_config(self) -> dict[str, Any]:
+        """What the configuration keeps of it."""
+        entries = {"name": self.name, "ra": self.ra, "dec": self.dec, "x": self.x, "y": self.y}
+        return {key: value for key, value in entries.items() if value is not None}
+
+
+def parse_targets(text: str, wcs: WCS | None, log: Callable[..., None]) -> list[Target]:
+    """Targets from a text with one per line.
+
+    Raises
+    ------
+    Permanent
+        If a line cannot be understood, or its name is unknown.
+    Retriable
+        If no name resolver can be reached.
+    """
+    lines = [line.strip() for line in text.splitlines()]
+    targets = [_target(line, wcs) for line in lines if line and not line.startswith("#")]
+    for target in targets:
+        position = f"x={target.x} y={target.y}" if target.ra is None else ""
+        if target.ra is not None and target.dec is not None:
+            position = f"RA {target.ra:.6f} Dec {target.dec:+.6f} deg {position}"
+        log(f"Target {target.name}: {position}")
+    return targets
+
+
+def resolve(text: str) -> tuple[float, float]:
+    """Right ascension and declination in degrees (ICRS) of coordinates or of a name.
+
+    Raises
+    ------
+    Permanent
+        If the name is unknown.
+    Retriable
+        If no name resolver can be reached.
+    """
+    position = parse_coordinates(text)
+    return position if position is not None else _resolve_name(text.strip())
+
+
+def parse_coordinates(text: str) -> tuple[float, float] | None:
+    """Degrees of coordinates in degrees or in hours and degrees; None if ``text`` is neither."""
+    text = " ".join(text.split()).replace("\N{MINUS SIGN}", "-")
+    if match := _DEGREES.match(text):
+        return _checked(float(match[1]), float(match[2]), text)
+    if match := _SEXAGESIMAL.match(text):
+        try:
+            position = SkyCoord(
+                match[1].strip(), re.sub(r"^([+-])\s+", r"\1", match[2]), unit=("hourangle", "deg")
+            )
+        except ValueError:
+            raise Permanent(f"'{text}' are no coordinates on the sky.") from None
+        return float(position.ra.deg), float(position.dec.deg)
+    return None
+
+
+def pixels_of(targets: list[dict[str, Any]], wcs: WCS | None) -> tuple[Any, Any]:
+    """0-based pixel positions of targets of the configuration; NaN where they have none."""
+    x = np.array([float(target.get("x", np.nan)) for target in targets])
+    y = np.array([float(target.get("y", np.nan)) for target in targets])
+    if wcs is not None and len(targets):
+        ra = [float(target.get("ra", np.nan)) for target in targets]
+        dec = [float(target.get("dec", np.nan)) for target in targets]
+        sky_x, sky_y = to_pixels(wcs, ra, dec)
+        given = np.isfinite(x) & np.isfinite(y)
+        x, y = np.where(given, x, sky_x), np.where(given, y, sky_y)
+    return x, y
+
+
+def _target(line: str, wcs: WCS | None) -> Target:
+    if match := _PIXELS.search(line):
+        return _pixel_target(line, match, wcs)
+    position = parse_coordinates(line)
+    if position is not None:
+        return Target(line, *position)
+    name, position = _named_coordinates(line)
+    if position is not None:
+        return Target(name, *position)
+    return Target(line, *_resolve_name(line))
+
+
+def _pixel_target(line: str, match: re.Match[str], wcs: WCS | None) -> Target:
+    try:
+        x, y = float(match[1]), float(match[2])
+    except ValueError:
+        raise Permanent(f"'{line}' names no pixel; write it as x=123.4 y=567.8.") from None
+    name = (line[: match.start()] + line[match.end() :]).strip(" ,;") or match[0]
+    if wcs is None:
+        return Target(name, None, None, x, y)
+    ra, dec = wcs.all_pix2world(x, y, 0)
+    return Target(name, float(ra) % 360, float(dec), x, y)
+
+
+def _named_coordinates(line: str) -> tuple[str, tuple[float, float] | None]:
+    """A name followed by coordinates."""
+    words = line.split()
+    for start in range(1, len(words) - 1):
+        # "NGC 1275" must stay a name, and "M 31 10.68 41.27" is a name with coordinates.
+        rest = " ".join(words[start:])
+        if (":" in rest or "." in rest) and (position := parse_coordinates(rest)) is not None:
+            return " ".join(words[:start]), position
+    return line, None
+
+
+def _checked(ra: float, dec: float, text: str) -> tuple[float, float]:
+    if not (0 <= ra <= 360 and -90 <= dec <= 90):
+        raise Permanent(f"'{text}' are no coordinates on the sky.")
+    return ra % 360, dec
+
+
+def _resolve_name(name: str) -> tuple[float, float]:
+    try:
+        with data_conf.set_temp("remote_timeout", _PATIENCE):
+            position = get_icrs_coordinates(name)
+        return float(position.ra.deg), float(position.dec.deg)
+    except NameResolveError as error:
+        unreachable = "Unable to find" not in str(error)
+    except OSError:
+        unreachable = True
+    if match := _TRANSIENT.match(name):
+        found = _resolve_transient(f"{match[1]} {match[2].replace(' ', '')}")
+        if found is not None:
+            return found
+    if unreachable:
+        raise Retriable(
+            f"No name resolver can be reached to find '{name}'; give its coordinates instead."
+        )
+    raise Permanent(f"The target '{name}' is unknown; give its coordinates instead.")
+
+
+def _resolve_transient(name: str) -> tuple[float, float] | None:
+    for reverse in (False, True):
+        query = {"resolver": "tns", "name": name, **({"reverse": True} if reverse else {})}
+        try:
+            answer = requests.post(_TRANSIENT_RESOLVER, json=query, timeout=_PATIENCE)
+            rows = answer.json()
+        except (requests.RequestException, ValueError):
+            return None
+        if rows:
+            return float(rows[0]["d:ra"]), float(rows[0]["d:declination"])
+    return None
