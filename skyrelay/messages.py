@@ -15,7 +15,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 #: Version of the contract that this code speaks.
-VERSION = 1
+VERSION: Literal[1] = 1
 
 
 class UnreadableMessage(ValueError):

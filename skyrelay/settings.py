@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -35,9 +36,22 @@ class Settings(BaseSettings):
     )
     skyrelay_health_port: int = Field(0, ge=0, description="port of a service's /healthz; 0: none")
     skyrelay_health_host: str = "127.0.0.1"
+    skyrelay_worker_threads: int = Field(
+        1, ge=1, description="threads of numerical libraries in a worker; replicas scale better"
+    )
+    skyrelay_worker_memory: float = Field(
+        2048.0, ge=0, description="MiB; a worker that has grown beyond is replaced after its stage"
+    )
+    skyrelay_retry_delays: tuple[float, ...] = Field(
+        (5.0, 30.0, 120.0), min_length=1, description="seconds before the second, third ... attempt"
+    )
+    skyrelay_extra_stages: str = Field(
+        "", description="modules with more stages, as dotted names separated by commas"
+    )
     skyrelay_heartbeat: int = Field(20, ge=2, description="AMQP heartbeat in seconds")
     skyrelay_max_upload: int = Field(4 * 1024**3, description="largest accepted upload in bytes")
     skyrelay_log_level: str = "INFO"
+    skyrelay_log_format: Literal["text", "json"] = "text"
 
     stdpipe_tmpdir: Path | None = Field(None, description="scratch for external programs")
     stdpipe_sextractor: str | None = Field(None, description="path of SExtractor")
@@ -52,4 +66,4 @@ class Settings(BaseSettings):
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
     """The settings of this process, read once."""
-    return Settings()  # type: ignore[call-arg]
+    return Settings()

@@ -1,0 +1,1 @@
+"""How do messages travel: which queues there are, how to publish, how to consume."""

@@ -1,0 +1,210 @@
+"""How does the gateway hear what happens: each event at least once, none lost?
+
+Messages are handed over in small batches, so that the gateway can record many in one database
+transaction, and acknowledged after the handler has returned.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kombu import Connection, Consumer, Message
+
+from skyrelay.broker import topology
+from skyrelay.errors import Retriable
+from skyrelay.messages import (
+    Event,
+    RunStage,
+    StageFinished,
+    StageProgressed,
+    StageStarted,
+    UnreadableMessage,
+    parse,
+)
+
+_log = logging.getLogger(__name__)
+
+#: Seconds between looks at the broker's heartbeat and at the wish to stop.
+TICK = 1.0
+
+#: Seconds to wait before the handler or the connection is tried again: first, and at most.
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+
+#: Tries of the handler for one message that fails for another reason than `Retriable`.
+TRIES = 5
+
+
+@dataclass(frozen=True)
+class DeadCommand:
+    """A command to run a stage that was put aside, and why, in a sentence."""
+
+    command: RunStage
+    reason: str
+
+
+#: What the handler gets.
+News = Event | DeadCommand
+
+
+class EventConsumer:
+    """Consumes stage events, progress and dead commands, until it is told to stop.
+
+    Parameters
+    ----------
+    amqp_uri : str
+        The broker. It may be away; the consumer comes back by itself.
+    handle : callable
+        Gets a batch of news in the order of their arrival. Events may come twice and out of
+        order. The batch is acknowledged when it returns. When it raises `Retriable` (the
+        database is away) the batch is tried again for as long as it takes; after any other
+        error its messages are tried one by one, and one that fails again and again is put aside
+        in ``gateway.events.dead``.
+    batch : int
+        Largest number of news at once.
+    heartbeat : int
+        AMQP heartbeat in seconds.
+    """
+
+    def __init__(
+        self,
+        amqp_uri: str,
+        handle: Callable[[Sequence[News]], None],
+        *,
+        batch: int = 100,
+        heartbeat: int = 20,
+    ) -> None:
+        self._uri = amqp_uri
+        self._handle = handle
+        self._batch = batch
+        self._heartbeat = heartbeat
+        self._received: list[Message] = []
+        self._stopping = False
+        self._consuming = False
+        self._last_look = time.monotonic()
+
+    def run(self) -> None:
+        """Consume until `stop` is called, in this thread.
+
+        Raises
+        ------
+        TopologyConflict
+            If the broker has something else under one of our names.
+        """
+        pause = FIRST_PAUSE
+        while not self._stopping:
+            with Connection(self._uri, heartbeat=self._heartbeat, connect_timeout=5) as connection:
+                try:
+                    self._consume(connection)
+                    pause = FIRST_PAUSE
+                except connection.connection_errors + connection.channel_errors as error:
+                    if self._consuming:
+                        pause = FIRST_PAUSE
+                    _log.warning("the broker is away (%s); again in %.1f s", error, pause)
+                    self._consuming = False
+                    self._sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE)
+
+    def stop(self) -> None:
+        """Make `run` return after the batch in hand; safe in signal handlers."""
+        self._stopping = True
+
+    def is_consuming(self, within: float = 15.0) -> bool:
+        """Whether the broker delivers to us and the consumer has been awake lately (seconds)."""
+        return self._consuming and time.monotonic() - self._last_look < within
+
+    def _consume(self, connection: Connection) -> None:
+        topology.declare(connection)
+        self._received.clear()
+        channel = connection.default_channel
+        channel.basic_qos(0, 2 * self._batch, False)
+        sources = [topology.gateway_events(), topology.gateway_progress(), topology.gateway_dead()]
+        with Consumer(channel, sources, on_message=self._received.append, auto_declare=False):
+            self._consuming = True
+            while not self._stopping:
+                self._look(connection)
+                self._receive(connection)
+                if self._received:
+                    self._settle(connection, self._received)
+                    self._received.clear()
+        self._consuming = False
+
+    def _receive(self, connection: Connection) -> None:
+        """Wait for one message, then take what else has already arrived."""
+        try:
+            connection.drain_events(timeout=TICK)
+            while len(self._received) < self._batch:
+                connection.drain_events(timeout=0)
+        except TimeoutError:
+            pass
+
+    def _settle(self, connection: Connection, messages: list[Message]) -> None:
+        """Hand over a batch and acknowledge it."""
+        read: list[tuple[Message, News]] = []
+        for message in messages:
+            news = self._read(message)
+            if news is None:
+                message.reject()
+            else:
+                read.append((message, news))
+        if not read:
+            return
+        if self._try(connection, [news for _, news in read]):
+            # All that was delivered before the last one is in this batch, or was settled before.
+            last = read[-1][0]
+            last.channel.basic_ack(last.delivery_tag, multiple=True)
+            return
+        for message, news in read:
+            if any(self._try(connection, [news]) for _ in range(TRIES)):
+                message.ack()
+            else:
+                _log.error("put aside: no way to digest %s", news)
+                message.reject()
+
+    def _try(self, connection: Connection, batch: list[News]) -> bool:
+        """Call the handler; patiently while it says that trying again helps."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                self._handle(batch)
+                return True
+            except Retriable as error:
+                _log.warning("%s; again in %.1f s", error, pause)
+            except Exception:
+                _log.exception("the handler failed for a batch of %d", len(batch))
+                self._sleep(FIRST_PAUSE)
+                return False
+            self._sleep(pause)
+            self._look(connection)
+            pause = min(2 * pause, LONGEST_PAUSE)
+            if self._stopping:
+                raise ConnectionAbortedError("stopped before the batch was recorded")
+
+    def _look(self, connection: Connection) -> None:
+        """Send and check heartbeats; raises a connection error if the broker is silent."""
+        now = time.monotonic()
+        if now - self._last_look >= TICK:
+            connection.heartbeat_check()
+            self._last_look = now
+
+    def _sleep(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not self._stopping and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, 0.1))
+
+    def _read(self, message: Message) -> News | None:
+        """The news in a message; None, and a line in the log, if there is none."""
+        body = message.body if isinstance(message.body, bytes) else str(message.body).encode()
+        try:
+            content = parse(body)
+        except UnreadableMessage as error:
+            _log.error("unreadable message (%s): %.500r", error, body)
+            return None
+        if isinstance(content, StageStarted | StageProgressed | StageFinished):
+            return content
+        if isinstance(content, RunStage):
+            return DeadCommand(content, topology.reason_of(message.headers))
+        _log.error("a message that is not for the gateway: %.500r", body)
+        return None

@@ -1,0 +1,233 @@
+"""Which exchanges and queues are there, and where does a message go?
+
+Declared by whoever comes first, gateway or replica; declaring again changes nothing. What keeps
+messages safe is here and nowhere else: quorum queues, a delivery limit, dead-lettering that
+waits for the target's confirmation, an explicit consumer time-out.
+
+::
+
+    RunStage --> skyrelay.work --(step)--> stage.<step> --> a replica
+                      ^                        |
+         retry.<s> ---+ (when its time is up)  | rejected, or delivered too often
+             ^                                 v
+    skyrelay.retry.<s>                   skyrelay.dead --(step)--> stage.<step>.dead, gateway.dead
+
+    StageStarted, StageFinished --> skyrelay.events --> gateway.events
+    StageProgressed             --> skyrelay.events --> gateway.progress
+    KillRun                     --> skyrelay.kills  --> one queue for each living replica
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from amqp.exceptions import PreconditionFailed
+from kombu import Connection, Exchange, Queue, binding
+
+from skyrelay.messages import KillRun, Message, RunStage, StageProgressed
+from skyrelay.settings import get_settings
+from skyrelay.stages import STAGES
+
+WORK = Exchange("skyrelay.work", type="direct", durable=True)
+EVENTS = Exchange("skyrelay.events", type="topic", durable=True)
+KILLS = Exchange("skyrelay.kills", type="fanout", durable=True)
+DEAD = Exchange("skyrelay.dead", type="direct", durable=True)
+
+#: Longer than any stage with all its patience; the broker's default of half an hour would take a
+#: long stage's message away and give it to the next replica, for ever. Brokers before 3.12 do not
+#: know the argument and need `consumer_timeout` in their configuration.
+CONSUMER_TIMEOUT_MS = 24 * 3600 * 1000
+
+#: Deliveries after the first. Every loss of the replica or of its connection costs one, so it must
+#: not be too small; a message that kills its replica each time costs this many replicas.
+DELIVERY_LIMIT = 6
+
+#: An event does not kill its consumer, but a machine may restart often during a bad night.
+EVENT_DELIVERY_LIMIT = 20
+
+#: How long an operator may take to look at a dead message.
+DEAD_TTL_MS = 30 * 24 * 3600 * 1000
+
+#: Progress is worth something for as long as somebody watches.
+PROGRESS_TTL_MS = 60_000
+PROGRESS_MAX_LENGTH = 10_000
+
+#: Header of a dead message that says, in a sentence, why it was put aside.
+REASON_HEADER = "skyrelay-reason"
+
+#: Routing key under which an event that the gateway cannot digest is put aside.
+_DEAD_EVENT = "events"
+
+
+class TopologyConflict(Exception):
+    """The broker has a queue or exchange of our name that was declared differently."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where a message goes.
+
+    ``mandatory``: it is an alarm if no queue takes the message. ``persistent``: the message
+    survives a restart of the broker.
+    """
+
+    exchange: str
+    routing_key: str
+    mandatory: bool
+    persistent: bool
+
+
+def route_of(message: Message) -> Route:
+    """Where ``message`` goes."""
+    if isinstance(message, RunStage):
+        return Route(WORK.name, message.step, mandatory=True, persistent=True)
+    if isinstance(message, KillRun):
+        # Where no replica lives nothing runs, and the run's mark in the store does the rest.
+        return Route(KILLS.name, "", mandatory=False, persistent=False)
+    lasting = not isinstance(message, StageProgressed)
+    key = f"{message.step}.{message.kind}"
+    return Route(EVENTS.name, key, mandatory=lasting, persistent=lasting)
+
+
+def retry_route(message: RunStage, delay: float) -> Route:
+    """Where ``message`` waits for ``delay`` seconds, one of the retry delays, before it is due."""
+    return Route(retry_exchange(delay).name, message.step, mandatory=True, persistent=True)
+
+
+def dead_route(step: str) -> Route:
+    """Where a message that was meant for ``step`` is put aside."""
+    return Route(DEAD.name, step, mandatory=True, persistent=True)
+
+
+def work_queue(step: str) -> Queue:
+    """The queue from which the replicas of a stage take their work."""
+    return Queue(
+        f"stage.{step}",
+        WORK,
+        routing_key=step,
+        queue_arguments=_quorum(DELIVERY_LIMIT, dead_letter_to=DEAD, key=step),
+    )
+
+
+def dead_queue(step: str) -> Queue:
+    """The queue in which an operator finds the dead messages of a stage."""
+    arguments = {"x-queue-type": "quorum", "x-message-ttl": DEAD_TTL_MS}
+    return Queue(f"stage.{step}.dead", DEAD, routing_key=step, queue_arguments=arguments)
+
+
+def retry_exchange(delay: float) -> Exchange:
+    """The exchange for messages that are to wait ``delay`` seconds."""
+    return Exchange(f"skyrelay.retry.{delay:g}", type="fanout", durable=True)
+
+
+def retry_queue(delay: float) -> Queue:
+    """The queue in which messages of all stages wait ``delay`` seconds.
+
+    Nobody consumes it. An expired message goes back to the work exchange under the routing key
+    with which it came: its step.
+    """
+    arguments = _quorum(None, dead_letter_to=WORK) | {"x-message-ttl": round(delay * 1000)}
+    return Queue(f"retry.{delay:g}", retry_exchange(delay), queue_arguments=arguments)
+
+
+def gateway_events() -> Queue:
+    """The queue with the beginnings and ends of all attempts."""
+    return Queue(
+        "gateway.events",
+        bindings=[binding(EVENTS, f"*.{kind}") for kind in ("StageStarted", "StageFinished")],
+        queue_arguments=_quorum(EVENT_DELIVERY_LIMIT, dead_letter_to=DEAD, key=_DEAD_EVENT),
+    )
+
+
+def gateway_events_dead() -> Queue:
+    """The queue in which an operator finds events that the gateway could not digest."""
+    arguments = {"x-queue-type": "quorum", "x-message-ttl": DEAD_TTL_MS}
+    return Queue("gateway.events.dead", DEAD, routing_key=_DEAD_EVENT, queue_arguments=arguments)
+
+
+def gateway_progress() -> Queue:
+    """The queue with news that may be lost: how far the running attempts are."""
+    arguments = {
+        "x-message-ttl": PROGRESS_TTL_MS,
+        "x-max-length": PROGRESS_MAX_LENGTH,
+        "x-overflow": "drop-head",
+    }
+    return Queue(
+        "gateway.progress", EVENTS, routing_key="*.StageProgressed", queue_arguments=arguments
+    )
+
+
+def gateway_dead() -> Queue:
+    """The queue from which the gateway learns that a command was put aside, so its run fails."""
+    return Queue(
+        "gateway.dead",
+        bindings=[binding(DEAD, stage.step) for stage in STAGES],
+        queue_arguments={"x-queue-type": "quorum", "x-consumer-timeout": CONSUMER_TIMEOUT_MS},
+    )
+
+
+def kill_queue() -> Queue:
+    """A queue of one replica, gone with its connection, with all kills from now on."""
+    return Queue("", KILLS, exclusive=True, auto_delete=True, durable=False)
+
+
+def queues(retry_delays: Sequence[float]) -> list[Queue]:
+    """All lasting queues."""
+    stages = [queue(stage.step) for stage in STAGES for queue in (work_queue, dead_queue)]
+    waiting = [retry_queue(delay) for delay in sorted(set(retry_delays))]
+    gateway = [gateway_events(), gateway_events_dead(), gateway_progress(), gateway_dead()]
+    return [*stages, *waiting, *gateway]
+
+
+def declare(connection: Connection) -> None:
+    """Make sure that all exchanges, queues and bindings are there.
+
+    Raises
+    ------
+    TopologyConflict
+        If one of them is there with other properties: says which, and what to do.
+    """
+    with connection.channel() as channel:
+        try:
+            for exchange in (WORK, EVENTS, KILLS, DEAD):
+                exchange(channel).declare()
+            for queue in queues(get_settings().skyrelay_retry_delays):
+                queue(channel).declare()
+        except PreconditionFailed as error:
+            raise TopologyConflict(
+                f"The broker has this queue or exchange with other properties ({error.message}). "
+                "Was it made by another version of Skyrelay? Let its messages run out and delete "
+                "it, or use another virtual host in AMQP_URI."
+            ) from error
+
+
+def reason_of(headers: Mapping[str, Any] | None) -> str:
+    """Why a dead message was put aside, in a sentence."""
+    headers = headers or {}
+    if REASON_HEADER in headers:
+        return str(headers[REASON_HEADER])
+    deaths = headers.get("x-death") or [{}]
+    if deaths[0].get("reason") == "delivery_limit":
+        return f"The worker died {DELIVERY_LIMIT + 1} times while working on it."
+    return "The message was rejected."
+
+
+def _quorum(
+    delivery_limit: int | None, *, dead_letter_to: Exchange, key: str | None = None
+) -> dict[str, Any]:
+    """Arguments of a replicated queue that loses nothing on the way to its dead-letter exchange."""
+    arguments: dict[str, Any] = {
+        "x-queue-type": "quorum",
+        "x-dead-letter-exchange": dead_letter_to.name,
+        "x-dead-letter-strategy": "at-least-once",
+        # The strategy above demands it; without a maximal length nothing is ever rejected.
+        "x-overflow": "reject-publish",
+        "x-consumer-timeout": CONSUMER_TIMEOUT_MS,
+    }
+    if key is not None:
+        arguments["x-dead-letter-routing-key"] = key
+    if delivery_limit is not None:
+        arguments["x-delivery-limit"] = delivery_limit
+    return arguments
