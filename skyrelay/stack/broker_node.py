@@ -130,6 +130,10 @@ class BrokerNode:
                 )
             time.sleep(0.1)
 
+    def wait(self, seconds: float | None = None) -> int | None:
+        """The exit code once nothing of the node is left; None if that takes longer."""
+        return self._process.wait(seconds) if self._process else None
+
     def stop(self, grace: float = 60.0) -> None:
         """Stop the node in its own way; whatever is left after `grace` seconds is killed."""
         if self._process:

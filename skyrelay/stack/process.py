@@ -51,7 +51,7 @@ class GuardedProcess:
         self.command = list(command)
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
-        lock_fd = None if lock is None else _locked(lock)
+        lock_fd = None if lock is None else lock_file(lock)
         report_read, report_write = os.pipe()
         inherited = [report_write] if lock_fd is None else [report_write, lock_fd]
         try:
@@ -122,8 +122,14 @@ class GuardedProcess:
             self._guard.send_signal(number)
 
 
-def _locked(path: Path) -> int:
-    """A descriptor of the file `path`, locked for us and whoever inherits it."""
+def lock_file(path: Path) -> int:
+    """A descriptor of the file `path`, locked for us and whoever inherits it, until it is closed.
+
+    Raises
+    ------
+    RuntimeError
+        Another process keeps it locked for longer than a killed predecessor would.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + LOCK_SECONDS

@@ -1,0 +1,295 @@
+"""How does the whole of Skyrelay come up, stay up and go away again, on one machine?
+
+Everything is under one folder and on free loopback ports: the broker's node, the database, the
+tasks, the logs. Nothing outlives the process that started it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from skyrelay.settings import Settings
+from skyrelay.stack import roles
+from skyrelay.stack.administrator import Administrator, administrator
+from skyrelay.stack.broker_node import BrokerNode
+from skyrelay.stack.ports import LOOPBACK, free_ports
+from skyrelay.stack.process import lock_file
+from skyrelay.stack.supervisor import Command, Supervised
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+#: What a stack has of its own unless it is told otherwise: a developer's settings for another
+#: installation must not leak into it.
+OWN_SETTINGS = ("AMQP_URI", "DATABASE_URL", "SECRET_KEY", "DATA_PATH", "TASKS_PATH")
+
+#: Until every process says that it is ready, from a cold disk.
+READY_SECONDS = 180.0
+
+#: A process that has died so often before it was ready will not be ready.
+HOPELESS_DEATHS = 3
+
+#: A stage that runs when the stack is stopped is handed back after this time, and done again when
+#: the stack comes up: nobody waits for the end of a stage after Ctrl-C.
+DRAIN_SECONDS = 5.0
+
+#: After this the processes that are left are killed.
+STOP_SECONDS = 20.0
+
+
+class Stack:
+    """The broker, the gateway and all stage services; a context manager that starts and stops them.
+
+    Parameters
+    ----------
+    folder : Path
+        Everything of the stack; tasks, users and messages are found again in the same folder.
+    replicas : mapping, optional
+        Number of replicas of each service (default: one of each).
+    environment : mapping, optional
+        Settings that take precedence over the stack's own, under their names in the environment;
+        with AMQP_URI in it, no broker is started.
+    say : callable, optional
+        Takes a sentence about what is going on (default: nobody listens).
+
+    Attributes
+    ----------
+    base_url : str
+        Address of the gateway.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        replicas: Mapping[str, int] | None = None,
+        environment: Mapping[str, str] | None = None,
+        say: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        self.folder = folder.resolve()
+        self._say = say
+        self._given = dict(environment or {})
+        self._replicas = dict.fromkeys(roles.SERVICES, 1) | dict(replicas or {})
+        self._broker: Supervised | None = None
+        self._processes: list[Supervised] = []
+        self._lock: int | None = None
+        self._administrator: Administrator | None = None
+        self.base_url = ""
+        self.amqp_uri = ""
+
+    @property
+    def administrator(self) -> Administrator:
+        """Name, first password and token of the administrator, once the stack has started."""
+        if self._administrator is None:
+            raise RuntimeError("The stack has not been started.")
+        return self._administrator
+
+    @property
+    def admin_token(self) -> str:
+        return self.administrator.token
+
+    @property
+    def processes(self) -> dict[str, int]:
+        """Process id of every process that is up, by role (``photometry-1``, ``broker``)."""
+        supervised = [*([self._broker] if self._broker else []), *self._processes]
+        return {each.name: pid for each in supervised if (pid := each.server.pid) is not None}
+
+    @property
+    def description(self) -> Path:
+        """The file that tells scripts about the running stack."""
+        return self.folder / "stack.json"
+
+    def log_of(self, name: str) -> Path:
+        """The log of the process with this role."""
+        return self.folder / "log" / f"{name}.log"
+
+    def start(self) -> None:
+        """Start everything and return when all of it is ready.
+
+        Raises
+        ------
+        RuntimeError
+            In one sentence, what did not start and where its log is. Nothing is left running.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = lock_file(self.folder / "lock")
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop everything, the broker last; returns when nothing is left."""
+        self.description.unlink(missing_ok=True)
+        if self._processes or self._broker:
+            self._say("Stopping everything.")
+        if self._processes:
+            with ThreadPoolExecutor(len(self._processes)) as pool:
+                list(pool.map(lambda each: each.stop(STOP_SECONDS), self._processes))
+        self._processes = []
+        if self._broker:
+            self._broker.stop(STOP_SECONDS)
+            self._broker = None
+        # A restart that was under way at first may have written it anew.
+        self.description.unlink(missing_ok=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _start(self) -> None:
+        environment = self._environment()
+        for name in ("data", "tasks", "log"):
+            (self.folder / name).mkdir(exist_ok=True)
+        if "AMQP_URI" not in environment:
+            environment["AMQP_URI"] = self._start_broker()
+        self.amqp_uri = environment["AMQP_URI"]
+
+        self._say("Preparing the database.")
+        self._run(environment, "gateway", "migrate")
+        self._administrator = administrator(self.folder / "admin.json", environment, PROJECT)
+
+        everything = self._roles()
+        self._say(f"Starting {', '.join(role.name for role in everything)}.")
+        started = [(role, self._start_role(role, environment)) for role in everything]
+        for role, process in started:
+            self._wait_until_ready(role, process)
+        self._describe()
+
+    def _start_broker(self) -> str:
+        self._say("Starting a private RabbitMQ node (5 to 20 s).")
+        node = BrokerNode(self.folder / "broker")
+        broker = Supervised("broker", node, say=self._say, changed=self._describe)
+        broker.start()
+        self._broker = broker
+        return node.amqp_uri
+
+    def _roles(self) -> list[roles.Role]:
+        names = [
+            (service, number + 1)
+            for service, count in self._replicas.items()
+            for number in range(count)
+        ]
+        web_port, *ports = free_ports(1 + len(names))
+        self.base_url = f"http://{LOOPBACK}:{web_port}"
+        replicas = [
+            roles.replica(service, number, port)
+            for (service, number), port in zip(names, ports, strict=True)
+        ]
+        return [roles.web(web_port), roles.events(), *replicas]
+
+    def _start_role(self, role: roles.Role, environment: Mapping[str, str]) -> Supervised:
+        command = Command(
+            role.command,
+            log=self.log_of(role.name),
+            environment={**environment, **role.environment},
+            folder=PROJECT,
+        )
+        supervised = Supervised(role.name, command, say=self._say, changed=self._describe)
+        supervised.start()
+        self._processes.append(supervised)
+        return supervised
+
+    def _wait_until_ready(self, role: roles.Role, process: Supervised) -> None:
+        if role.health_url is None:
+            return
+        deadline = time.monotonic() + READY_SECONDS
+        while not _answers_ok(role.health_url):
+            if process.deaths >= HOPELESS_DEATHS or time.monotonic() > deadline:
+                raise RuntimeError(f"{role.name} does not start; see {self.log_of(role.name)}.")
+            time.sleep(0.1)
+
+    def _run(self, environment: Mapping[str, str], *arguments: str) -> None:
+        log = self.log_of(arguments[-1])
+        with log.open("ab") as output:
+            code = subprocess.call(
+                [sys.executable, "-m", *arguments],
+                env=environment,
+                cwd=PROJECT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        if code != 0:
+            raise RuntimeError(f"`{' '.join(arguments)}` failed (exit code {code}); see {log}.")
+
+    def _environment(self) -> dict[str, str]:
+        """What all processes have in their environment."""
+        inherited = {k: v for k, v in os.environ.items() if k.upper() not in OWN_SETTINGS}
+        own = {
+            "DATABASE_URL": f"sqlite:///{self.folder / 'skyrelay.db'}",
+            "SECRET_KEY": self._secret_key(),
+            "DATA_PATH": str(self.folder / "data"),
+            "TASKS_PATH": str(self.folder / "tasks"),
+            "SKYRELAY_DRAIN_GRACE": str(DRAIN_SECONDS),
+        }
+        # Several stages run at a time, on few cores: numerical libraries shall not each take all.
+        threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        return {**threads, **inherited, **own, **self._given}
+
+    def _secret_key(self) -> str:
+        path = self.folder / "secret_key"
+        if not path.exists():
+            path.touch(0o600)
+            path.write_text(secrets.token_hex(32))
+        return path.read_text()
+
+    def _describe(self) -> None:
+        """Write the file that tells scripts about us; whole or not at all."""
+        if self._administrator is None:
+            return
+        processes = {"supervisor": os.getpid(), **self.processes}
+        description = {
+            "base_url": self.base_url,
+            "user": self._administrator.name,
+            "token": self._administrator.token,
+            "amqp_uri": self.amqp_uri,
+            "processes": [{"role": role, "pid": pid} for role, pid in processes.items()],
+        }
+        new = self.description.with_name(f".stack.json.{secrets.token_hex(4)}")
+        new.touch(0o600)
+        new.write_text(json.dumps(description, indent=2) + "\n")
+        new.replace(self.description)
+
+
+def settings_given() -> dict[str, str]:
+    """The stack's own settings that the environment or a ``.env`` file sets to something else."""
+    settings = Settings()
+    return {
+        name: str(getattr(settings, name.lower()))
+        for name in OWN_SETTINGS
+        if name.lower() in settings.model_fields_set
+    }
+
+
+def _answers_ok(url: str) -> bool:
+    # Never through a proxy that the environment may name: it is our own loopback.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
