@@ -12,7 +12,9 @@ from skyrelay.synthetic.spec import FieldSpec
 @click.command()
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder to write to.")
 @click.option("--size", default=FieldSpec.size, show_default=True, help="Pixels on a side.")
-@click.option("--seed", default=FieldSpec.seed, show_default=True, help="Another seed, another sky.")
+@click.option(
+    "--seed", default=FieldSpec.seed, show_default=True, help="Another seed, another sky."
+)
 @click.option("--fwhm", default=FieldSpec.fwhm, show_default=True, help="Seeing, pixels.")
 @click.option("--crowding", default=FieldSpec.crowding, show_default=True, help="Times the stars.")
 @click.option("--band", default=FieldSpec.band, show_default=True, help="One of g, r, i, z.")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
+from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from skyrelay.synthetic.truth import ImageTruth, Truth
@@ -35,7 +37,9 @@ class CandidateScore:
     false: Table
     duplicates: int
 
-    def counts(self, host: str | None = None, sn: tuple[float, float] = (0, np.inf)) -> tuple[int, int]:
+    def counts(
+        self, host: str | None = None, sn: tuple[float, float] = (0, np.inf)
+    ) -> tuple[int, int]:
         """(found, injected) of the transients of one kind (none or galaxy) and S/N range."""
         found, missed = (_chosen(table, host, sn) for table in (self.found, self.missed))
         return found, found + missed
@@ -44,7 +48,7 @@ class CandidateScore:
         """Rows of host, sn_from, sn_to, injected, found, missed; one per host and S/N class."""
         rows = []
         for host in ("none", "galaxy"):
-            for low, high in zip(SN_BOUNDS, SN_BOUNDS[1:], strict=False):
+            for low, high in pairwise(SN_BOUNDS):
                 found, injected = self.counts(host, (low, high))
                 rows.append((host, low, high, injected, found, injected - found))
         names = ("host", "sn_from", "sn_to", "injected", "found", "missed")
@@ -99,10 +103,10 @@ def zero_point_deviation(
     return measured - expected
 
 
-def astrometric_residuals(truth: Truth, header_wcs: object, edge: float = 10.0) -> NDArray[np.float64]:
+def astrometric_residuals(truth: Truth, wcs: WCS, edge: float = 10.0) -> NDArray[np.float64]:
     """Distance in arcsec between a WCS and the true one, on a grid of 11 x 11 positions.
 
-    `header_wcs` is an `astropy.wcs.WCS`; `edge` pixels along the borders are left out.
+    `edge` pixels along the borders are left out.
     """
     image = truth.science
     x, y = (
@@ -113,8 +117,7 @@ def astrometric_residuals(truth: Truth, header_wcs: object, edge: float = 10.0) 
         )
     )
     expected, given = (
-        SkyCoord(*wcs.all_pix2world(x, y, 0), unit="deg")
-        for wcs in (image.celestial(), header_wcs)  # type: ignore[attr-defined]
+        SkyCoord(*each.all_pix2world(x, y, 0), unit="deg") for each in (image.celestial(), wcs)
     )
     return np.asarray(expected.separation(given).arcsec)
 

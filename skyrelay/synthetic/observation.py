@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
+from astropy.time import Time
 from numpy.typing import NDArray
 
 from skyrelay.synthetic.catalogue import observe_catalogue
@@ -153,6 +154,7 @@ def _header(spec: FieldSpec, exposure: Exposure, wcs: fits.Header) -> fits.Heade
         ("TELESCOP", "Synthetic 0.5 m", "telescope"),
         ("INSTRUME", "Synthetic CCD", "instrument"),
         ("DATE-OBS", spec.date_obs, "start of the exposure, UTC"),
+        ("MJD-OBS", Time(spec.date_obs).mjd, "start of the exposure, MJD (UTC)"),
         ("EXPTIME", exposure.exposure_time, "[s] exposure time"),
         ("FILTER", exposure.band, "filter"),
         ("GAIN", exposure.gain, "[electron/adu] gain"),

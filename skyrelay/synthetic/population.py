@@ -81,8 +81,8 @@ def area(spec: FieldSpec) -> float:
 def scatter(spec: FieldSpec, rng: np.random.Generator, count: int) -> tuple[Values, Values]:
     """Random positions (ra, dec in degrees), uniform on the sky around the field."""
     half = side(spec) / 2
-    sines = np.sin(np.radians(spec.dec + np.array([-half, half])))
-    dec = np.degrees(np.arcsin(rng.uniform(*sines, count)))
+    south, north = np.sin(np.radians([spec.dec - half, spec.dec + half]))
+    dec = np.degrees(np.arcsin(rng.uniform(south, north, count)))
     ra = spec.ra + rng.uniform(-half, half, count) / np.cos(np.radians(spec.dec))
     return ra % 360, dec
 

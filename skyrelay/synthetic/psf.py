@@ -18,7 +18,7 @@ from scipy.optimize import brentq
 
 from skyrelay.synthetic.spec import Exposure
 
-Pixels = NDArray[np.float64]
+Pixels = NDArray[np.floating]
 
 #: Inside this many FWHM each pixel is integrated, outside its middle is exact to 1e-4 of the flux.
 CORE = 2.5

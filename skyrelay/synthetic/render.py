@@ -88,7 +88,9 @@ def pixel_angles(galaxies: Table, wcs: WCS) -> NDArray[np.float64]:
     x, y = to_pixels(
         wcs, ra + step * np.sin(angle) / np.cos(np.radians(dec)), dec + step * np.cos(angle)
     )
-    return np.degrees(np.arctan2(y - np.asarray(galaxies["y"]), x - np.asarray(galaxies["x"])))
+    dx, dy = x - np.asarray(galaxies["x"]), y - np.asarray(galaxies["y"])
+    angles: NDArray[np.float64] = np.degrees(np.arctan2(dy, dx))
+    return angles
 
 
 def add_stamp(image: Pixels, stamp: Pixels, column: int, row: int) -> None:

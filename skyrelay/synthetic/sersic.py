@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import irfft2, next_fast_len, rfft2
+from scipy.fft import fftfreq, irfft2, next_fast_len, rfft2, rfftfreq
 from scipy.special import gammaincinv
 
 from skyrelay.synthetic.psf import Moffat, Pixels
@@ -60,27 +60,28 @@ class Sersic:
         half_size = int(np.ceil(reach / STEP)) * STEP
         column, row = round(x0), round(y0)
         fine = _fine_grid(half_size)
-        dx, dy = column + fine - x0, row + fine - y0
-        profile = self(dx[None, :], dy[:, None])
-        self._refine_cusp(profile, dx, dy)
+        profile = self(fine[None, :], fine[:, None])
+        self._refine_cusp(profile, fine)
         profile /= profile.sum()
         side = next_fast_len(fine.size, real=True)
-        seen = irfft2(rfft2(profile, (side, side)) * _transform(psf, side), (side, side))
+        # The profile sits on the middle of the grid; the transform brings it to its place,
+        # exactly, because the PSF is well sampled by the fine grid.
+        kernel = _transform(psf, side) * _shift(x0 - column, y0 - row, side)
+        seen = irfft2(rfft2(profile, (side, side)) * kernel, (side, side))
         seen = seen[: fine.size, : fine.size]
         size = 2 * half_size + 1
         pixels = seen.reshape(size, OVERSAMPLING, size, OVERSAMPLING).sum(axis=(1, 3))
         return pixels, column - half_size, row - half_size
 
-    def _refine_cusp(self, profile: Pixels, dx: Pixels, dy: Pixels) -> None:
-        column, row = int(np.argmin(np.abs(dx))), int(np.argmin(np.abs(dy)))
-        columns = slice(column - CUSP, column + CUSP + 1)
-        rows = slice(row - CUSP, row + CUSP + 1)
+    def _refine_cusp(self, profile: Pixels, fine: Pixels) -> None:
+        core = slice(fine.size // 2 - CUSP, fine.size // 2 + CUSP + 1)
         offsets = ((np.arange(CUSP_SAMPLING) + 0.5) / CUSP_SAMPLING - 0.5) / OVERSAMPLING
-        x = (dx[columns, None] + offsets).ravel()
-        y = (dy[rows, None] + offsets).ravel()
+        points = (fine[core, None] + offsets).ravel()
         side = 2 * CUSP + 1
-        values = self(x[None, :], y[:, None]).reshape(side, CUSP_SAMPLING, side, CUSP_SAMPLING)
-        profile[rows, columns] = values.mean(axis=(1, 3))
+        values = self(points[None, :], points[:, None]).reshape(
+            side, CUSP_SAMPLING, side, CUSP_SAMPLING
+        )
+        profile[core, core] = values.mean(axis=(1, 3))
 
 
 def _fine_grid(half_size: int) -> Pixels:
@@ -88,11 +89,18 @@ def _fine_grid(half_size: int) -> Pixels:
     return (np.arange(count) - (count - 1) / 2) / OVERSAMPLING
 
 
+def _shift(x: float, y: float, side: int) -> NDArray[np.complex128]:
+    phase_x = -2j * np.pi * x * OVERSAMPLING * rfftfreq(side)
+    phase_y = -2j * np.pi * y * OVERSAMPLING * fftfreq(side)
+    shift: NDArray[np.complex128] = np.exp(phase_y)[:, None] * np.exp(phase_x)[None, :]
+    return shift
+
+
 @lru_cache(maxsize=64)
 def _transform(psf: Moffat, side: int) -> NDArray[np.complex128]:
     # Circular: the stamp is wide enough that only the outermost wings come back at the other
     # side, where they keep the flux whole. On fine pixels the PSF is OVERSAMPLING times wider.
-    offsets = np.fft.fftfreq(side, 1 / side)
+    offsets = fftfreq(side, 1 / side)
     wide = Moffat(psf.fwhm * OVERSAMPLING, psf.beta, psf.ellipticity, psf.angle)
     kernel = wide(offsets[None, :], offsets[:, None])
     return np.asarray(rfft2(kernel / kernel.sum()))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.table import Table
 from astropy.wcs import WCS
+from numpy.typing import NDArray
 
 from skyrelay.synthetic.galaxies import BRIGHTEST
 from skyrelay.synthetic.psf import Pixels, PsfField
@@ -20,7 +21,7 @@ from skyrelay.synthetic.spec import Exposure, FieldSpec
 from skyrelay.synthetic.wcs import to_pixels
 
 #: Hosts are galaxies that the science image shows.
-FAINTEST_HOST = 20.5  # mag in r
+FAINTEST_HOST = 20.0  # mag in r
 #: Where in its host a transient is, in half-light radii.
 HOST_OFFSET = (0.2, 1.2)
 #: Nothing closer than this to an edge, another transient or a bad column.
@@ -86,9 +87,7 @@ def draw_transients(spec: FieldSpec, ground: Ground, galaxies: Table) -> Table:
     table["colour"] = rng.normal(0.1, 0.2, len(table))
     exposure = ground.exposure
     table["mag"] = (
-        exposure.zero_point
-        + exposure.colour_term * table["colour"]
-        - 2.5 * np.log10(table["flux"])
+        exposure.zero_point + exposure.colour_term * table["colour"] - 2.5 * np.log10(table["flux"])
     )
     table["ra"], table["dec"] = ground.wcs.all_pix2world(x, y, 0)
     _describe_hosts(table, host_rows, galaxies, exposure)
@@ -162,7 +161,7 @@ def _flux_for(sn: float, x: float, y: float, ground: Ground) -> float:
 
 
 def _describe_hosts(
-    table: Table, rows: np.ndarray, galaxies: Table, exposure: Exposure
+    table: Table, rows: NDArray[np.intp], galaxies: Table, exposure: Exposure
 ) -> None:
     hosted = rows >= 0
     table["host"] = np.where(hosted, "galaxy", "none")

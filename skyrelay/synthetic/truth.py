@@ -109,9 +109,7 @@ class Truth:
         for name in TABLES:
             paths[name] = _table_path(folder, name)
             table: Table = getattr(self, name)
-            table.write(
-                paths[name], format="votable", tabledata_format="binary2", overwrite=True
-            )
+            table.write(paths[name], format="votable", tabledata_format="binary2", overwrite=True)
         return paths
 
     @classmethod

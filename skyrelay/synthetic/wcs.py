@@ -20,9 +20,7 @@ DECENTRING = 0.15
 
 def true_header(exposure: Exposure) -> fits.Header:
     """The exact WCS of an exposure, as header cards."""
-    header = _linear(
-        exposure, exposure.ra, exposure.dec, exposure.pixel_scale, exposure.rotation
-    )
+    header = _linear(exposure, exposure.ra, exposure.dec, exposure.pixel_scale, exposure.rotation)
     if exposure.distortion:
         header["CTYPE1"], header["CTYPE2"] = "RA---TAN-SIP", "DEC--TAN-SIP"
         corner = np.hypot(exposure.width, exposure.height) / 2
