@@ -1,0 +1,68 @@
+# Skyrelay: one verb for each thing to do. `make help` lists them.
+
+PYTHON := .venv/bin/python
+VAR ?= var
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo up test test-unit test-contract test-integration test-fault \
+        test-science lint format lock images clean
+# Recipes share the environment in .venv and two cores: not at the same time.
+.NOTPARALLEL:
+
+help:  ## this list
+	@echo "Skyrelay takes an astronomical image through inspection, photometry, transient search"
+	@echo "and template subtraction. On Debian 12 everything missing is installed at first use."
+	@echo
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## *(.*)/  \1\t\2/' | expand -t 20
+
+setup:  ## Debian packages and the Python environment (done by the others as needed)
+	@scripts/setup run
+
+setup-dev:
+	@scripts/setup dev
+
+demo: setup  ## the main job on a synthetic sky, or IMAGE= CATALOG= TEMPLATE= CONFIG="k=v …"
+	@$(PYTHON) -m demo \
+	    $(if $(IMAGE),--image "$(IMAGE)") \
+	    $(if $(CATALOG),--catalog "$(CATALOG)") \
+	    $(if $(TEMPLATE),--template "$(TEMPLATE)") \
+	    $(if $(CONFIG),--config "$(CONFIG)")
+
+up: setup  ## the whole stack until Ctrl-C; REPLICAS="inspect=2 photometry=1", VAR=folder
+	@exec $(PYTHON) -m skyrelay.stack --folder "$(VAR)" --replicas "$(REPLICAS)"
+
+test: setup-dev  ## lint and every tier of tests (about 20 minutes on 2 cores)
+	@scripts/test lint unit contract integration fault science
+
+test-unit: setup-dev  ## one tier: functions and classes by themselves
+	@scripts/test unit
+
+test-contract: setup-dev  ## one tier: the HTTP interface and the wire messages
+	@scripts/test contract
+
+test-integration: setup-dev  ## one tier: real broker, real processes
+	@scripts/test integration
+
+test-fault: setup-dev  ## one tier: things killed at the worst moment (FULL=1: the long form)
+	@FULL=$(FULL) scripts/test fault
+
+test-science: setup-dev  ## one tier: real images with known truth
+	@scripts/test science
+
+lint: setup-dev  ## ruff and mypy --strict
+	@scripts/test lint
+
+format: setup-dev  ## let ruff lay out the code
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+lock: setup-dev  ## make the lock files from requirements/*.in (UPGRADE=1: newest versions)
+	@scripts/lock $(if $(UPGRADE),--upgrade)
+
+images:  ## build the container images with docker or podman
+	@scripts/images
+
+clean:  ## remove the environment and all caches; tasks and users in $(VAR)/ stay
+	@echo "==> Removing .venv and caches; $(VAR)/ stays."
+	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
