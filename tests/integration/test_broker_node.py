@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pika
@@ -15,6 +14,7 @@ import pytest
 
 from skyrelay.stack import broker_node
 from skyrelay.stack.broker_node import BrokerNode
+from tests.support.processes import is_alive, wait_until
 
 #: Starts a node in the folder given, says which processes belong to it, and waits for ever.
 OWNER = """
@@ -42,23 +42,6 @@ def fetch(uri: str, queue: str) -> bytes | None:
     with pika.BlockingConnection(pika.URLParameters(uri)) as connection:
         _, _, body = connection.channel().basic_get(queue, auto_ack=True)
     return body
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        stat = Path("/proc", str(pid), "stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in "ZX"
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def test_a_message_survives_a_restart_at_the_same_address(

@@ -1,0 +1,26 @@
+"""What do tests ask about processes that are not theirs to wait for?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process exists and is not a zombie that nobody has reaped yet."""
+    try:
+        stat = Path("/proc", str(pid), "stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> bool:
+    """Whether the condition came true; the time is a bound for a hung test, not a measure."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True

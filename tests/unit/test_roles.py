@@ -1,0 +1,37 @@
+"""Which processes make up a stack, and how does one ask for more of them?"""
+
+from __future__ import annotations
+
+import pytest
+
+from skyrelay.stack.roles import SERVICES, parse_replicas
+
+
+def test_every_service_has_one_replica_unless_said_otherwise() -> None:
+    assert parse_replicas("") == {
+        "inspect": 1,
+        "photometry": 1,
+        "transients": 1,
+        "subtraction": 1,
+    }
+    assert tuple(parse_replicas("")) == SERVICES
+
+
+@pytest.mark.parametrize("text", ["inspect=2 photometry=0", "inspect=2,photometry=0"])
+def test_the_number_of_replicas_is_set_by_service(text: str) -> None:
+    replicas = parse_replicas(text)
+    assert (replicas["inspect"], replicas["photometry"], replicas["subtraction"]) == (2, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("inspct=2", r"^There is no service 'inspct'; there are inspect, .*\.$"),
+        ("inspect=two", r"^'inspect=two' is not of the form inspect=2\.$"),
+        ("inspect=-1", r"^'inspect=-1' is not of the form inspect=2\.$"),
+        ("inspect", r"^'inspect' is not of the form inspect=2\.$"),
+    ],
+)
+def test_a_slip_in_the_replicas_is_said_in_one_sentence(text: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        parse_replicas(text)
