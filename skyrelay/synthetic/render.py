@@ -61,8 +61,10 @@ def render_stars(stars: Table, exposure: Exposure) -> Pixels:
     invisible = INVISIBLE * exposure.sky_rms
     for x, y, flux in _rows(stars, "x", "y", "flux"):
         psf = field.at(x, y)
-        stamp, column, row = psf.stamp(x, y, psf.half_size(flux, invisible))
-        add_stamp(image, flux * stamp, column, row)
+        half_size = psf.half_size(flux, invisible)
+        if _reaches(x, y, half_size, exposure):
+            stamp, column, row = psf.stamp(x, y, half_size)
+            add_stamp(image, flux * stamp, column, row)
     return image
 
 
@@ -75,8 +77,10 @@ def render_galaxies(galaxies: Table, exposure: Exposure, wcs: WCS) -> Pixels:
     for (x, y, flux, *shape), angle in zip(_rows(galaxies, *names), angles, strict=True):
         index, half_light, axis_ratio = shape
         galaxy = Sersic(index, half_light / exposure.pixel_scale, axis_ratio, float(angle))
-        stamp, column, row = galaxy.stamp(x, y, field.at(x, y))
-        add_stamp(image, flux * stamp, column, row)
+        psf = field.at(x, y)
+        if _reaches(x, y, galaxy.half_size(psf), exposure):
+            stamp, column, row = galaxy.stamp(x, y, psf)
+            add_stamp(image, flux * stamp, column, row)
     return image
 
 
@@ -100,6 +104,13 @@ def add_stamp(image: Pixels, stamp: Pixels, column: int, row: int) -> None:
     low, high = max(row, 0), min(row + stamp.shape[0], height)
     if left < right and low < high:
         image[low:high, left:right] += stamp[low - row : high - row, left - column : right - column]
+
+
+def _reaches(x: float, y: float, half_size: int, exposure: Exposure) -> bool:
+    return (
+        -half_size <= round(x) < exposure.width + half_size
+        and -half_size <= round(y) < exposure.height + half_size
+    )
 
 
 def _rows(table: Table, *names: str) -> list[tuple[float, ...]]:

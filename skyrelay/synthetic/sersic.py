@@ -22,7 +22,7 @@ OVERSAMPLING = 3
 #: Points per fine pixel, a side, in the middle, where the profile is steep.
 CUSP_SAMPLING = 8
 #: Half the side of that middle, in fine pixels.
-CUSP = 4
+CUSP = 2
 #: The seeing spreads a galaxy by at most this many FWHM.
 SEEING_REACH = 3.5
 #: Stamp sizes come in steps, so that few transforms of the PSF serve all galaxies.
@@ -56,22 +56,36 @@ class Sersic:
 
         Returns the stamp and the column and row of its first pixel.
         """
-        reach = self.half_light * self.truncation + SEEING_REACH * psf.fwhm
-        half_size = int(np.ceil(reach / STEP)) * STEP
+        half_size = self.half_size(psf)
         column, row = round(x0), round(y0)
-        fine = _fine_grid(half_size)
-        profile = self(fine[None, :], fine[:, None])
-        self._refine_cusp(profile, fine)
-        profile /= profile.sum()
-        side = next_fast_len(fine.size, real=True)
+        profile = self._profile(half_size)
+        fine_size = profile.shape[0]
+        side = next_fast_len(fine_size, real=True)
         # The profile sits on the middle of the grid; the transform brings it to its place,
         # exactly, because the PSF is well sampled by the fine grid.
         kernel = _transform(psf, side) * _shift(x0 - column, y0 - row, side)
         seen = irfft2(rfft2(profile, (side, side)) * kernel, (side, side))
-        seen = seen[: fine.size, : fine.size]
+        seen = seen[:fine_size, :fine_size]
         size = 2 * half_size + 1
         pixels = seen.reshape(size, OVERSAMPLING, size, OVERSAMPLING).sum(axis=(1, 3))
         return pixels, column - half_size, row - half_size
+
+    def half_size(self, psf: Moffat) -> int:
+        """Half the side of the stamp, pixels."""
+        reach = self.half_light * self.truncation + SEEING_REACH * psf.fwhm
+        return int(np.ceil(reach / STEP)) * STEP
+
+    def _profile(self, half_size: int) -> Pixels:
+        fine = _fine_grid(half_size)
+        profile: Pixels = np.zeros((fine.size, fine.size))
+        # Beyond its truncation there is nothing to compute, and that is most of a small galaxy.
+        extent = int(np.ceil(self.half_light * self.truncation * OVERSAMPLING)) + CUSP
+        middle = fine.size // 2
+        inner = slice(max(middle - extent, 0), middle + extent + 1)
+        profile[inner, inner] = self(fine[None, inner], fine[inner, None])
+        self._refine_cusp(profile, fine)
+        profile /= profile.sum()
+        return profile
 
     def _refine_cusp(self, profile: Pixels, fine: Pixels) -> None:
         core = slice(fine.size // 2 - CUSP, fine.size // 2 + CUSP + 1)
