@@ -147,6 +147,7 @@ def _found(
 def _false(candidates: Table, truth: Truth) -> Table:
     false = candidates.copy()
     if len(false) == 0:
+        false["cause"] = np.zeros(0, dtype=str)
         return false
     x, y = to_pixels(truth.science.celestial(), false["ra"], false["dec"])
     false["cause"] = [_cause(a, b, truth) for a, b in zip(x, y, strict=True)]

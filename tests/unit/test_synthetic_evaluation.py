@@ -56,6 +56,7 @@ def test_no_candidates_means_all_missed(truth):
     assert len(score.found) == 0
     assert len(score.missed) == len(truth.transients)
     assert score.counts() == (0, len(truth.transients))
+    assert score.false.colnames == ["cause"]
 
 
 def test_counts_split_by_host_and_signal_to_noise(truth):

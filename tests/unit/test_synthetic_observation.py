@@ -9,9 +9,11 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
+from click.testing import CliRunner
 
 from skyrelay.errors import Permanent
 from skyrelay.synthetic import FieldSpec, Truth, render_observation
+from skyrelay.synthetic.__main__ import main
 from skyrelay.synthetic.evaluation import astrometric_residuals
 from skyrelay.synthetic.wcs import to_pixels
 
@@ -199,6 +201,15 @@ def test_an_oblong_image_in_another_band_works():
     assert oblong.image.shape == (96, 160)
     assert oblong.header["FILTER"] == "g"
     assert oblong.truth.science.colour == "g-r"
+
+
+def test_the_command_writes_an_observation_and_refuses_nonsense_in_one_sentence(tmp_path):
+    written = CliRunner().invoke(main, ["--out", str(tmp_path), "--size", "96", "--seed", "7"])
+    assert written.exit_code == 0, written.output
+    assert Truth.read(tmp_path).seed == 7
+    refused = CliRunner().invoke(main, ["--out", str(tmp_path), "--size", "5"])
+    assert refused.exit_code == 1
+    assert refused.output.startswith("Error: The synthetic field needs at least 64 pixels")
 
 
 def test_a_folder_without_truth_is_refused_in_one_sentence(tmp_path):
