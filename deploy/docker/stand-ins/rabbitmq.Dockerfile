@@ -1,0 +1,14 @@
+# Takes RABBITMQ_DEFAULT_USER and RABBITMQ_DEFAULT_PASS, and files in /etc/rabbitmq/conf.d.
+FROM debian:bookworm-slim
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends rabbitmq-server \
+    && apt-get clean && rm -rf /var/lib/apt/lists/* \
+    && mkdir -p /etc/rabbitmq/conf.d \
+    && printf 'log.console = true\nlog.file = false\n' > /etc/rabbitmq/conf.d/10-defaults.conf \
+    && printf '[rabbitmq_management].\n' > /etc/rabbitmq/enabled_plugins \
+    && rm -rf /var/lib/rabbitmq/* && chown rabbitmq: /var/lib/rabbitmq /etc/rabbitmq/*
+USER rabbitmq
+ENV HOME=/var/lib/rabbitmq
+VOLUME /var/lib/rabbitmq
+EXPOSE 5672 15672
+CMD ["/usr/lib/rabbitmq/bin/rabbitmq-server"]
