@@ -49,6 +49,8 @@ class Settings(BaseSettings):
         "", description="modules with more stages, as dotted names separated by commas"
     )
     skyrelay_heartbeat: int = Field(20, ge=2, description="AMQP heartbeat in seconds")
+    skyrelay_web_workers: int = Field(2, ge=1, description="processes of the web server")
+    skyrelay_web_threads: int = Field(8, ge=1, description="threads of each of them")
     skyrelay_max_upload: int = Field(4 * 1024**3, description="largest accepted upload in bytes")
     skyrelay_log_level: str = "INFO"
     skyrelay_log_format: Literal["text", "json"] = "text"

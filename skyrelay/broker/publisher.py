@@ -52,6 +52,20 @@ class Publisher:
         self._connection: pika.BlockingConnection | None = None
         self._channel: BlockingChannel | None = None
 
+    def connect(self) -> None:
+        """Connect now, so that the first message need not wait for it.
+
+        Raises
+        ------
+        BrokerAway
+            If the broker cannot be reached.
+        """
+        try:
+            self._open_channel()
+        except (pika.exceptions.AMQPError, OSError) as error:
+            self.close()
+            raise BrokerAway(f"{type(error).__name__}: {error}".rstrip(": ")) from error
+
     def publish(self, message: Message) -> None:
         """Publish one message; when this returns, the broker has it.
 

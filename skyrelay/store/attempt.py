@@ -26,6 +26,7 @@ CANCELLED = "cancelled"
 _RECORD_IN_TASK = f"{RESERVED_PREFIX}-attempt.json"
 _RECORD = "record.json"
 _CLAIM = "claim.lock"
+_SUPERSEDED = "superseded"
 _SCRATCH = "scratch"
 _TEMPORARY = "tmp"
 
@@ -36,6 +37,10 @@ class AttemptBusy(Exception):
 
 class RunOver(Exception):
     """The run was cancelled, or has ended and been cleared away."""
+
+
+class RunUnknown(RunOver):
+    """There is nothing of this run in the store: it ended long ago, or the store is another."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +70,15 @@ class Attempt:
         return (run_folder / CANCELLED).exists() or not run_folder.is_dir()
 
     @contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Be the one living worker of this attempt.
+    def claimed(self, *, to_clear: bool = False) -> Iterator[None]:
+        """Be the one living worker of this attempt; ``to_clear``: even if its run is over.
 
         Raises
         ------
         AttemptBusy
             If another living process is.
+        RunUnknown
+            If nothing of the run is there.
         RunOver
             If the run was cancelled or has ended.
         """
@@ -79,13 +86,13 @@ class Attempt:
             self.folder.mkdir(exist_ok=True)
             claim = os.open(self.folder / _CLAIM, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except FileNotFoundError as error:
-            raise RunOver from error
+            raise RunUnknown from error
         try:
             try:
                 fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise AttemptBusy from error
-            if self.run_is_over():
+            if self.run_is_over() and not to_clear:
                 raise RunOver
             yield
         finally:
@@ -105,6 +112,22 @@ class Attempt:
         self._write_record(record)
         return record
 
+    def supersede(self, reason: str) -> None:
+        """From now on the next attempt is the one that counts; ``reason``: why this one failed.
+
+        Written before the next attempt is asked for, so that a second delivery of this one asks
+        for it again instead of working beside it.
+        """
+        files.write_atomically(self.folder / _SUPERSEDED, reason.encode())
+        self.discard()
+
+    def superseded(self) -> str | None:
+        """Why this attempt was given up in favour of the next, if it was."""
+        try:
+            return (self.folder / _SUPERSEDED).read_text()
+        except FileNotFoundError:
+            return None
+
     def open_scratch(self) -> Path:
         """A fresh folder with the task's files as they are now, to work in."""
         self.discard()
@@ -115,9 +138,26 @@ class Attempt:
         return scratch
 
     def discard(self) -> None:
-        """Remove what the attempt has written so far."""
+        """Remove what the attempt has written so far and not published."""
         files.remove(self.folder / _SCRATCH)
         files.remove(self.temporary_folder)
+        if self.link.resolve() != self.next_version.resolve():
+            files.remove(self.next_version)
+
+    def clear(self) -> None:
+        """Remove what a worker that died has left, unless another one works there already."""
+        try:
+            with self.claimed(to_clear=True):
+                self.discard()
+        except (AttemptBusy, RunUnknown):
+            pass
+
+    def log(self, name: str, text: str) -> None:
+        """Add a line to the log ``name`` of an attempt whose worker cannot do it any more."""
+        (self.folder / _SCRATCH).mkdir(exist_ok=True)
+        path = self.folder / _SCRATCH / name
+        before = path.read_bytes() if path.exists() else b""
+        files.write_atomically(path, before + text.encode() + b"\n")
 
     def publish(self, record: AttemptRecord, log_name: str | None = None) -> None:
         """Make the scratch folder the task's folder, whole.
@@ -134,12 +174,16 @@ class Attempt:
         with files.locked(self.task_lock):
             if self.run_is_over():
                 raise RunOver
+            content = record.model_dump_json().encode()
             if log_name is None:
+                files.write_atomically(scratch / _RECORD_IN_TASK, content)
                 scratch.rename(self.next_version)
             else:
+                files.remove(self.next_version)
                 files.clone_tree(self.link.resolve(), self.next_version)
                 self._take_over(scratch / log_name)
-            self._swap(record)
+                files.write_atomically(self.next_version / _RECORD_IN_TASK, content)
+            self._swap()
         self._write_record(record)
         self.discard()
 
@@ -147,9 +191,7 @@ class Attempt:
         if path.exists():
             path.replace(self.next_version / path.name)
 
-    def _swap(self, record: AttemptRecord) -> None:
-        content = record.model_dump_json().encode()
-        files.write_atomically(self.next_version / _RECORD_IN_TASK, content)
+    def _swap(self) -> None:
         before = self.link.resolve()
         relative = os.path.relpath(self.next_version, self.link.parent)
         files.link_atomically(relative, self.link)
@@ -165,5 +207,3 @@ class Attempt:
             mine.index,
             mine.attempt,
         )
-
-

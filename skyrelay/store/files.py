@@ -42,6 +42,16 @@ def copy_atomically(source: BinaryIO, path: Path) -> int:
     return size
 
 
+def link_or_copy_atomically(source: Path, path: Path) -> None:
+    """Make ``path`` another name of the file ``source``, or a copy where there are no links."""
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}")
+    try:
+        _link_or_copy(str(source), temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def link_atomically(target: str, link: Path) -> None:
     """Make the symbolic link ``link`` point to ``target``, replacing the one that is there."""
     temporary = link.with_name(f".{link.name}.{secrets.token_hex(4)}")

@@ -8,13 +8,15 @@ all products of an attempt or none. What a run needs beside products is in ``<ro
 from __future__ import annotations
 
 import json
+import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 from uuid import UUID
 
 from skyrelay.messages import RunStage
@@ -26,6 +28,7 @@ _VERSIONS = ".versions"
 _RUNS = ".runs"
 _LOCKS = ".locks"
 _TRASH = ".trash"
+_INCOMING = ".incoming"
 _CONFIG = "config.json"
 
 
@@ -45,7 +48,7 @@ class TaskStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
-        for name in (_VERSIONS, _RUNS, _LOCKS, _TRASH):
+        for name in (_VERSIONS, _RUNS, _LOCKS, _TRASH, _INCOMING):
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
     # The task's folder
@@ -99,6 +102,28 @@ class TaskStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         return files.copy_atomically(source, path)
 
+    def incoming(self) -> IO[bytes]:
+        """A named file on the store's file system for what arrives slowly; gone when closed."""
+        return tempfile.NamedTemporaryFile(dir=self.root / _INCOMING)
+
+    def adopt(self, task: int, relative: str, received: IO[bytes]) -> int:
+        """Make an `incoming` file, complete now, one of the task's; its size in bytes.
+
+        Takes no time, whatever the size, so that it can be done while others are kept waiting.
+        """
+        received.flush()
+        path = self.path(task, relative)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.chmod(received.name, 0o644)
+        files.link_or_copy_atomically(Path(received.name), path)
+        return path.stat().st_size
+
+    def drop_incoming(self, before: datetime) -> None:
+        """Remove incoming files of processes that died, untouched since ``before``."""
+        for path in (self.root / _INCOMING).iterdir():
+            if path.stat().st_mtime < before.timestamp():
+                path.unlink(missing_ok=True)
+
     def remove(self, task: int, relative: str) -> None:
         """Remove a file, or a folder with all that is in it.
 
@@ -151,6 +176,20 @@ class TaskStore:
             if folder.is_dir():
                 (folder / CANCELLED).touch()
 
+    def is_cancelled(self, run: UUID) -> bool:
+        """Whether the run was cancelled and its folder is still there."""
+        return (self._run_folder(run) / CANCELLED).exists()
+
+    def runs(self) -> dict[UUID, datetime]:
+        """The runs that have a folder, and when it was made or changed last."""
+        found = {}
+        for entry in os.scandir(self.root / _RUNS):
+            try:
+                found[UUID(entry.name)] = datetime.fromtimestamp(entry.stat().st_mtime, UTC)
+            except (ValueError, FileNotFoundError):
+                continue  # Not ours, or closed just now.
+        return found
+
     def close_run(self, run: UUID) -> None:
         """Remove what a run that has ended left beside its products."""
         folder = self._run_folder(run)
@@ -166,12 +205,14 @@ class TaskStore:
     def attempt(self, message: RunStage) -> Attempt:
         """The place of one attempt of one stage."""
         name = f"{message.index}-{message.step}-{message.attempt}"
+        # Always the same name, so that what a crash left behind is found and removed.
+        version = f"{message.task}-{message.run}-{message.index}-{message.attempt}"
         return Attempt(
             message=message,
             store_root=self.root,
             folder=self._run_folder(message.run) / name,
             link=self.folder(message.task),
-            next_version=self._new_version(message.task),
+            next_version=self.root / _VERSIONS / version,
             task_lock=self.root / _LOCKS / str(message.task),
         )
 

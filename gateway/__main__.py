@@ -1,0 +1,67 @@
+"""``python -m gateway web | events | migrate``: the processes of the gateway."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import click
+
+from gateway.core import Gateway, open_gateway
+from gateway.migrate import migrate as migrate_tables
+from skyrelay.broker.topology import TopologyConflict
+from skyrelay.errors import Permanent
+from skyrelay.logs import configure
+from skyrelay.settings import get_settings
+
+
+@click.group()
+def main() -> None:
+    """The gateway: tasks, their state, and the orchestration of their runs."""
+    configure(get_settings())
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+@main.command()
+@click.option("--bind", default="127.0.0.1:8000", show_default=True, metavar="HOST:PORT")
+def web(bind: str) -> None:
+    """Serve the API."""
+    from gateway.server import serve_web
+
+    _prepared().close()
+    serve_web(get_settings(), bind)
+
+
+@main.command()
+def events() -> None:
+    """Record what the stages say, and send the next ones on their way."""
+    from gateway.events import serve_events
+
+    gateway = _prepared()
+    try:
+        serve_events(gateway)
+    except TopologyConflict as error:
+        raise click.ClickException(str(error)) from error
+    finally:
+        gateway.close()
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the database's tables to the form of this version. The others do it too."""
+    _prepared().close()
+
+
+def _prepared() -> Gateway:
+    """The gateway, with a database that answers and has its tables."""
+    try:
+        gateway = open_gateway(get_settings())
+    except Permanent as error:
+        raise click.ClickException(str(error)) from error
+    gateway.database.wait()
+    migrate_tables(gateway.database)
+    return gateway
+
+
+if __name__ == "__main__":
+    sys.exit(main(prog_name="python -m gateway"))

@@ -1,0 +1,190 @@
+"""What did the client send: JSON, a form, or a form with files?
+
+All three look the same to the views. Values that no database can hold (NUL, half a surrogate
+pair, NaN) are refused here, once.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from flask import request
+from werkzeug.datastructures import FileStorage
+
+from gateway.api.errors import detail, invalid
+from skyrelay.parameters import ParameterError, Validated, validate
+
+#: A configuration is some kilobytes; nobody needs megabytes of JSON.
+_LARGEST_JSON = 8 * 1024 * 1024
+_FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+
+
+class Body:
+    """The fields of a request's body, whatever its form."""
+
+    def __init__(self, fields: dict[str, Any], files: dict[str, FileStorage]) -> None:
+        self.fields = fields
+        self.files = files
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.fields
+
+    def text(self, name: str, longest: int) -> str:
+        """The field as a text, empty if it is not there."""
+        value = self.fields.get(name, "")
+        if value is None:
+            return ""
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise invalid(**{name: "Not a valid string."})
+        if len(str(value)) > longest:
+            raise invalid(**{name: f"Ensure this field has no more than {longest} characters."})
+        return str(value)
+
+    def integer(self, name: str) -> int | None:
+        """The field as a whole number, None if it is not there."""
+        value = self.fields.get(name)
+        if value is None or value == "":
+            return None
+        if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+            raise invalid(**{name: "A valid integer is required."})
+        try:
+            return int(value)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise invalid(**{name: "A valid integer is required."}) from error
+
+    def texts(self, name: str) -> list[str]:
+        """The field as a list of texts: a JSON list, or a field of a form given several times."""
+        value = self.fields.get(name)
+        if value is None:
+            return []
+        items = value if isinstance(value, list) else [value]
+        if not all(isinstance(item, str) for item in items):
+            raise invalid(**{name: "Expected a list of strings."})
+        return [item for item in items if item]
+
+    def config(self) -> dict[str, Any]:
+        """The configuration, as an object or as the JSON text of one; empty if there is none.
+
+        Raises
+        ------
+        BadConfig
+            If it is neither.
+        """
+        value = self.fields.get("config")
+        if value is None or value == "":
+            return {}
+        if isinstance(value, str):
+            try:
+                value = _parse_json(value)
+            except ValueError as error:
+                raise BadConfig(
+                    "Cannot parse config as JSON",
+                    'send an object such as {"sn": 3, "mask_cosmics": true}, with double quotes',
+                ) from error
+        if not isinstance(value, dict):
+            raise BadConfig("config must be a JSON object")
+        return value
+
+
+class BadConfig(Exception):
+    """The configuration cannot be read: a short sentence for all, and what to do about it."""
+
+    def __init__(self, sentence: str, advice: str = "") -> None:
+        super().__init__(f"{sentence}: {advice}" if advice else sentence)
+        self.sentence = sentence
+
+
+def read_body(*, json_too: bool = True) -> Body:
+    """The body of the present request.
+
+    Raises
+    ------
+    ApiError
+        400 if it cannot be parsed, 415 if it is of a kind that is not taken here.
+    """
+    if request.mimetype in _FORMS:
+        # A field that is given several times is a list, as in JSON.
+        fields = {
+            name: values[0] if len(values) == 1 else values for name, values in request.form.lists()
+        }
+        _check_storable(fields)
+        return Body(fields, dict(request.files.items()))
+    if request.mimetype in ("application/json", "") and json_too:
+        return Body(_read_json(), {})
+    if not request.content_length and not json_too:
+        return Body({}, {})
+    raise detail(415, f'Unsupported media type "{request.mimetype}" in request.')
+
+
+def checked_config(config: dict[str, Any]) -> Validated:
+    """The configuration with its values checked.
+
+    Raises
+    ------
+    ParameterError
+        For the first value that its parameter does not take.
+    """
+    return validate(config)
+
+
+def warnings_of(validated: Validated) -> dict[str, list[str]]:
+    """What to add to an answer about keys of the configuration that no stage knows."""
+    if not validated.unknown:
+        return {}
+    return {"warnings": [f"{name}: no stage reads this parameter" for name in validated.unknown]}
+
+
+def field_config(body: Body) -> Validated:
+    """The checked configuration; what is wrong with it is said of the field ``config``."""
+    try:
+        return checked_config(body.config())
+    except (BadConfig, ParameterError) as error:
+        raise invalid(config=str(error)) from error
+
+
+def _read_json() -> dict[str, Any]:
+    request.max_content_length = _LARGEST_JSON
+    content = request.get_data()
+    if not content:
+        return {}
+    try:
+        fields = _parse_json(content.decode("utf-8"))
+    except ValueError as error:
+        raise detail(400, f"JSON parse error - {error}") from error
+    if not isinstance(fields, dict):
+        raise detail(400, "Invalid data. Expected an object.")
+    return fields
+
+
+def _parse_json(text: str) -> Any:
+    """Raises ValueError for anything that is not plain JSON, however nested or large."""
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    _check_storable(value)
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check_storable(value: Any) -> None:
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise detail(400, "Null characters are not allowed.")
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise detail(400, "The text has half a surrogate pair in it.") from error
+    elif isinstance(value, float) and value in (float("inf"), float("-inf")):
+        raise detail(400, "A number is too large.")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check_storable(key)
+            _check_storable(item)
+    elif isinstance(value, list):
+        for item in value:
+            _check_storable(item)

@@ -1,0 +1,99 @@
+"""What does a client get that asked for something impossible?
+
+Three forms of body, those of STDWeb: ``detail`` where the request as such is refused, ``error``
+where the task does not allow it, and a list of sentences per field where a value is wrong.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from flask import Flask, Response, jsonify, request
+from sqlalchemy.exc import InterfaceError, OperationalError
+from werkzeug.exceptions import HTTPException
+
+_log = logging.getLogger(__name__)
+
+#: Seconds after which a client should try again what failed because the database was away.
+_RETRY_AFTER = "2"
+
+
+class ApiError(Exception):
+    """An answer that is not a success."""
+
+    def __init__(self, status: int, body: dict[str, Any]) -> None:
+        super().__init__(body)
+        self.status = status
+        self.body = body
+        self.headers: dict[str, str] = {}
+
+
+def refused(status: int, sentence: str) -> ApiError:
+    """The task does not allow this."""
+    return ApiError(status, {"error": sentence})
+
+
+def invalid(**fields: str) -> ApiError:
+    """A value is wrong: one sentence per field."""
+    return ApiError(400, {name: [sentence] for name, sentence in fields.items()})
+
+
+def detail(status: int, sentence: str) -> ApiError:
+    """The request as such is refused."""
+    return ApiError(status, {"detail": sentence})
+
+
+def not_found() -> ApiError:
+    """There is no such thing."""
+    return detail(404, "Not found.")
+
+
+def unauthenticated(sentence: str) -> ApiError:
+    """Nobody knows who is asking."""
+    error = detail(401, sentence)
+    error.headers["WWW-Authenticate"] = "Token"
+    return error
+
+
+def install(app: Flask) -> None:
+    """Make the application answer with these bodies."""
+    app.register_error_handler(ApiError, _answer)
+    app.register_error_handler(HTTPException, _answer_http)
+    app.register_error_handler(OperationalError, _answer_away)
+    app.register_error_handler(InterfaceError, _answer_away)
+    app.register_error_handler(Exception, _answer_unexpected)
+
+
+def _answer(error: ApiError) -> Response:
+    response = jsonify(error.body)
+    response.status_code = error.status
+    response.headers.update(error.headers)
+    return response
+
+
+def _answer_http(error: HTTPException) -> Response | HTTPException:
+    if not request.path.startswith("/api/") or error.code is None or error.code < 400:
+        return error
+    sentences = {
+        404: "Not found.",
+        405: f'Method "{request.method}" not allowed.',
+        413: "The upload is larger than this server accepts.",
+    }
+    response = _answer(detail(error.code, sentences.get(error.code, error.description or "")))
+    for name, value in error.get_headers():
+        if name not in ("Content-Type", "Content-Length"):
+            response.headers[name] = value
+    return response
+
+
+def _answer_away(error: Exception) -> Response:
+    _log.error("the database does not answer: %s", error)
+    answer = detail(503, "The database does not answer; try again in a moment.")
+    answer.headers["Retry-After"] = _RETRY_AFTER
+    return _answer(answer)
+
+
+def _answer_unexpected(error: Exception) -> Response:
+    _log.error("unexpected error in %s %s", request.method, request.path, exc_info=error)
+    return _answer(detail(500, "Internal error; the server's log says more."))

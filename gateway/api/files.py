@@ -1,0 +1,114 @@
+"""How does a client list, fetch, bring and remove the files of a task?"""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, jsonify, request, send_file
+from flask.typing import ResponseReturnValue
+
+from gateway.api import serializers
+from gateway.api.access import get_locked_task, get_task, refuse_while_running
+from gateway.api.auth import current_user, gateway
+from gateway.api.body import read_body
+from gateway.api.errors import not_found, refused
+from gateway.audit import remember
+from gateway.permissions import Right
+
+blueprint = Blueprint("files", __name__)
+
+#: A stage may publish between the look at a path and its opening; hardly twice in a row.
+_TRIES = 3
+#: What file systems allow in a name, and in a path.
+_LONGEST_NAME, _LONGEST_PATH = 200, 1000
+
+
+@blueprint.get("/tasks/<int:task_id>/files/")
+def list_files(task_id: int) -> ResponseReturnValue:
+    """What is at the top level of the task's folder."""
+    with gateway().database.reading() as session:
+        get_task(session, task_id, Right.VIEW)
+    return jsonify([serializers.file_entry(entry) for entry in gateway().store.entries(task_id)])
+
+
+@blueprint.get("/tasks/<int:task_id>/files/<path:path>")
+def download(task_id: int, path: str) -> ResponseReturnValue:
+    """One file, whole or the ranges asked for."""
+    with gateway().database.reading() as session:
+        get_task(session, task_id, Right.VIEW)
+    _check_path(path)
+    for _ in range(_TRIES):
+        try:
+            return _send(task_id, path)
+        except FileNotFoundError:
+            continue
+    raise not_found()
+
+
+@blueprint.post("/tasks/<int:task_id>/files/<path:path>")
+def upload(task_id: int, path: str) -> ResponseReturnValue:
+    """Store a file under this path; folders on the way are made."""
+    # The body is read before anything is locked: it may take an hour to arrive.
+    with gateway().database.reading() as session:
+        refuse_while_running(get_task(session, task_id, Right.EDIT), "an upload")
+    body = read_body(json_too=False)
+    file = body.files.get("file")
+    if file is None:
+        raise refused(400, "No file provided")
+    _check_path(path)
+    with gateway().database.writing() as session:
+        task = get_locked_task(session, task_id, Right.EDIT)
+        refuse_while_running(task, "an upload")
+        try:
+            size = gateway().store.adopt(task_id, path, file.stream)
+        except FileNotFoundError as error:
+            raise not_found() from error
+        except (IsADirectoryError, NotADirectoryError, FileExistsError) as error:
+            raise refused(400, f"{path} is, or lies in, something of another kind") from error
+        remember(
+            session,
+            "file_upload",
+            user_id=current_user().id,
+            task_id=task_id,
+            ip=request.remote_addr or "",
+            path=path,
+            size=size,
+            access="api",
+        )
+    return jsonify({"path": path, "size": size}), 201
+
+
+@blueprint.delete("/tasks/<int:task_id>/files/<path:path>")
+def delete(task_id: int, path: str) -> ResponseReturnValue:
+    """Remove a file, or a folder with all that is in it."""
+    with gateway().database.writing() as session:
+        task = get_locked_task(session, task_id, Right.EDIT)
+        _check_path(path)
+        refuse_while_running(task, "deleting files")
+        try:
+            gateway().store.remove(task_id, path)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise not_found() from error
+        remember(
+            session,
+            "file_delete",
+            user_id=current_user().id,
+            task_id=task_id,
+            ip=request.remote_addr or "",
+            path=path,
+            access="api",
+        )
+    return Response(status=204)
+
+
+def _send(task_id: int, path: str) -> Response:
+    found = gateway().store.path(task_id, path)
+    if not found.is_file():
+        raise FileNotFoundError(path)
+    return send_file(found, as_attachment=True, conditional=True, download_name=found.name)
+
+
+def _check_path(path: str) -> None:
+    names = path.split("/")
+    if len(path) > _LONGEST_PATH or any(len(name.encode()) > _LONGEST_NAME for name in names):
+        raise not_found()
+    if not path.isprintable() or ".." in names:
+        raise not_found()

@@ -1,0 +1,139 @@
+"""How does a client start, watch and stop the processing of a task?"""
+
+from __future__ import annotations
+
+from flask import Blueprint, jsonify, request
+from flask.typing import ResponseReturnValue
+from sqlalchemy import select
+from sqlalchemy.orm import Session, selectinload
+
+from gateway.api import serializers
+from gateway.api.access import get_locked_task, get_task
+from gateway.api.auth import current_user, gateway
+from gateway.api.body import BadConfig, Body, checked_config, read_body, warnings_of
+from gateway.api.errors import refused
+from gateway.audit import remember
+from gateway.models import Run, StageAttempt, User
+from gateway.orchestration import runs
+from gateway.orchestration.cancel import NotRunning, cancel
+from gateway.permissions import Right
+from skyrelay.parameters import ParameterError, Validated
+from skyrelay.stages import STAGES
+
+blueprint = Blueprint("processing", __name__)
+
+_STEPS = frozenset(stage.step for stage in STAGES)
+#: A chain as long as this is a mistake, or malice.
+_MOST_STEPS = 100
+
+
+@blueprint.post("/tasks/<int:task_id>/process/")
+def process(task_id: int) -> ResponseReturnValue:
+    """Begin a run of the given steps, one after the other."""
+    body = read_body()
+    with gateway().database.writing() as session:
+        task = get_locked_task(session, task_id, Right.EDIT)
+        steps = _steps(body)
+        validated = _config(body)
+        try:
+            run = runs.start(gateway(), session, task, steps, validated.config, current_user().id)
+        except runs.AlreadyRunning as error:
+            raise refused(409, "Task is already processing") from error
+        remember(
+            session,
+            "processing_start",
+            user_id=current_user().id,
+            task_id=task.id,
+            ip=request.remote_addr or "",
+            steps=steps,
+            run=run.id,
+            access="api",
+        )
+    answer = {"id": task_id, "state": "running", "celery_id": run.id, "steps": steps}
+    return jsonify(answer | warnings_of(validated))
+
+
+@blueprint.post("/tasks/<int:task_id>/cancel/")
+def cancel_task(task_id: int) -> ResponseReturnValue:
+    """Stop the task's run, wherever it is."""
+    with gateway().database.writing() as session:
+        task = get_locked_task(session, task_id, Right.EDIT)
+        run = task.celery_id
+        try:
+            count = cancel(gateway(), session, task)
+        except NotRunning as error:
+            raise refused(400, "Task is not running") from error
+        remember(
+            session,
+            "processing_cancel",
+            user_id=current_user().id,
+            task_id=task.id,
+            ip=request.remote_addr or "",
+            run=run,
+            revoked_count=count,
+            access="api",
+        )
+    return jsonify({"id": task_id, "state": "cancelled", "revoked_count": count})
+
+
+@blueprint.get("/tasks/<int:task_id>/state/")
+def state(task_id: int) -> ResponseReturnValue:
+    """Where the task stands, and how far its run is."""
+    with gateway().database.reading() as session:
+        task = get_task(session, task_id, Right.VIEW)
+        run, attempt = _present(session, task.celery_id)
+    return jsonify(serializers.task_state(task, run, attempt))
+
+
+@blueprint.get("/tasks/<int:task_id>/runs/")
+def list_runs(task_id: int) -> ResponseReturnValue:
+    """All runs of the task, newest first, with their stages and attempts."""
+    with gateway().database.reading() as session:
+        task = get_task(session, task_id, Right.VIEW)
+        found = session.execute(
+            select(Run, User.username)
+            .outerjoin(User, User.id == Run.user_id)
+            .where(Run.task_id == task.id)
+            .options(selectinload(Run.attempts))
+            .order_by(Run.created.desc(), Run.id)
+        ).all()
+    return jsonify([serializers.run_in_full(run, username) for run, username in found])
+
+
+def _present(session: Session, run_id: str | None) -> tuple[Run | None, StageAttempt | None]:
+    """The open run and its latest attempt."""
+    if run_id is None:
+        return None, None
+    row = session.execute(
+        select(Run, StageAttempt)
+        .join(
+            StageAttempt,
+            (StageAttempt.run_id == Run.id)
+            & (StageAttempt.index == Run.position)
+            & (StageAttempt.attempt == Run.attempt),
+        )
+        .where(Run.id == run_id)
+    ).one_or_none()
+    return (None, None) if row is None else (row[0], row[1])
+
+
+def _steps(body: Body) -> list[str]:
+    given = body.fields.get("steps")
+    steps = given if isinstance(given, list) else [given] if given else []
+    if not steps:
+        raise refused(400, "No steps provided")
+    for step in steps:
+        if not isinstance(step, str) or step not in _STEPS:
+            raise refused(400, f"Invalid step: {step}")
+    if len(steps) > _MOST_STEPS:
+        raise refused(400, f"Too many steps: {len(steps)}, at most {_MOST_STEPS} are allowed")
+    return steps
+
+
+def _config(body: Body) -> Validated:
+    try:
+        return checked_config(body.config())
+    except BadConfig as error:
+        raise refused(400, error.sentence) from error
+    except ParameterError as error:
+        raise refused(400, str(error)) from error

@@ -1,0 +1,145 @@
+"""How do tasks, runs and presets look in an answer?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from gateway.models import Preset, Run, StageAttempt, Task, now
+from skyrelay.stages import stage_of
+from skyrelay.store import Entry
+
+
+def moment(value: datetime | None) -> str | None:
+    """A moment as ISO 8601 in UTC."""
+    return None if value is None else value.isoformat().replace("+00:00", "Z")
+
+
+def task_in_list(task: Task, username: str) -> dict[str, Any]:
+    """A task in a list."""
+    return {
+        "id": task.id,
+        "original_name": task.original_name,
+        "title": task.title,
+        "state": task.state,
+        "user": username,
+        "created": moment(task.created),
+        "modified": moment(task.modified),
+    }
+
+
+def task_in_full(task: Task) -> dict[str, Any]:
+    """All of a task."""
+    return {
+        "id": task.id,
+        "original_name": task.original_name,
+        "title": task.title,
+        "state": task.state,
+        "user": task.user.username,
+        "groups": [group.name for group in task.groups],
+        "created": moment(task.created),
+        "modified": moment(task.modified),
+        "completed": moment(task.completed),
+        "config": task.config,
+        "celery_id": task.celery_id,
+        "path": str(task.id),
+    }
+
+
+def task_created(task: Task) -> dict[str, Any]:
+    """What is said of a task that has just been made."""
+    return {
+        "id": task.id,
+        "original_name": task.original_name,
+        "title": task.title,
+        "config": task.config,
+        "groups": [group.name for group in task.groups],
+    }
+
+
+def task_state(task: Task, run: Run | None, attempt: StageAttempt | None) -> dict[str, Any]:
+    """Where a task stands; with its open run and that run's latest attempt, how far it is."""
+    state: dict[str, Any] = {"id": task.id, "state": task.state, "celery_id": task.celery_id}
+    if run is not None and attempt is not None:
+        state |= {
+            "progress": round((run.position + attempt.fraction) / len(run.steps), 4),
+            "step": attempt.step,
+            "stage": stage_of(attempt.step).title,
+            "fraction": attempt.fraction,
+            "doing": attempt.doing or ("waits for a free worker" if not attempt.started else ""),
+        }
+    if task.reasons:
+        if task.state.endswith("_failed"):
+            state["error"] = " ".join(task.reasons)
+        else:
+            state["degraded"] = task.reasons
+    return state
+
+
+def run_in_full(run: Run, username: str | None) -> dict[str, Any]:
+    """A run with its stages and their attempts."""
+    return {
+        "id": run.id,
+        "state": run.state,
+        "user": username,
+        "steps": run.steps,
+        "created": moment(run.created),
+        "ended": moment(run.ended),
+        "seconds": _seconds(run.created, run.ended or now()),
+        "reasons": run.reasons,
+        "stages": [
+            _stage(step, [attempt for attempt in run.attempts if attempt.index == index])
+            for index, step in enumerate(run.steps)
+        ],
+    }
+
+
+def _stage(step: str, attempts: Sequence[StageAttempt]) -> dict[str, Any]:
+    last = attempts[-1] if attempts else None
+    return {
+        "step": step,
+        "title": stage_of(step).title,
+        "state": last.state if last else "waiting",
+        "seconds": _seconds(last.started, last.finished) if last else None,
+        "reasons": last.reasons if last else [],
+        "values": last.values if last else {},
+        "attempts": [_attempt(attempt) for attempt in attempts],
+    }
+
+
+def _attempt(attempt: StageAttempt) -> dict[str, Any]:
+    return {
+        "attempt": attempt.attempt,
+        "state": attempt.state,
+        "worker": attempt.worker,
+        "queued": moment(attempt.queued),
+        "started": moment(attempt.started),
+        "finished": moment(attempt.finished),
+        "seconds": _seconds(attempt.started, attempt.finished),
+        "fraction": attempt.fraction,
+        "doing": attempt.doing,
+        "reasons": attempt.reasons,
+    }
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> float | None:
+    if start is None or end is None:
+        return None
+    return round((end - start).total_seconds(), 3)
+
+
+def preset(found: Preset) -> dict[str, Any]:
+    """A preset; its files are nobody's business."""
+    return {"id": found.id, "name": found.name, "config": found.config}
+
+
+def file_entry(entry: Entry) -> dict[str, Any]:
+    """A file in a listing."""
+    return {
+        "name": entry.name,
+        "path": entry.path,
+        "size": entry.size,
+        "modified": moment(entry.modified),
+        "is_dir": entry.is_dir,
+    }

@@ -1,0 +1,190 @@
+"""How does a client find, read, change and delete tasks?"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Blueprint, Response, jsonify, request
+from flask.typing import ResponseReturnValue
+from sqlalchemy import ColumnElement, func, or_, select
+
+from gateway.api import serializers
+from gateway.api.access import get_locked_task, get_task, groups_named, refuse_while_running
+from gateway.api.auth import current_user, gateway
+from gateway.api.body import field_config, read_body, warnings_of
+from gateway.api.creation import LONGEST_NAME
+from gateway.api.errors import invalid, not_found
+from gateway.audit import remember
+from gateway.models import Group, Preset, Task, User, task_groups
+from gateway.orchestration.cancel import cancel
+from gateway.permissions import Right, visible_to
+
+blueprint = Blueprint("tasks", __name__)
+
+_LARGEST_OFFSET = 2**62
+
+
+@blueprint.get("/tasks/")
+def list_tasks() -> ResponseReturnValue:
+    """The tasks that the user may see, newest first; a page of them where a limit is given."""
+    conditions = _conditions()
+    query = (
+        select(Task, User.username)
+        .join(User, User.id == Task.user_id)
+        .where(*conditions)
+        .order_by(Task.id.desc())
+    )
+    limit, offset = _number("limit"), _number("offset") or 0
+    if limit:
+        query = query.limit(limit).offset(offset)
+    with gateway().database.reading() as session:
+        found = session.execute(query).all()
+        results = [serializers.task_in_list(task, username) for task, username in found]
+        if not limit:
+            return jsonify(results)
+        counted = select(func.count()).select_from(Task).join(User, User.id == Task.user_id)
+        count = session.scalar(counted.where(*conditions)) or 0
+    return jsonify(
+        {
+            "count": count,
+            "next": _page(limit, offset + limit) if offset + limit < count else None,
+            "previous": _page(limit, max(0, offset - limit)) if offset > 0 else None,
+            "results": results,
+        }
+    )
+
+
+@blueprint.get("/tasks/<int:task_id>/")
+def read_task(task_id: int) -> ResponseReturnValue:
+    """All of a task."""
+    with gateway().database.reading() as session:
+        return jsonify(serializers.task_in_full(get_task(session, task_id, Right.VIEW)))
+
+
+@blueprint.route("/tasks/<int:task_id>/", methods=["PATCH", "POST"])
+def update_task(task_id: int) -> ResponseReturnValue:
+    """Change name, title, configuration or groups; what is not sent stays as it is."""
+    body = read_body()
+    with gateway().database.writing() as session:
+        task = get_locked_task(session, task_id, Right.EDIT)
+        validated = field_config(body)
+        for name in ("original_name", "title"):
+            if name in body:
+                setattr(task, name, body.text(name, LONGEST_NAME))
+        if not task.original_name:
+            raise invalid(original_name="This field may not be blank.")
+        if "config" in body:
+            # A running stage has read it already, and its result would undo the change.
+            refuse_while_running(task, "a change of its configuration")
+            task.config = validated.config
+        if "groups" in body:
+            task.groups = groups_named(session, body.texts("groups"))
+        remember(
+            session,
+            "task_update",
+            user_id=current_user().id,
+            task_id=task.id,
+            ip=request.remote_addr or "",
+            fields=sorted(body.fields.keys() & {"original_name", "title", "config", "groups"}),
+            access="api",
+        )
+        session.flush()
+        answer = serializers.task_in_full(task)
+    return jsonify(answer | warnings_of(validated))
+
+
+@blueprint.delete("/tasks/<int:task_id>/")
+def delete_task(task_id: int) -> ResponseReturnValue:
+    """Delete a task with its files; a run of it is cancelled first."""
+    with gateway().database.writing() as session:
+        task = get_locked_task(session, task_id, Right.DELETE)
+        if task.celery_id is not None:
+            cancel(gateway(), session, task, reason="the task is deleted")
+        remember(
+            session,
+            "task_delete",
+            user_id=current_user().id,
+            task_id=task.id,
+            ip=request.remote_addr or "",
+            original_name=task.original_name,
+            access="api",
+        )
+        session.flush()
+        session.delete(task)
+        session.flush()
+        gateway().store.delete(task_id)
+    return Response(status=204)
+
+
+@blueprint.get("/presets/")
+def list_presets() -> ResponseReturnValue:
+    """All presets."""
+    with gateway().database.reading() as session:
+        found = session.scalars(select(Preset).order_by(Preset.name, Preset.id)).all()
+    return jsonify([serializers.preset(preset) for preset in found])
+
+
+@blueprint.get("/presets/<int:preset_id>/")
+def read_preset(preset_id: int) -> ResponseReturnValue:
+    """One preset."""
+    with gateway().database.reading() as session:
+        found = session.get(Preset, preset_id) if preset_id < 2**31 else None
+    if found is None:
+        raise not_found()
+    return jsonify(serializers.preset(found))
+
+
+def _conditions() -> list[ColumnElement[bool]]:
+    conditions = [visible_to(current_user())]
+    for word in _text("query").split():
+        conditions.append(_matches(word))
+    if state := _text("state"):
+        conditions.append(Task.state == state)
+    if username := _text("user"):
+        conditions.append(User.username == username)
+    return conditions
+
+
+def _matches(word: str) -> ColumnElement[bool]:
+    """The word is somewhere in what a person calls the task, its owner or its groups."""
+    columns: tuple[Any, ...] = (
+        Task.original_name,
+        Task.title,
+        User.username,
+        User.first_name,
+        User.last_name,
+    )
+    shared = (
+        select(task_groups.c.task_id)
+        .join(Group, Group.id == task_groups.c.group_id)
+        .where(Group.name.icontains(word, autoescape=True))
+    )
+    return or_(
+        *(column.icontains(word, autoescape=True) for column in columns), Task.id.in_(shared)
+    )
+
+
+def _text(name: str) -> str:
+    text = request.args.get(name, "")
+    if "\x00" in text:
+        raise invalid(**{name: "Null characters are not allowed."})
+    return text
+
+
+def _number(name: str) -> int | None:
+    """A number of the query; what is none counts as not given."""
+    try:
+        number = int(request.args.get(name, ""))
+    except ValueError:
+        return None
+    return number if 0 <= number <= _LARGEST_OFFSET else None
+
+
+def _page(limit: int, offset: int) -> str:
+    kept = [
+        (name, value)
+        for name, value in request.args.items(multi=True)
+        if name not in ("limit", "offset")
+    ]
+    return f"{request.base_url}?{urlencode([*kept, ('limit', limit), ('offset', offset)])}"

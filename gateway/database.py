@@ -1,0 +1,109 @@
+"""How does the gateway reach its database, be it SQLite or PostgreSQL?
+
+Readers and writers are told apart: on SQLite a writer takes the write lock when its transaction
+begins, so that it never has to give up half-way because another writer was faster. On PostgreSQL
+rows are locked where that matters.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session, sessionmaker
+
+_log = logging.getLogger(__name__)
+
+_WRITES = "skyrelay_writes"
+#: How long a writer of SQLite waits for another one. Transactions take milliseconds.
+_SQLITE_PATIENCE_MS = 30_000
+#: Connections of one process: as many as its threads, and a few for the publisher and health.
+_POOL = 12
+#: The longest pause between two attempts to reach a database that does not answer.
+_LONGEST_PAUSE = 5.0
+
+
+class Database:
+    """The gateway's database."""
+
+    def __init__(self, url: str) -> None:
+        self.url = _with_driver(make_url(url))
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        if self.is_sqlite and self.url.database:
+            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+        self.engine = create_engine(
+            self.url,
+            pool_size=_POOL,
+            pool_pre_ping=not self.is_sqlite,
+            connect_args={} if self.is_sqlite else {"connect_timeout": 5},
+        )
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        self.write_engine = self.engine.execution_options(**{_WRITES: True})
+        self._readers = sessionmaker(self.engine, expire_on_commit=False)
+        self._writers = sessionmaker(self.write_engine, expire_on_commit=False)
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that only reads."""
+        with self._readers() as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session whose changes are committed at the end, or rolled back on an exception."""
+        with self._writers.begin() as session:
+            yield session
+
+    def answers(self) -> bool:
+        """Whether the database can be used now."""
+        try:
+            with self.engine.connect() as connection:
+                connection.execute(text("SELECT 1"))
+        except OperationalError:
+            return False
+        return True
+
+    def wait(self, until_stopped: Callable[[], bool] = lambda: False) -> None:
+        """Return when the database answers, however long that takes, or when told to stop."""
+        pause = 0.2
+        while not self.answers() and not until_stopped():
+            if pause == 0.2:
+                _log.warning("waiting for the database at %s", self.url.render_as_string())
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+
+
+def _with_driver(url: URL) -> URL:
+    """The URL with the driver that we bring, where it names none."""
+    if url.drivername in ("postgres", "postgresql"):
+        return url.set(drivername="postgresql+psycopg")
+    return url
+
+
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    # Transactions are begun by us, and not by the driver when it sees the first change.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={_SQLITE_PATIENCE_MS}")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    # An answered request must outlive a power failure, as the broker's confirmed messages do.
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

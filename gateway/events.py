@@ -1,0 +1,55 @@
+"""The process that hears what the stages say, and keeps the house clean."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+
+from gateway.core import Gateway
+from gateway.orchestration import janitor
+from gateway.orchestration.advance import record
+from skyrelay.broker.consumer import EventConsumer
+
+_log = logging.getLogger(__name__)
+
+
+def serve_events(gateway: Gateway) -> None:
+    """Record events and advance runs until SIGTERM or SIGINT.
+
+    Raises
+    ------
+    TopologyConflict
+        If the broker has something else under one of our names.
+    """
+    consumer = EventConsumer(
+        gateway.settings.amqp_uri,
+        lambda batch: record(gateway, batch),
+        heartbeat=gateway.settings.skyrelay_heartbeat,
+    )
+    stopped = threading.Event()
+
+    def stop(*_: object) -> None:
+        stopped.set()
+        consumer.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    gateway.outbox.start()
+    keeper = threading.Thread(target=_keep_house, args=(gateway, stopped), name="janitor")
+    keeper.start()
+    _log.info("listening to the stages")
+    try:
+        consumer.run()
+    finally:
+        stop()
+        keeper.join()
+
+
+def _keep_house(gateway: Gateway, stopped: threading.Event) -> None:
+    while not stopped.wait(janitor.ROUND):
+        try:
+            janitor.clean_up(gateway)
+        except Exception:
+            # Its next round begins anew; nothing depends on this one.
+            _log.exception("the janitor was interrupted")

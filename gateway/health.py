@@ -1,0 +1,29 @@
+"""Is this process alive, and is it of use?"""
+
+from __future__ import annotations
+
+from flask import Blueprint, current_app, jsonify
+from flask.typing import ResponseReturnValue
+
+from gateway.core import Gateway
+
+blueprint = Blueprint("health", __name__)
+
+
+@blueprint.get("/healthz")
+def alive() -> ResponseReturnValue:
+    """The process answers."""
+    return jsonify({"status": "ok"})
+
+
+@blueprint.get("/readyz")
+def ready() -> ResponseReturnValue:
+    """The process can do its work. A broker that is away delays messages and refuses nobody."""
+    gateway: Gateway = current_app.extensions["skyrelay"]
+    database = gateway.database.answers()
+    answer = {
+        "status": "ok" if database else "the database does not answer",
+        "database": database,
+        "broker": gateway.outbox.connected,
+    }
+    return jsonify(answer), 200 if database else 503

@@ -1,0 +1,25 @@
+"""The tables of the gateway's database."""
+
+from gateway.models.audit import AuditEntry
+from gateway.models.base import Base, now
+from gateway.models.runs import AttemptState, OutboxMessage, Run, RunState, StageAttempt
+from gateway.models.tasks import Preset, Task, task_groups
+from gateway.models.users import ApiToken, Group, User, user_groups
+
+__all__ = [
+    "ApiToken",
+    "AttemptState",
+    "AuditEntry",
+    "Base",
+    "Group",
+    "OutboxMessage",
+    "Preset",
+    "Run",
+    "RunState",
+    "StageAttempt",
+    "Task",
+    "User",
+    "now",
+    "task_groups",
+    "user_groups",
+]

@@ -1,0 +1,1 @@
+"""What decides what happens next to a run, and makes it known."""

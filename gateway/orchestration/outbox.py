@@ -1,0 +1,177 @@
+"""How does a message that was decided on in a transaction reach the broker, whatever happens?
+
+It is a row of the same transaction. After the commit the process that wrote it publishes it at
+once; if that process dies, or the broker is away, the row becomes due and any gateway process
+publishes it. A row goes when the broker has confirmed its message. So a message may be sent
+twice, and never gets lost: its readers know the first from the second.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import delete, event, select, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from gateway.database import Database
+from gateway.models import OutboxMessage, now
+from skyrelay import messages
+from skyrelay.broker.publisher import BrokerAway, Publisher, Unroutable
+from skyrelay.broker.topology import TopologyConflict
+from skyrelay.messages import KillRun, Message, UnreadableMessage
+from skyrelay.store import TaskStore
+
+_log = logging.getLogger(__name__)
+
+#: How long a row belongs to the process that wrote or claimed it. It is what a crash between
+#: commit and publish costs, and should be longer than publishing usually takes.
+HOLD = timedelta(seconds=2)
+#: How often left rows are looked for, in seconds.
+SWEEP = 1.0
+#: A message that no queue takes is tried again after this time, so that the alarm is repeated.
+UNROUTABLE_PAUSE = timedelta(seconds=5)
+#: Rows claimed at once.
+_BATCH = 200
+_LONGEST_PAUSE = 5.0
+
+_PENDING = "outbox"
+
+
+class Outbox:
+    """The outbox as one process uses it: rows are added anywhere, a thread publishes them."""
+
+    def __init__(self, database: Database, store: TaskStore, amqp_uri: str) -> None:
+        self._database = database
+        self._store = store
+        self._amqp_uri = amqp_uri
+        self._wake = threading.Condition()
+        self._fresh: list[tuple[int, Message]] = []
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        #: Whether the broker answered the last time.
+        self.connected = False
+
+    def add(self, session: Session, message: Message) -> None:
+        """Publish ``message`` if and when the session's transaction is committed."""
+        mine = self._thread is not None
+        row = OutboxMessage(body=message.to_json(), due=now() + HOLD if mine else now())
+        session.add(row)
+        session.flush()
+        if not mine:
+            return
+        if _PENDING not in session.info:
+            session.info[_PENDING] = []
+            event.listen(session, "after_commit", self._hand_over)
+        session.info[_PENDING].append((row.id, message))
+
+    def _hand_over(self, session: Session) -> None:
+        with self._wake:
+            self._fresh += session.info.pop(_PENDING, [])
+            self._wake.notify()
+
+    # The publishing thread
+
+    def start(self) -> None:
+        """Begin to publish, in a thread of this process."""
+        self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Publish what is at hand, and end."""
+        if self._thread is None:
+            return
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join(timeout=10.0)
+        self._thread = None
+
+    def _work(self) -> None:
+        pause = 0.2
+        while not self._stopping:
+            try:
+                with Publisher(self._amqp_uri) as publisher:
+                    publisher.connect()
+                    self.connected = True
+                    pause = 0.2
+                    self._publish_until_stopped(publisher)
+                    return
+            except (BrokerAway, TopologyConflict, SQLAlchemyError) as error:
+                self.connected = False
+                _log.warning("publishing pauses for %.1f s: %s", pause, error)
+                self._forget_fresh()
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _publish_until_stopped(self, publisher: Publisher) -> None:
+        next_sweep = 0.0
+        while True:
+            with self._wake:
+                if not self._fresh and not self._stopping:
+                    self._wake.wait(max(0.0, next_sweep - time.monotonic()))
+                batch, self._fresh = self._fresh, []
+                stopping = self._stopping
+            self._publish(publisher, batch)
+            if time.monotonic() >= next_sweep:
+                publisher.keep_alive()
+                self._publish(publisher, self._claim_left())
+                next_sweep = time.monotonic() + SWEEP
+            if stopping:
+                return
+
+    def _publish(self, publisher: Publisher, batch: Sequence[tuple[int, Message]]) -> None:
+        sent = []
+        for row, message in batch:
+            if isinstance(message, KillRun):
+                # Whoever wrote this row may have died before it marked the run itself.
+                self._store.cancel_run(message.task, message.run)
+            try:
+                publisher.publish(message)
+                sent.append(row)
+            except Unroutable:
+                _log.error("NO QUEUE takes %s; it is kept and tried again", message.to_json())
+                self._put_off(row)
+        if sent:
+            with self._database.writing() as session:
+                session.execute(delete(OutboxMessage).where(OutboxMessage.id.in_(sent)))
+
+    def _put_off(self, row: int) -> None:
+        with self._database.writing() as session:
+            session.execute(
+                update(OutboxMessage)
+                .where(OutboxMessage.id == row)
+                .values(due=now() + UNROUTABLE_PAUSE)
+            )
+
+    def _claim_left(self) -> list[tuple[int, Message]]:
+        due = select(OutboxMessage.id).where(OutboxMessage.due <= now()).order_by(OutboxMessage.id)
+        with self._database.reading() as session:
+            if session.scalar(due.limit(1)) is None:
+                return []
+        free = due.limit(_BATCH).with_for_update(skip_locked=True)
+        with self._database.writing() as session:
+            claimed = session.execute(
+                update(OutboxMessage)
+                .where(OutboxMessage.id.in_(free))
+                .values(due=now() + HOLD)
+                .returning(OutboxMessage.id, OutboxMessage.body)
+            ).all()
+        return [pair for row, body in sorted(claimed) for pair in _readable(row, body)]
+
+    def _forget_fresh(self) -> None:
+        """Leave everything to the table: what cannot be sent now must not fill the memory."""
+        with self._wake:
+            self._fresh = []
+
+
+def _readable(row: int, body: str) -> list[tuple[int, Message]]:
+    try:
+        return [(row, messages.parse(body))]
+    except UnreadableMessage:
+        _log.error("outbox row %d is of another version and stays where it is: %s", row, body)
+        return []

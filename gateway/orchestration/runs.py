@@ -1,0 +1,107 @@
+"""How does a run begin, and how does it end?
+
+Everybody here works inside a transaction that holds the lock of the task's row, so that a run
+and its task never disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from gateway.core import Gateway
+from gateway.models import AttemptState, Run, RunState, StageAttempt, Task, now
+from skyrelay.messages import RunStage
+
+
+class AlreadyRunning(Exception):
+    """The task has an open run."""
+
+
+def lock_task(session: Session, task_id: int) -> Task | None:
+    """The task, with nobody else changing it until the end of the transaction."""
+    query = select(Task).where(Task.id == task_id).with_for_update(of=Task)
+    return session.scalar(query.execution_options(populate_existing=True))
+
+
+def start(
+    gateway: Gateway,
+    session: Session,
+    task: Task,
+    steps: Sequence[str],
+    config: dict[str, Any],
+    user_id: int | None,
+) -> Run:
+    """Begin a run of the locked task; ``config`` is merged into that of the task.
+
+    Raises
+    ------
+    AlreadyRunning
+        If the task has an open run.
+    """
+    if task.celery_id is not None:
+        raise AlreadyRunning
+    run = Run(
+        id=str(uuid4()),
+        task_id=task.id,
+        user_id=user_id,
+        steps=list(steps),
+        state=RunState.OPEN,
+        position=0,
+        attempt=1,
+        reasons=[],
+    )
+    session.add(run)
+    task.celery_id = run.id
+    task.state = "running"
+    task.config = task.config | config
+    task.reasons = []
+    task.completed = None
+    session.flush()
+    # Last, so that hardly anything can go wrong between the folder and the commit; what a crash
+    # here leaves on the disk, the janitor takes away.
+    key = gateway.store.create_run(UUID(run.id), task.config)
+    queue_stage(gateway, session, run, key)
+    return run
+
+
+def queue_stage(gateway: Gateway, session: Session, run: Run, config_key: str) -> None:
+    """Send the run's present stage to its service, with the configuration at this path."""
+    attempt = StageAttempt(
+        run_id=run.id, index=run.position, attempt=run.attempt, step=run.step, reasons=[], values={}
+    )
+    session.add(attempt)
+    gateway.outbox.add(
+        session,
+        RunStage(
+            run=UUID(run.id),
+            task=run.task_id,
+            index=run.position,
+            step=run.step,
+            attempt=run.attempt,
+            config=config_key,
+        ),
+    )
+
+
+def end(run: Run, task: Task, state: RunState, task_state: str) -> None:
+    """Close the run; from here on every event of it is old news."""
+    run.state = state
+    run.ended = now()
+    task.celery_id = None
+    task.state = task_state
+    task.reasons = list(run.reasons)
+    if state in (RunState.DONE, RunState.DEGRADED):
+        task.completed = run.ended
+
+
+def give_up_attempt(session: Session, run: Run, state: AttemptState) -> None:
+    """Mark the run's present attempt as one from which nothing is expected any more."""
+    attempt = session.get(StageAttempt, (run.id, run.position, run.attempt))
+    if attempt is not None:
+        attempt.state = state
+        attempt.finished = now()

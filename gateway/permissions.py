@@ -1,0 +1,48 @@
+"""Who may see, change and delete a task?"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from sqlalchemy import ColumnElement, exists, or_, select, true
+from sqlalchemy.orm import Session
+
+from gateway.models import Task, User, task_groups, user_groups
+
+
+class Right(Enum):
+    """What somebody wants to do with a task."""
+
+    VIEW = "view"
+    EDIT = "edit"
+    DELETE = "delete"
+
+
+def allowed(session: Session, user: User, task: Task, right: Right) -> bool:
+    """Whether the user has this right on the task."""
+    if user.is_staff or task.user_id == user.id:
+        return True
+    if right is Right.DELETE:
+        return False
+    if user.edit_all_tasks or (right is Right.VIEW and user.view_all_tasks):
+        return True
+    shared = select(
+        exists().where(
+            task_groups.c.task_id == task.id,
+            task_groups.c.group_id == user_groups.c.group_id,
+            user_groups.c.user_id == user.id,
+        )
+    )
+    return bool(session.scalar(shared))
+
+
+def visible_to(user: User) -> ColumnElement[bool]:
+    """The condition on tasks that the user may see."""
+    if user.is_staff or user.view_all_tasks or user.edit_all_tasks:
+        return true()
+    shared = (
+        select(task_groups.c.task_id)
+        .join(user_groups, user_groups.c.group_id == task_groups.c.group_id)
+        .where(user_groups.c.user_id == user.id)
+    )
+    return or_(Task.user_id == user.id, Task.id.in_(shared))

@@ -1,0 +1,58 @@
+"""How is the web application served?"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+
+from gateway.app import create_app
+from gateway.core import open_gateway
+from skyrelay.settings import Settings
+
+#: Seconds that requests in flight may take when the server is stopped.
+_GRACE = 30
+#: Method, path, status, bytes and milliseconds; no addresses, no agents.
+_ACCESS_LOG = "%(m)s %(U)s %(s)s %(B)s %(M)sms"
+
+
+class WebServer(BaseApplication):
+    """gunicorn with a few processes of a few threads, each with its publisher of messages."""
+
+    def __init__(self, settings: Settings, bind: str) -> None:
+        self._settings = settings
+        self._bind = bind
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Called by gunicorn."""
+        options: dict[str, Any] = {
+            "bind": [self._bind],
+            "workers": self._settings.skyrelay_web_workers,
+            "threads": self._settings.skyrelay_web_threads,
+            "worker_class": "gthread",
+            "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,
+            "graceful_timeout": _GRACE,
+            "timeout": 60,
+            "keepalive": 30,
+            "accesslog": "-",
+            "access_log_format": _ACCESS_LOG,
+            "loglevel": self._settings.skyrelay_log_level.lower(),
+            "proc_name": "skyrelay-gateway",
+            "control_socket_disable": True,
+        }
+        for name, value in options.items():
+            if name in self.cfg.settings:
+                self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """Called by gunicorn in each of its processes, after the fork."""
+        gateway = open_gateway(self._settings)
+        gateway.outbox.start()
+        return create_app(gateway)
+
+
+def serve_web(settings: Settings, bind: str) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    WebServer(settings, bind).run()
