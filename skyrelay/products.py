@@ -112,7 +112,7 @@ _MADE_BY: dict[str, tuple[str, ...]] = {
 def products_of(step: str) -> tuple[str, ...]:
     """Names of the files and folders that the step makes, its log and results included."""
     stage = stage_of(step)
-    return (*_MADE_BY[step], stage.log_name, stage.results_name)
+    return (*_MADE_BY.get(step, stage.makes), stage.log_name, stage.results_name)
 
 
 def outdated_by(step: str) -> tuple[str, ...]:

@@ -6,7 +6,11 @@ stage replaces are derived from it.
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from skyrelay.settings import get_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +31,11 @@ class Stage:
         Steps whose products are out of date as soon as this stage starts anew.
     time_limit : float
         Seconds after which an attempt is stopped, unless the configuration says otherwise.
+    makes : tuple of str
+        Names of the files and folders that the stage makes, where `skyrelay.products` does not
+        say it.
+    science_module : str or None
+        Dotted path of the module with the stage's science, where it is not under ``services/``.
     """
 
     step: str
@@ -35,11 +44,13 @@ class Stage:
     title: str
     invalidates: tuple[str, ...] = ()
     time_limit: float = 3600.0
+    makes: tuple[str, ...] = ()
+    science_module: str | None = None
 
     @property
     def science(self) -> str:
         """Dotted path of the module with the stage's science; it has a function ``run``."""
-        return f"services.{self.service}.stage"
+        return self.science_module or f"services.{self.service}.stage"
 
     @property
     def state_done(self) -> str:
@@ -90,8 +101,21 @@ SUBTRACTION = Stage(
     time_limit=4 * 3600.0,
 )
 
+
+def _extra_stages() -> Iterator[Stage]:
+    """Stages of an installation's own: ``STAGES`` of the modules that the settings name."""
+    for name in filter(None, get_settings().skyrelay_extra_stages.split(",")):
+        yield from importlib.import_module(name.strip()).STAGES
+
+
 #: All stages, in the order in which they are usually run.
-STAGES: tuple[Stage, ...] = (INSPECT, PHOTOMETRY, SIMPLE_TRANSIENTS, SUBTRACTION)
+STAGES: tuple[Stage, ...] = (
+    INSPECT,
+    PHOTOMETRY,
+    SIMPLE_TRANSIENTS,
+    SUBTRACTION,
+    *_extra_stages(),
+)
 
 _BY_STEP = {stage.step: stage for stage in STAGES}
 

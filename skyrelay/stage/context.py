@@ -20,7 +20,7 @@ from skyrelay.stages import Stage
 
 
 class StageLog:
-    """The stage's log: a text file in the task's folder, one line per call, readable while it grows.
+    """The stage's log: a text file in the task's folder, one line per call, readable as it grows.
 
     Call it like ``print``. With ``timing`` every line begins with the seconds since the start.
     """

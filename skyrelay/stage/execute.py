@@ -6,10 +6,12 @@ The warm workers of the services and the command line both come here; everything
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ from skyrelay.stages import Stage
 from skyrelay.store import files
 
 _log = logging.getLogger(__name__)
+
+DISK_FULL = "The disk with the tasks' files is full: make room on it and process the image again."
 
 
 @dataclass(frozen=True)
@@ -72,19 +76,28 @@ def execute(
     except MemoryError:
         return _failed(log, config, "The image needs more memory than this worker has.")
     except Exception as error:
+        if is_disk_full(error):
+            return _failed(log, config, DISK_FULL)
         _log.exception("the science of %s failed in a way nobody foresaw", stage.step)
         sentence = f"Internal error in {stage.title.lower()}: {type(error).__name__}: {error}"
         return _failed(log, config, sentence)
     finally:
-        log.close()
+        with suppress(OSError):
+            log.close()
     outcome = Outcome.DEGRADED if context.degraded else Outcome.DONE
     return StageResult(
         outcome, tuple(context.degraded), context.config, context.field, context.values
     )
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Whether there is no room for a file that was to be written."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def _failed(log: StageLog, config: dict[str, Any], reason: str) -> StageResult:
-    log(f"Error! {reason}")
+    with suppress(OSError):
+        log(f"Error! {reason}")
     return StageResult(Outcome.FAILED, (reason,), config, None, {})
 
 

@@ -1,0 +1,20 @@
+"""Which commands does this service take?"""
+
+from __future__ import annotations
+
+from skyrelay.messages import RunStage
+from skyrelay.stage.consumer import run_stage
+from skyrelay.stage.runner import StageRunner
+from skyrelay.stages import PHOTOMETRY
+
+
+class PhotometryService:
+    """Replicas of this service do the stage ``photometry``."""
+
+    name = "photometry"
+    runner = StageRunner()
+
+    @run_stage(PHOTOMETRY)
+    def photometry(self, command: RunStage) -> None:
+        """Bring one attempt of the stage to its end."""
+        self.runner.run(command)

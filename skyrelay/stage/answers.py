@@ -1,0 +1,106 @@
+"""What does a worker process say to its replica?
+
+JSON objects, one per line, on a socket of their own: the science may print what it likes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from skyrelay.messages import Outcome
+from skyrelay.records import AttemptRecord
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    def to_line(self) -> bytes:
+        """The object as it goes over the socket."""
+        return self.model_dump_json().encode() + b"\n"
+
+
+class Ready(_Line):
+    """The worker is warm; its group has a guard with this process id."""
+
+    kind: Literal["ready"] = "ready"
+    guard: int
+
+
+class Started(_Line):
+    """The attempt is claimed, and its science begins; it may take so many seconds."""
+
+    kind: Literal["started"] = "started"
+    started: datetime
+    time_limit: float
+
+
+class Progressed(_Line):
+    """The science has come this far."""
+
+    kind: Literal["progressed"] = "progressed"
+    fraction: float
+    doing: str
+
+
+class Ended(_Line):
+    """The attempt has ended, now or on an earlier delivery; its record is in the store.
+
+    ``record`` is None where even the record could not be written.
+    """
+
+    kind: Literal["ended"] = "ended"
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    started: datetime
+    finished: datetime
+    record: str | None
+
+    @classmethod
+    def of(cls, record: AttemptRecord, key: str | None) -> Ended:
+        """What ``record`` says."""
+        return cls(
+            outcome=record.outcome,
+            reasons=record.reasons,
+            started=record.started,
+            finished=record.finished,
+            record=key,
+        )
+
+
+class TryAgain(_Line):
+    """The attempt is given up; the next one may succeed."""
+
+    kind: Literal["try_again"] = "try_again"
+    reason: str
+
+
+class Busy(_Line):
+    """Another living worker has the claim of this attempt."""
+
+    kind: Literal["busy"] = "busy"
+
+
+class Over(_Line):
+    """The run was cancelled or has ended: nothing was published."""
+
+    kind: Literal["over"] = "over"
+
+
+class Broken(_Line):
+    """The worker met an error that it cannot handle, and ends."""
+
+    kind: Literal["broken"] = "broken"
+    reason: str
+
+
+#: How the work on a command ended.
+Answer: TypeAlias = Ended | TryAgain | Busy | Over
+Line: TypeAlias = Annotated[
+    Ready | Started | Progressed | Ended | TryAgain | Busy | Over | Broken,
+    Field(discriminator="kind"),
+]
+
+LINE: TypeAdapter[Line] = TypeAdapter(Line)

@@ -1,0 +1,167 @@
+"""How does a command become a published attempt, whatever happens on the way?
+
+Two ways lead here: a worker carries a command out, and a replica closes the attempt of a worker
+that died. Both hold the attempt's claim while they decide, and both leave a record (or the mark
+that the attempt is superseded) before anybody is told.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from skyrelay.errors import Retriable
+from skyrelay.messages import Outcome, RunStage
+from skyrelay.records import AttemptRecord
+from skyrelay.settings import Settings
+from skyrelay.stage.answers import Answer, Busy, Ended, Over, Progressed, Started, TryAgain
+from skyrelay.stage.execute import DISK_FULL, StageResult, execute, is_disk_full
+from skyrelay.stages import Stage, stage_of
+from skyrelay.store import Attempt, AttemptBusy, RunOver, RunUnknown, TaskStore
+
+_log = logging.getLogger(__name__)
+
+UNKNOWN_RUN = (
+    "The files of this run are not where the worker looks for them: do the gateway and all "
+    "services have the same TASKS_PATH?"
+)
+
+
+def carry_out(
+    command: RunStage,
+    store: TaskStore,
+    settings: Settings,
+    tell: Callable[[Started | Progressed], None],
+) -> Answer:
+    """Claim the attempt, run its science, publish its products; how it ended."""
+    attempt = store.attempt(command)
+    return _with_claim(attempt, lambda: _work(attempt, command, store, settings, tell))
+
+
+def close(
+    command: RunStage, store: TaskStore, reason: str, *, started: datetime, may_retry: bool
+) -> Answer:
+    """End an attempt whose worker has died: superseded if it may be tried again, else failed."""
+    attempt = store.attempt(command)
+
+    def verdict() -> Answer:
+        if may_retry:
+            attempt.supersede(reason)
+            return TryAgain(reason=reason)
+        stage = stage_of(command.step)
+        try:
+            config = store.read_config(command.config)
+        except (OSError, ValueError, KeyError):
+            return _failed_without_record(reason)
+        attempt.log(stage.log_name, f"Error! {reason}")
+        result = StageResult(Outcome.FAILED, (reason,), config, None, {})
+        return _publish(attempt, stage, result, started)
+
+    return _with_claim(attempt, verdict)
+
+
+def _with_claim(attempt: Attempt, work: Callable[[], Answer]) -> Answer:
+    try:
+        with attempt.claimed():
+            return _ended_before(attempt) or work()
+    except AttemptBusy:
+        return Busy()
+    except RunUnknown:
+        return _failed_without_record(UNKNOWN_RUN)
+    except RunOver:
+        attempt.clear()
+        return Over()
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        attempt.clear()
+        return _failed_without_record(DISK_FULL)
+
+
+def _ended_before(attempt: Attempt) -> Answer | None:
+    if record := attempt.recorded():
+        return Ended.of(record, attempt.record_key)
+    if (reason := attempt.superseded()) is not None:
+        return TryAgain(reason=reason)
+    return None
+
+
+def _work(
+    attempt: Attempt,
+    command: RunStage,
+    store: TaskStore,
+    settings: Settings,
+    tell: Callable[[Started | Progressed], None],
+) -> Answer:
+    stage = stage_of(command.step)
+    started = datetime.now(UTC)
+    config = store.read_config(command.config)
+    tell(Started(started=started, time_limit=_time_limit(stage, config)))
+    scratch = attempt.open_scratch()
+
+    def on_progress(fraction: float, doing: str) -> None:
+        tell(Progressed(fraction=min(max(fraction, 0.0), 1.0), doing=doing))
+
+    try:
+        with _temporary_files_in(attempt.temporary_folder):
+            result = execute(
+                stage, scratch, config, settings, attempt.temporary_folder, on_progress
+            )
+    except Retriable as error:
+        if command.attempt <= len(settings.skyrelay_retry_delays):
+            attempt.supersede(str(error))
+            return TryAgain(reason=str(error))
+        result = StageResult(Outcome.FAILED, (str(error),), config, None, {})
+    return _publish(attempt, stage, result, started)
+
+
+def _publish(attempt: Attempt, stage: Stage, result: StageResult, started: datetime) -> Answer:
+    command = attempt.message
+    record = AttemptRecord(
+        run=str(command.run),
+        index=command.index,
+        step=command.step,
+        attempt=command.attempt,
+        outcome=result.outcome,
+        reasons=result.reasons,
+        started=started,
+        finished=datetime.now(UTC),
+        config=result.config,
+        field=result.field,
+        values=result.values,
+    )
+    failed = result.outcome is Outcome.FAILED
+    attempt.publish(record, stage.log_name if failed else None)
+    return Ended.of(record, attempt.record_key)
+
+
+def _failed_without_record(reason: str) -> Ended:
+    now = datetime.now(UTC)
+    return Ended(outcome=Outcome.FAILED, reasons=(reason,), started=now, finished=now, record=None)
+
+
+def _time_limit(stage: Stage, config: dict[str, Any]) -> float:
+    limit = config.get("time_limit")
+    return float(limit) if limit else stage.time_limit
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Temporary files of the science, and of programs it starts, are made in ``folder``."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    environment_before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+        if environment_before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = environment_before

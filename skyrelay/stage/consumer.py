@@ -1,0 +1,198 @@
+"""How does a replica take commands from its queue: as many as it has slots, and none is lost?"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import eventlet
+from kombu import Connection, Message
+from nameko.messaging import Consumer, QueueConsumer
+
+from skyrelay.broker import topology
+from skyrelay.broker.topology import TopologyConflict
+from skyrelay.messages import RunStage, UnreadableMessage, parse
+from skyrelay.settings import Settings
+from skyrelay.stage.pool import WorkerPool
+from skyrelay.stage.sender import NotSent, Sender
+from skyrelay.stages import Stage
+
+_log = logging.getLogger(__name__)
+
+#: Pauses between tries to connect, in seconds.
+RECONNECT = {"interval_start": 0.2, "interval_step": 0.5, "interval_max": 5}
+
+#: Pause after a look at a broker that has something else under one of our names.
+CONFLICT_PAUSE = 30.0
+
+#: The consumer looks around at least once a second; later than that it hangs.
+AWAKE = 10.0
+
+
+class CommandQueueConsumer(QueueConsumer):
+    """nameko's consumer, with our topology, a prefetch of the slots, and a patient end.
+
+    It begins when the first worker is warm. When the replica is to end it takes no new message,
+    but keeps its connection until the stages in hand have been acknowledged.
+    """
+
+    pool = WorkerPool()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._starting = False
+        self._connected = False
+        self._draining = False
+        self._last_look = 0.0
+
+    @property
+    def settings(self) -> Settings:
+        settings: Settings = self.container.config["SETTINGS"]
+        return settings
+
+    @property
+    def prefetch_count(self) -> int:
+        """As many messages as there are slots: what we cannot work on belongs to others."""
+        return self.settings.skyrelay_slots
+
+    @property
+    def consuming(self) -> bool:
+        """Whether the broker delivers to us and the consumer has been awake lately."""
+        awake = time.monotonic() - self._last_look < AWAKE
+        return self._connected and awake and bool(self._consumers)
+
+    @property
+    def draining(self) -> bool:
+        """Whether the replica takes no new messages because it is about to end."""
+        return self._draining
+
+    def run(self) -> None:
+        """Consume; called in a thread of the container."""
+        self.pool.wait_until_warm()
+        if not self._draining:
+            super().run()
+
+    def start(self) -> None:
+        """Begin, without waiting for a broker that may be away."""
+        if not self._starting:
+            self._starting = True
+            self._gt = self.container.spawn_managed_thread(self.run, identifier="consumer")
+
+    def drain(self) -> None:
+        """Take no new messages; those in hand can still be acknowledged."""
+        self._draining = True
+        self._providers.clear()
+        while self._connected and self._consumers:
+            eventlet.sleep(0.01)
+
+    def stop(self) -> None:
+        """Close the connection."""
+        self.should_stop = True
+        if self._gt is not None:
+            with eventlet.Timeout(5, False):
+                self._gt.wait()
+            self._gt.kill()
+
+    kill = stop
+
+    @contextmanager
+    def establish_connection(self) -> Iterator[Connection]:
+        """A connection on which our topology is there."""
+        with self.create_connection() as connection:
+            connection.ensure_connection(self.on_connection_error, None, **RECONNECT)
+            self._declare(connection)
+            try:
+                yield connection
+            finally:
+                self._connected = False
+                self._consumers.clear()
+
+    def get_consumers(self, consumer_cls: Callable[..., Any], channel: Any) -> Any:
+        """One consumer for each stage of the service, which gets messages undecoded."""
+        for provider in self._providers:
+            consumer = consumer_cls(
+                queues=[provider.queue],
+                on_message=partial(self._receive, provider),
+                auto_declare=False,
+            )
+            consumer.qos(prefetch_count=self.prefetch_count)
+            self._consumers[provider] = consumer
+        return self._consumers.values()
+
+    def on_consume_ready(self, connection: Any, channel: Any, consumers: Any, **_: Any) -> None:
+        """The broker delivers to us from now on."""
+        _log.info("consuming", extra={"queues": [p.queue.name for p in self._providers]})
+        self._connected = True
+
+    def on_iteration(self) -> None:
+        """At least once a second."""
+        self._last_look = time.monotonic()
+        if self._draining:
+            while self._consumers:
+                self._consumers.popitem()[1].cancel()
+
+    def on_connection_error(self, error: Exception, interval: float) -> None:
+        """Say so; kombu tries again."""
+        _log.warning("the broker is away (%s); again in %.1f s", error, interval)
+
+    def _receive(self, provider: CommandConsumer, message: Message) -> None:
+        self.container.spawn_managed_thread(
+            partial(provider.take, message), identifier=provider.queue.name
+        )
+
+    def _declare(self, connection: Connection) -> None:
+        while not self.should_stop:
+            try:
+                topology.declare(connection)
+                return
+            except TopologyConflict as error:
+                _log.error("%s", error)
+                eventlet.sleep(CONFLICT_PAUSE)
+
+
+class CommandConsumer(Consumer):
+    """Entrypoint: calls the method with every command to run ``stage``.
+
+    The message is acknowledged when the method returns, and goes back to the queue when it
+    raises. What is no command of this stage is put aside with the reason.
+    """
+
+    queue_consumer = CommandQueueConsumer()
+    sender = Sender()
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(topology.work_queue(stage.step), requeue_on_error=True)
+        self.stage = stage
+
+    def stop(self) -> None:
+        """Take no new messages."""
+        self.queue_consumer.drain()
+
+    def take(self, message: Message) -> None:
+        """Work on a message, or put it aside."""
+        body = message.body if isinstance(message.body, bytes) else str(message.body).encode()
+        try:
+            command = parse(body)
+            if not isinstance(command, RunStage) or command.step != self.stage.step:
+                raise UnreadableMessage(f"it is no command for the stage {self.stage.step}")
+        except UnreadableMessage as error:
+            self._put_aside(message, body, f"The message could not be read: {error}")
+            return
+        self.handle_message(command, message)
+
+    def _put_aside(self, message: Message, body: bytes, reason: str) -> None:
+        _log.error("put aside: %s", reason, extra={"stage": self.stage.step})
+        try:
+            self.sender.put_aside(body, self.stage.step, reason)
+        except NotSent:
+            self.queue_consumer.requeue_message(message)
+        else:
+            self.queue_consumer.ack_message(message)
+
+
+run_stage = CommandConsumer.decorator
+"""Marks the method of a service that runs a stage: ``@run_stage(INSPECT)``."""

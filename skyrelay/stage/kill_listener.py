@@ -1,0 +1,96 @@
+"""How does a replica hear a kill at once, even while every worker is busy?
+
+With a connection and a queue of its own, outside nameko's worker pool: an ordinary entrypoint
+would wait for a free slot.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from uuid import UUID
+
+import eventlet
+from kombu import Connection, Consumer, Message
+from nameko.extensions import SharedExtension
+
+from skyrelay.broker import topology
+from skyrelay.messages import KillRun, UnreadableMessage, parse
+from skyrelay.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+#: Seconds between looks at the broker's heartbeat.
+TICK = 1.0
+
+#: Pause before the next try to connect, in seconds: first and longest.
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 3.0
+
+
+class KillListener(SharedExtension):
+    """Calls whoever asked for it when a run is to be killed."""
+
+    def __init__(self) -> None:
+        self._callbacks: list[Callable[[UUID, str], None]] = []
+        self._last_look = 0.0
+
+    def setup(self) -> None:
+        self._settings: Settings = self.container.config["SETTINGS"]
+
+    def start(self) -> None:
+        self._thread = self.container.spawn_managed_thread(self._run, identifier="kill listener")
+
+    def stop(self) -> None:
+        self._thread.kill()
+
+    kill = stop
+
+    @property
+    def listening(self) -> bool:
+        """Whether the listener has been connected and awake within the last seconds."""
+        return time.monotonic() - self._last_look < 5 * TICK
+
+    def on_kill(self, callback: Callable[[UUID, str], None]) -> None:
+        """Have ``callback`` called with the run and the reason of every kill; it must not block."""
+        self._callbacks.append(callback)
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            connection = Connection(
+                self._settings.amqp_uri,
+                heartbeat=self._settings.skyrelay_heartbeat,
+                connect_timeout=5,
+            )
+            started = time.monotonic()
+            try:
+                with connection:
+                    self._listen(connection)
+            except connection.connection_errors + connection.channel_errors as error:
+                if time.monotonic() - started > LONGEST_PAUSE:
+                    pause = FIRST_PAUSE
+                _log.warning("kills are not heard (%s); again in %.1f s", error, pause)
+                eventlet.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _listen(self, connection: Connection) -> None:
+        topology.KILLS(connection.default_channel).declare()
+        queue = topology.kill_queue()
+        with Consumer(connection, [queue], on_message=self._hear, no_ack=True):
+            while True:
+                self._last_look = time.monotonic()
+                try:
+                    connection.drain_events(timeout=TICK)
+                except TimeoutError:
+                    connection.heartbeat_check()
+
+    def _hear(self, message: Message) -> None:
+        try:
+            command = parse(message.body)
+        except UnreadableMessage as error:
+            _log.error("unreadable kill (%s)", error)
+            return
+        if isinstance(command, KillRun):
+            for callback in self._callbacks:
+                callback(command.run, command.reason)

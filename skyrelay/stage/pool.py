@@ -1,0 +1,102 @@
+"""How are there always as many warm workers as the replica has slots?"""
+
+from __future__ import annotations
+
+import logging
+
+import eventlet
+from eventlet.event import Event
+from eventlet.queue import LifoQueue
+from nameko.extensions import SharedExtension
+
+from skyrelay.settings import Settings
+from skyrelay.stage.process import Lifeline, WorkerGone, WorkerProcess
+
+_log = logging.getLogger(__name__)
+
+#: A cold disk and a busy machine make the science's imports slow.
+SECONDS_TO_WARM_UP = 300.0
+
+#: Pause before a worker that did not come up is started again, in seconds: first and longest.
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+
+
+class WorkerPool(SharedExtension):
+    """One worker process per slot, started with the replica and replaced whenever one is spent."""
+
+    def __init__(self) -> None:
+        self._workers: set[WorkerProcess] = set()
+        self._idle: LifoQueue = LifoQueue()
+        self._warm = Event()
+        self._stopping = False
+
+    def setup(self) -> None:
+        """Begin to start the workers; they warm up while the replica looks for its broker."""
+        self._settings: Settings = self.container.config["SETTINGS"]
+        self._lifeline = Lifeline()
+        for _ in range(self._settings.skyrelay_slots):
+            self.container.spawn_managed_thread(self._keep_a_worker, identifier="worker slot")
+
+    @property
+    def healthy(self) -> bool:
+        """Whether as many workers as there are slots live, or are warming up."""
+        living = sum(worker.alive for worker in self._workers)
+        return living == self._settings.skyrelay_slots
+
+    @property
+    def warm(self) -> bool:
+        """Whether at least one worker has been ready."""
+        return bool(self._warm.ready())
+
+    def wait_until_warm(self) -> None:
+        """Wait for the first worker."""
+        self._warm.wait()
+
+    def acquire(self) -> WorkerProcess:
+        """A warm worker for one command; waits for one."""
+        while True:
+            worker: WorkerProcess = self._idle.get()
+            if worker.alive:
+                return worker
+            self._retire(worker)
+
+    def release(self, worker: WorkerProcess) -> None:
+        """Give the worker back; one that has died or grown too large is replaced."""
+        if worker.alive and worker.memory <= self._settings.skyrelay_worker_memory:
+            self._idle.put(worker)
+        else:
+            self._retire(worker)
+
+    def stop(self) -> None:
+        """End all workers."""
+        self._stopping = True
+        for worker in list(self._workers):
+            worker.end(0)
+
+    kill = stop
+
+    def _retire(self, worker: WorkerProcess) -> None:
+        if not worker.retired.ready():
+            worker.retired.send()
+
+    def _keep_a_worker(self) -> None:
+        pause = FIRST_PAUSE
+        while not self._stopping:
+            worker = WorkerProcess(self.container.service_name, self._settings, self._lifeline)
+            self._workers.add(worker)
+            try:
+                worker.wait_until_ready(SECONDS_TO_WARM_UP)
+                _log.info("a worker is warm", extra={"pid": worker.pid})
+                pause = FIRST_PAUSE
+                if not self._warm.ready():
+                    self._warm.send()
+                self._idle.put(worker)
+                worker.retired.wait()
+            except WorkerGone as error:
+                if not self._stopping:
+                    _log.error("a worker did not come up (%s); again in %.0f s", error, pause)
+                    eventlet.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE)
+            finally:
+                worker.end(0)
+                self._workers.discard(worker)

@@ -1,0 +1,181 @@
+"""How does a replica start, talk to and end one of its worker processes?"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import eventlet
+from eventlet.event import Event
+from eventlet.semaphore import Semaphore
+
+from skyrelay.settings import Settings
+from skyrelay.stage import group
+from skyrelay.stage.answers import LINE, Line, Ready
+
+#: Numerical libraries that would each start a thread per processor.
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+
+_MIB = 1024.0**2
+
+
+class WorkerGone(Exception):
+    """The worker process has ended, or has said that it will."""
+
+
+class Lifeline:
+    """A pipe whose writing end is open for as long as this process lives."""
+
+    def __init__(self) -> None:
+        self.reading_end, self._writing_end = os.pipe()
+
+    def close(self) -> None:
+        os.close(self.reading_end)
+        os.close(self._writing_end)
+
+
+class WorkerProcess:
+    """One worker: a warm Python process with a group of its own.
+
+    Parameters
+    ----------
+    service : str
+        Folder of the service whose science the worker imports.
+    lifeline : Lifeline
+        When it closes, the worker's guard kills the worker's group.
+    """
+
+    def __init__(self, service: str, settings: Settings, lifeline: Lifeline) -> None:
+        self._channel, theirs = socket.socketpair()
+        self._unread = b""
+        self._guard: int | None = None
+        self._ending = Semaphore()
+        self.ending = False
+        self.retired = Event()
+        command = [sys.executable, "-m", "skyrelay.stage.worker", service]
+        command += ["--channel", str(theirs.fileno()), "--lifeline", str(lifeline.reading_end)]
+        command += ["--parent", str(os.getpid())]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                env=_environment(settings),
+                pass_fds=(theirs.fileno(), lifeline.reading_end),
+                start_new_session=True,
+            )
+        finally:
+            theirs.close()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the worker, and id of its group and session."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs and nobody is about to end it."""
+        return not self.ending and self._process.poll() is None
+
+    @property
+    def memory(self) -> float:
+        """Resident memory in MiB; 0 for a process that has ended."""
+        try:
+            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        except (OSError, IndexError):
+            return 0.0
+        return pages * os.sysconf("SC_PAGE_SIZE") / _MIB
+
+    def wait_until_ready(self, seconds: float) -> None:
+        """Wait until the science is imported.
+
+        Raises
+        ------
+        WorkerGone
+            If the worker has ended instead, or takes longer than ``seconds``.
+        """
+        line = self.receive(seconds)
+        if not isinstance(line, Ready):
+            raise WorkerGone("it did not become ready")
+        self._guard = line.guard
+
+    def send(self, text: str) -> None:
+        """Give the worker a command.
+
+        Raises
+        ------
+        WorkerGone
+            If there is nobody to take it.
+        """
+        try:
+            self._channel.sendall(text.encode() + b"\n")
+        except OSError as error:
+            raise WorkerGone(str(error)) from error
+
+    def receive(self, seconds: float) -> Line | None:
+        """The next line that the worker says; None if it says nothing for so long.
+
+        Raises
+        ------
+        WorkerGone
+            If it will never say anything again.
+        """
+        self._channel.settimeout(seconds)
+        while b"\n" not in self._unread:
+            try:
+                received = self._channel.recv(65536)
+            except TimeoutError:
+                # A forked child of a dead worker may hold the other end open.
+                if self._process.poll() is not None:
+                    raise WorkerGone(self.last_words()) from None
+                return None
+            except OSError as error:
+                raise WorkerGone(str(error)) from error
+            if not received:
+                raise WorkerGone(self.last_words())
+            self._unread += received
+        line, _, self._unread = self._unread.partition(b"\n")
+        return LINE.validate_json(line)
+
+    def end(self, grace: float) -> None:
+        """End the worker and all its group; returns when nothing of it is left.
+
+        ``grace``: seconds between SIGTERM and SIGKILL; 0 or less: SIGKILL at once.
+        """
+        self.ending = True
+        with self._ending:
+            group.end(
+                self.pid, grace, self._guard if grace > 0 else None, sleep=self._sleep_and_reap
+            )
+            self._process.wait()
+            self._channel.close()
+
+    def last_words(self) -> str:
+        """How the process ended, in a few words."""
+        for _ in range(100):
+            code = self._process.poll()
+            if code is not None:
+                break
+            eventlet.sleep(0.01)
+        if code is None:
+            return "it closed its line"
+        if code == -9:
+            return "it was killed, perhaps because the machine ran out of memory"
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    def _sleep_and_reap(self, seconds: float) -> None:
+        eventlet.sleep(seconds)
+        self._process.poll()
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    threads = {name: str(settings.skyrelay_worker_threads) for name in _THREAD_VARIABLES}
+    return {**os.environ, **threads, "PYTHONUNBUFFERED": "1", "MPLBACKEND": "Agg"}

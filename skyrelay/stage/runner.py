@@ -1,0 +1,314 @@
+"""How does a replica get a command done, whatever happens to the worker, the run or the broker?
+
+The replica itself never computes: it gives the command to a worker, passes on what the worker
+says, and ends the worker's group when the run is killed, the time is up, or the replica has to
+go. The message is acknowledged when its outcome is safely with the broker, and not before.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import eventlet
+from eventlet import tpool
+from eventlet.event import Event
+from nameko.extensions import DependencyProvider
+
+from skyrelay import logs
+from skyrelay.messages import (
+    Outcome,
+    RunStage,
+    StageFinished,
+    StageProgressed,
+    StageStarted,
+)
+from skyrelay.settings import Settings
+from skyrelay.stage import carry_out
+from skyrelay.stage.answers import (
+    Answer,
+    Broken,
+    Busy,
+    Ended,
+    Over,
+    Progressed,
+    Started,
+    TryAgain,
+)
+from skyrelay.stage.kill_listener import KillListener
+from skyrelay.stage.pool import WorkerPool
+from skyrelay.stage.process import WorkerGone, WorkerProcess
+from skyrelay.stage.sender import Sender
+from skyrelay.store import TaskStore
+
+_log = logging.getLogger(__name__)
+
+#: Seconds between looks at whether the run is over or the time is up; a kill comes by broadcast.
+TICK = 1.0
+
+#: Attempts whose workers may die, whatever the retry delays are: each may take a machine with it.
+DEADLY_ATTEMPTS = 3
+
+#: Seconds that outcomes may take to be confirmed after the replica's grace is over.
+LAST_CALL = 5.0
+
+
+class Why(StrEnum):
+    """Why an attempt is stopped from outside."""
+
+    KILLED = "killed"
+    TIME_IS_UP = "time is up"
+    HANDED_BACK = "handed back"
+
+
+class NotSettled(Exception):
+    """The attempt could not be brought to an end here; its message goes back to the queue."""
+
+
+@dataclass
+class _Job:
+    """One command in hand."""
+
+    command: RunStage
+    received: float = field(default_factory=time.monotonic)
+    worker: WorkerProcess | None = None
+    started: datetime | None = None
+    deadline: float | None = None
+    stopped: Why | None = None
+    settled: Event = field(default_factory=Event)
+
+
+class StageRunner(DependencyProvider):
+    """Injected into a stage service; `run` brings one command to its end."""
+
+    pool = WorkerPool()
+    sender = Sender()
+    kills = KillListener()
+
+    def __init__(self) -> None:
+        self._jobs: dict[tuple[UUID, int, int], _Job] = {}
+
+    def setup(self) -> None:
+        self._settings: Settings = self.container.config["SETTINGS"]
+        self._store = TaskStore(self._settings.tasks_path)
+        self._name = f"{self.container.service_name}@{socket.gethostname()}:{os.getpid()}"
+        self.kills.on_kill(self._kill_run)
+
+    def get_dependency(self, worker_ctx: Any) -> StageRunner:
+        """The runner itself; it is one for all."""
+        return self
+
+    @property
+    def in_hand(self) -> int:
+        """Number of commands that are not settled."""
+        return len(self._jobs)
+
+    def run(self, command: RunStage) -> None:
+        """Bring the command to its end; afterwards its message may be acknowledged.
+
+        Raises
+        ------
+        NotSettled, NotSent
+            If the message has to go back to the queue.
+        """
+        key = (command.run, command.index, command.attempt)
+        if known := self._jobs.get(key):
+            # Delivered again, after the connection was lost, while we still work on it.
+            if not known.settled.wait():
+                raise NotSettled
+            return
+        job = self._jobs[key] = _Job(command)
+        settled = False
+        try:
+            with logs.about(command):
+                self._settle(job, self._work(job))
+            settled = True
+        finally:
+            del self._jobs[key]
+            job.settled.send(settled)
+
+    def hand_back(self) -> None:
+        """Stop everything in hand, because the replica has to go; others will do it again."""
+        for job in list(self._jobs.values()):
+            self._stop(job, Why.HANDED_BACK)
+        eventlet.spawn_after(LAST_CALL, self.sender.abandon)
+
+    def _kill_run(self, run: UUID, reason: str) -> None:
+        for job in list(self._jobs.values()):
+            if job.command.run == run:
+                self._stop(job, Why.KILLED)
+
+    def _stop(self, job: _Job, why: Why) -> None:
+        """Have the job's worker ended, in a thread of its own; once."""
+        if job.stopped is not None:
+            return
+        job.stopped = why
+        if job.worker is not None:
+            eventlet.spawn(self._end, job.command, job.worker, why)
+
+    def _end(self, command: RunStage, worker: WorkerProcess, why: Why) -> None:
+        begun = time.monotonic()
+        worker.end(self._settings.skyrelay_kill_grace)
+        with logs.about(command):
+            taken = round(1000 * (time.monotonic() - begun), 1)
+            _log.info("group ended", extra={"why": why.value, "milliseconds": taken})
+
+    # From command to answer
+
+    def _work(self, job: _Job) -> Answer | None:
+        """The answer of a worker, or what takes its place; None: others are asked already."""
+        worker = self._hand_over(job)
+        if worker is None:
+            assert job.stopped is not None
+            return self._after_stop(job, job.stopped)
+        try:
+            return self._converse(job, worker)
+        except WorkerGone as error:
+            # The stop, if it was one, goes on beside us until nothing of the group is left.
+            worker.end(0 if job.stopped is None else self._settings.skyrelay_kill_grace)
+            if job.stopped is None:
+                return self._after_crash(job, str(error))
+            return self._after_stop(job, job.stopped)
+        finally:
+            job.worker = None
+            self.pool.release(worker)
+
+    def _hand_over(self, job: _Job) -> WorkerProcess | None:
+        """The worker that has taken the command; None if it was stopped before."""
+        while True:
+            worker = self.pool.acquire()
+            if job.stopped is not None:
+                self.pool.release(worker)
+                return None
+            try:
+                job.worker = worker
+                worker.send(job.command.to_json())
+                return worker
+            except WorkerGone:
+                _log.warning("a worker had died before it got work", extra={"pid": worker.pid})
+                job.worker = None
+                worker.end(0)
+                self.pool.release(worker)
+
+    def _converse(self, job: _Job, worker: WorkerProcess) -> Answer:
+        while True:
+            line = worker.receive(TICK)
+            if isinstance(line, Ended | TryAgain | Busy | Over):
+                return line
+            if isinstance(line, Broken):
+                raise WorkerGone(line.reason)
+            if isinstance(line, Started):
+                self._begin(job, line)
+            elif isinstance(line, Progressed):
+                self.sender.mention(
+                    StageProgressed(
+                        **self._about(job.command), fraction=line.fraction, doing=line.doing
+                    )
+                )
+            if job.deadline is not None and time.monotonic() > job.deadline:
+                self._stop(job, Why.TIME_IS_UP)
+            elif line is None and self._store.attempt(job.command).run_is_over():
+                self._stop(job, Why.KILLED)
+
+    def _begin(self, job: _Job, line: Started) -> None:
+        job.started = line.started
+        job.deadline = time.monotonic() + line.time_limit
+        waited = round(1000 * (time.monotonic() - job.received), 1)
+        _log.info("started", extra={"milliseconds": waited})
+        self.sender.mention(StageStarted(**self._about(job.command), started=line.started))
+
+    def _after_stop(self, job: _Job, why: Why) -> Answer | None:
+        if why is Why.TIME_IS_UP:
+            limit = (job.deadline or 0.0) - job.received
+            reason = f"It took longer than {limit:.0f} s and was stopped."
+            return self._close(job, reason, may_retry=False)
+        tpool.execute(self._store.attempt(job.command).clear)
+        if why is Why.KILLED:
+            return Over()
+        # A new message instead of a rejected one: the delivery limit is for deadly messages.
+        self.sender.send(job.command)
+        return None
+
+    def _after_crash(self, job: _Job, how: str) -> Answer:
+        attempt = job.command.attempt
+        tries = min(DEADLY_ATTEMPTS, len(self._settings.skyrelay_retry_delays) + 1)
+        _log.error("the worker died", extra={"how": how})
+        if attempt < tries:
+            return self._close(job, f"The worker died ({how}).", may_retry=True)
+        times = "once" if attempt == 1 else f"{attempt} times"
+        reason = f"The worker died {times} while working on this image; the last time: {how}."
+        return self._close(job, reason, may_retry=False)
+
+    def _close(self, job: _Job, reason: str, *, may_retry: bool) -> Answer:
+        started = job.started or datetime.now(UTC)
+        close: Callable[..., Answer] = carry_out.close
+        answer: Answer = tpool.execute(
+            close, job.command, self._store, reason, started=started, may_retry=may_retry
+        )
+        return answer
+
+    # From answer to outcome
+
+    def _settle(self, job: _Job, answer: Answer | None) -> None:
+        """Tell the gateway, or whoever tries next; returns when the broker has the message."""
+        command = job.command
+        delays = self._settings.skyrelay_retry_delays
+        if isinstance(answer, Ended):
+            self._finish(job, answer)
+        elif isinstance(answer, TryAgain):
+            delay = delays[min(command.attempt, len(delays)) - 1]
+            _log.warning("to be tried again", extra={"reason": answer.reason, "in": delay})
+            following = command.model_copy(
+                update={"attempt": command.attempt + 1, "sent": datetime.now(UTC)}
+            )
+            self.sender.send_later(following, delay)
+        elif isinstance(answer, Busy):
+            _log.info("somebody else works on it", extra={"in": delays[0]})
+            self.sender.send_later(command, delays[0])
+        elif answer is None:
+            _log.info("handed back")
+        elif job.started is not None or job.stopped is not None:
+            now = datetime.now(UTC)
+            self._finish(
+                job,
+                Ended(
+                    outcome=Outcome.CANCELLED,
+                    reasons=(),
+                    started=job.started or now,
+                    finished=now,
+                    record=None,
+                ),
+            )
+        else:
+            _log.info("dropped: its run is over")
+
+    def _finish(self, job: _Job, ended: Ended) -> None:
+        seconds = round(time.monotonic() - job.received, 3)
+        _log.info("finished", extra={"outcome": ended.outcome.value, "seconds": seconds})
+        event = StageFinished(
+            **self._about(job.command),
+            outcome=ended.outcome,
+            reasons=ended.reasons,
+            started=ended.started,
+            finished=ended.finished,
+            record=ended.record,
+        )
+        self.sender.send(event)
+
+    def _about(self, command: RunStage) -> dict[str, Any]:
+        return {
+            "run": command.run,
+            "task": command.task,
+            "index": command.index,
+            "step": command.step,
+            "attempt": command.attempt,
+            "worker": self._name,
+        }

@@ -1,0 +1,139 @@
+"""How does a replica make sure that what it says arrives, even while the broker is away?"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+import eventlet
+from eventlet.event import Event
+from eventlet.queue import Queue
+from nameko.amqp.publish import Publisher
+from nameko.constants import NON_PERSISTENT, PERSISTENT
+from nameko.extensions import SharedExtension
+
+from skyrelay.broker import topology
+from skyrelay.broker.topology import Route
+from skyrelay.messages import Message, RunStage, StageProgressed
+from skyrelay.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+#: Seconds after which a broker that does not confirm counts as away.
+PATIENCE = 10.0
+
+#: Pause before a message is published again, in seconds: first and longest.
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 3.0
+
+#: Progress that cannot be sent is forgotten when this many messages wait.
+LONGEST_QUEUE = 100
+
+
+class NotSent(Exception):
+    """The replica ends before the broker has confirmed the message."""
+
+
+@dataclass
+class _Letter:
+    body: str
+    route: Route
+    headers: dict[str, str] = field(default_factory=dict)
+    outcome: Event = field(default_factory=Event)
+
+
+class Sender(SharedExtension):
+    """Publishes one message after another, each until it is confirmed."""
+
+    def __init__(self) -> None:
+        self._letters: Queue = Queue()
+        self._abandoned = False
+
+    def setup(self) -> None:
+        settings: Settings = self.container.config["SETTINGS"]
+        self._publisher = Publisher(
+            settings.amqp_uri,
+            use_confirms=True,
+            retry=True,
+            retry_policy={"max_retries": 1, "interval_start": 0.1},
+            serializer=None,
+            content_type="application/json",
+            content_encoding="utf-8",
+            timeout=PATIENCE,
+            confirm_timeout=PATIENCE,
+        )
+        self._thread = self.container.spawn_managed_thread(self._run, identifier="sender")
+
+    def stop(self) -> None:
+        self._thread.kill()
+
+    kill = stop
+
+    def send(self, message: Message) -> None:
+        """Publish; returns when the broker has it, however long that takes.
+
+        Raises
+        ------
+        NotSent
+            If the replica has to end before that.
+        """
+        self._send(_Letter(message.to_json(), topology.route_of(message)))
+
+    def send_later(self, command: RunStage, delay: float) -> None:
+        """Publish a command that becomes due after ``delay`` seconds; raises what `send` does."""
+        self._send(_Letter(command.to_json(), topology.retry_route(command, delay)))
+
+    def put_aside(self, body: bytes, step: str, reason: str) -> None:
+        """Publish what nobody can work on to the dead letters; raises what `send` does."""
+        headers = {topology.REASON_HEADER: reason}
+        text = body.decode("utf-8", errors="replace")
+        self._send(_Letter(text, topology.dead_route(step), headers))
+
+    def mention(self, message: Message) -> None:
+        """Publish soon, without waiting for it."""
+        if not isinstance(message, StageProgressed) or self._letters.qsize() < LONGEST_QUEUE:
+            self._letters.put(_Letter(message.to_json(), topology.route_of(message)))
+
+    def abandon(self) -> None:
+        """Let everybody who waits for a confirmation go: the replica has to end."""
+        self._abandoned = True
+
+    def _send(self, letter: _Letter) -> None:
+        self._letters.put(letter)
+        if not letter.outcome.wait():
+            raise NotSent
+
+    def _run(self) -> None:
+        while True:
+            letter = self._letters.get()
+            letter.outcome.send(self._deliver(letter))
+
+    def _deliver(self, letter: _Letter) -> bool:
+        pause = FIRST_PAUSE
+        while not self._abandoned:
+            try:
+                self._publish(letter)
+                return True
+            except Exception as error:
+                # Whatever it is, the message must not be lost with it.
+                if not letter.route.persistent:
+                    return False
+                _log.warning(
+                    "the broker did not take a message (%s: %s); again in %.1f s",
+                    type(error).__name__,
+                    error,
+                    pause,
+                )
+                eventlet.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+        return False
+
+    def _publish(self, letter: _Letter) -> None:
+        route = letter.route
+        self._publisher.publish(
+            letter.body,
+            exchange=route.exchange,
+            routing_key=route.routing_key,
+            mandatory=route.mandatory,
+            delivery_mode=PERSISTENT if route.persistent else NON_PERSISTENT,
+            headers=letter.headers,
+        )

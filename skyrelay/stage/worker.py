@@ -1,0 +1,110 @@
+"""What does a worker process do: import the science once, then one command after another?
+
+Plain Python, no eventlet, leader of its own session and process group. It talks with its replica
+over the socket whose descriptor it is given, and dies with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib
+import logging
+import os
+import signal
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from skyrelay.stage.guard import adopt_orphans, die_with_parent, fork_guard
+
+_log = logging.getLogger(__name__)
+
+#: Added niceness, so that on a busy machine a kill is heard at once and heartbeats are kept.
+NICENESS = 5
+
+#: Least seconds between two lines about progress.
+PROGRESS_PAUSE = 0.3
+
+
+def main() -> None:
+    """Be a worker of the service named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("service")
+    parser.add_argument("--channel", type=int, required=True)
+    parser.add_argument("--lifeline", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    options = parser.parse_args()
+
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    die_with_parent(options.parent)
+    adopt_orphans()
+    guard = fork_guard(options.lifeline, options.channel)
+    os.nice(NICENESS)
+    os.set_inheritable(options.channel, False)
+    channel = socket.socket(fileno=options.channel)
+    channel.setblocking(True)  # The replica's event loop has made both ends non-blocking.
+    _serve(options.service, channel, guard)
+
+
+def _serve(service: str, channel: socket.socket, guard: int) -> None:
+    # Only now, when the guard stands: this takes seconds.
+    from skyrelay import logs
+    from skyrelay.messages import RunStage, parse
+    from skyrelay.settings import get_settings
+    from skyrelay.stage.answers import Answer, Broken, Progressed, Ready, Started
+    from skyrelay.stage.carry_out import carry_out
+    from skyrelay.stages import stages_of_service
+    from skyrelay.store import TaskStore
+
+    settings = get_settings()
+    logs.configure(settings)
+    store = TaskStore(settings.tasks_path)
+    for stage in stages_of_service(service):
+        importlib.import_module(stage.science)
+    # What is here now stays: it need not be looked through after every image.
+    gc.collect()
+    gc.freeze()
+    channel.sendall(Ready(guard=guard).to_line())
+
+    last_told = 0.0
+
+    def tell(line: Started | Progressed) -> None:
+        nonlocal last_told
+        now = time.monotonic()
+        if isinstance(line, Progressed) and now - last_told < PROGRESS_PAUSE:
+            return
+        last_told = now
+        channel.sendall(line.to_line())
+
+    for line in channel.makefile("rb"):
+        command = parse(line)
+        assert isinstance(command, RunStage)
+        with logs.about(command):
+            try:
+                answer: Answer | Broken = carry_out(command, store, settings, tell)
+            except Exception as error:
+                _log.exception("an attempt could not be carried out")
+                answer = Broken(reason=f"{type(error).__name__}: {error}")
+            _end_children(guard)
+        channel.sendall(answer.to_line())
+        gc.collect()
+
+
+def _end_children(guard: int) -> None:
+    """End what the science has started and not waited for; it would outlive its run.
+
+    Orphans are our children too, see `adopt_orphans`; so this goes on until none is left.
+    """
+    own = Path(f"/proc/self/task/{os.getpid()}/children")
+    while left := [int(pid) for pid in own.read_text().split() if int(pid) != guard]:
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+if __name__ == "__main__":
+    main()

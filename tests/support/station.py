@@ -1,0 +1,231 @@
+"""How does a test run replicas of the trial service, and play the gateway to them?"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from skyrelay.broker.consumer import DeadCommand, EventConsumer, News
+from skyrelay.broker.publisher import Publisher
+from skyrelay.messages import KillRun, RunStage, StageFinished, StageProgressed, StageStarted
+from skyrelay.store import TaskStore
+from tests.support.processes import is_alive, wait_until
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+#: Short, so that the tests of retries are quick; queues for them are made by the replicas.
+RETRY_DELAYS = "[0.3, 0.6]"
+
+
+class Replica:
+    """A running process of the trial service."""
+
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "skyrelay.stage.replica", "tests.trial_service.service"],
+                cwd=PROJECT,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def said(self, words: str) -> bool:
+        """Whether the replica's log contains these words."""
+        return words in self.log.read_text()
+
+    def terminate(self) -> None:
+        """Ask it to drain; does not wait."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL, as for memory."""
+        self._process.kill()
+        self._process.wait()
+
+    def wait(self, seconds: float = 60.0) -> int:
+        """The exit code, when it has ended."""
+        return self._process.wait(seconds)
+
+    def end(self) -> None:
+        """Leave nothing behind."""
+        if self._process.poll() is None:
+            self.kill()
+
+
+class Station:
+    """A store, a broker, replicas, and all that they have said."""
+
+    def __init__(self, folder: Path, amqp_uri: str) -> None:
+        self.folder = folder
+        self.amqp_uri = amqp_uri
+        self.store = TaskStore(folder / "tasks")
+        self.news: list[News] = []
+        self.replicas: list[Replica] = []
+        self._tasks = 0
+        self._consumer = EventConsumer(amqp_uri, self._hear)
+        self._thread = threading.Thread(target=self._consumer.run)
+        self._thread.start()
+        self.publisher = Publisher(amqp_uri)
+
+    def _hear(self, batch: Sequence[News]) -> None:
+        self.news.extend(batch)
+
+    def replica(self, **settings: object) -> Replica:
+        """Start a replica; settings without their prefix: ``slots=2``."""
+        ours = {f"SKYRELAY_{name.upper()}": str(value) for name, value in settings.items()}
+        environment = {
+            **os.environ,
+            "AMQP_URI": self.amqp_uri,
+            "TASKS_PATH": str(self.store.root),
+            "SKYRELAY_EXTRA_STAGES": "tests.trial_service.stages",
+            "SKYRELAY_RETRY_DELAYS": RETRY_DELAYS,
+            "SKYRELAY_KILL_GRACE": "0.5",
+            **ours,
+        }
+        replica = Replica(environment, self.folder / f"replica-{len(self.replicas)}.log")
+        self.replicas.append(replica)
+        return replica
+
+    def ready_replica(self, **settings: object) -> Replica:
+        """Start a replica and wait until it takes messages."""
+        replica = self.replica(**settings)
+        assert wait_until(lambda: replica.said("consuming")), replica.log.read_text()
+        return replica
+
+    def task(self) -> int:
+        """A new task with an image."""
+        self._tasks += 1
+        folder = self.store.create(self._tasks)
+        (folder / "image.fits").write_text("image")
+        return self._tasks
+
+    def command(self, task: int | None = None, **order: Any) -> RunStage:
+        """The command for a new run whose trial does what ``order`` says."""
+        run = uuid4()
+        order.setdefault("trace", str(self.trace(run)))
+        config = {"trial": order, "time_limit": order.pop("time_limit", None)}
+        key = self.store.create_run(run, config)
+        return RunStage(run=run, task=task or self.task(), index=0, step="trial", config=key)
+
+    def order(self, **order: Any) -> RunStage:
+        """Publish the command for a new run."""
+        command = self.command(**order)
+        self.publisher.publish(command)
+        return command
+
+    def kill(self, command: RunStage) -> None:
+        """Kill a run as the gateway does."""
+        self.store.cancel_run(command.task, command.run)
+        self.publisher.publish(KillRun(run=command.run, task=command.task))
+
+    def trace(self, run: UUID) -> Path:
+        """The file in which the trial leaves a line at its begin and at its end."""
+        return self.folder / f"trace-{run}"
+
+    def begun(self, command: RunStage) -> int:
+        """How often the science of this run has begun."""
+        trace = self.trace(command.run)
+        return trace.read_text().count("begun") if trace.exists() else 0
+
+    def ended(self, command: RunStage) -> int:
+        """How often the science of this run came to its end."""
+        trace = self.trace(command.run)
+        return trace.read_text().count("ended") if trace.exists() else 0
+
+    def of(self, command: RunStage, kind: type[Any]) -> list[Any]:
+        """The news of one kind about a run."""
+        return [
+            item
+            for item in self.news
+            if isinstance(item, kind)
+            and (item.command.run if isinstance(item, DeadCommand) else item.run) == command.run
+        ]
+
+    def finished(self, command: RunStage, seconds: float = 60.0) -> StageFinished:
+        """The first outcome of a run; waits for it."""
+        assert wait_until(lambda: self.of(command, StageFinished), seconds), self.logs()
+        finished: StageFinished = self.of(command, StageFinished)[0]
+        return finished
+
+    def wait_for_begin(self, command: RunStage, times: int = 1) -> None:
+        """Wait until the science has begun so often."""
+        assert wait_until(lambda: self.begun(command) >= times), self.logs()
+
+    def logs(self) -> str:
+        """What all replicas have logged."""
+        return "\n".join(f"== {r.log}\n{r.log.read_text()}" for r in self.replicas)
+
+    def files(self, command: RunStage) -> set[str]:
+        """Names of the visible files in the task's folder."""
+        return {entry.name for entry in self.store.entries(command.task)}
+
+    def leftovers(self) -> list[Path]:
+        """Scratch folders, temporary folders and versions that no task uses."""
+        root = self.store.root
+        versions = {p.resolve() for p in root.iterdir() if p.is_symlink()}
+        unused = [p for p in (root / ".versions").iterdir() if p.resolve() not in versions]
+        scratch = [p for name in ("scratch", "tmp") for p in (root / ".runs").glob(f"*/*/{name}")]
+        return unused + scratch
+
+    def end(self) -> None:
+        """Stop everything."""
+        for replica in self.replicas:
+            replica.end()
+        self._consumer.stop()
+        self._thread.join()
+        self.publisher.close()
+
+
+def group_of(pid: int) -> list[int]:
+    """Living processes of the session that ``pid`` leads."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and is_alive(int(entry.name)):
+            try:
+                stat = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(stat[3]) == pid:
+                found.append(int(entry.name))
+    return found
+
+
+@contextmanager
+def station(folder: Path, amqp_uri: str) -> Iterator[Station]:
+    """A station that is gone afterwards, with every process of it."""
+    made = Station(folder, amqp_uri)
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+__all__ = [
+    "DeadCommand",
+    "Replica",
+    "StageFinished",
+    "StageProgressed",
+    "StageStarted",
+    "Station",
+    "group_of",
+    "pytest",
+    "station",
+    "time",
+]

@@ -1,0 +1,1 @@
+"""A service for tests whose stage does what its configuration says; added the public way."""

@@ -1,0 +1,71 @@
+"""A stage that does what ``trial`` in its configuration tells it: sleep, fail, die, ..."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from skyrelay.errors import Permanent, Retriable
+from skyrelay.stage.context import StageContext
+
+#: A child that does not listen to SIGTERM, with a child of its own.
+STUBBORN = """
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+subprocess.Popen(["sleep", "600"])
+time.sleep(600)
+"""
+
+
+def run(context: StageContext) -> None:
+    """Do as told; every beginning and end leaves a line in the file ``trace``."""
+    order: dict[str, Any] = context.config.get("trial", {})
+    trace = Path(order["trace"]) if "trace" in order else None
+    _leave(trace, "begun")
+    context.log("The trial begins")
+    print("noise on the standard output")
+    if order.get("children"):
+        subprocess.Popen(["sleep", "600"])
+        subprocess.Popen([sys.executable, "-c", STUBBORN])
+        subprocess.Popen(["sleep", "601"], process_group=0)
+    context.path("product.txt").write_text(order.get("product", "product"))
+    context.progress(0.5, "sleeping")
+    time.sleep(order.get("seconds", 0.0))
+    _act(order, trace)
+    context.path("second.txt").write_text("second")
+    context.measure("answer", 42, unit="mag")
+    context.config["trial_done"] = True
+    if "degraded" in order:
+        context.degrade(order["degraded"])
+    _leave(trace, "ended")
+
+
+def _act(order: dict[str, Any], trace: Path | None) -> None:
+    match order.get("act"):
+        case "permanent":
+            raise Permanent("The image is broken.")
+        case "retriable":
+            raise Retriable("The catalogue does not answer.")
+        case "retriable once" if trace and trace.read_text().count("begun") == 1:
+            raise Retriable("The catalogue does not answer.")
+        case "bug":
+            raise ZeroDivisionError("division by zero")
+        case "die":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case "full disk":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        case "kill the replica":
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(60)
+
+
+def _leave(trace: Path | None, word: str) -> None:
+    if trace is not None:
+        with trace.open("a") as file:
+            file.write(f"{word} {os.getpid()} {time.time():.6f}\n")
