@@ -1,0 +1,437 @@
+"""The photometry: what is in the image, where exactly does it lie, and how bright is it?
+
+Detection, aperture photometry, the reference catalogue, the astrometric and the photometric
+solution, the image's depth, and forced photometry of the targets.
+"""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+from astropy.wcs import WCS
+from stdpipe import pipeline
+from stdpipe.astrometry import store_wcs
+
+from skyrelay import products
+from skyrelay.errors import Permanent
+from skyrelay.imaging import astrometry, calibration, detection
+from skyrelay.imaging.apertures import Apertures, Exposure, measure
+from skyrelay.imaging.calibration import Calibration
+from skyrelay.imaging.fits import read_image, write_image
+from skyrelay.imaging.forced import measure_targets
+from skyrelay.imaging.mask import HIDDEN, read_mask
+from skyrelay.imaging.plots import PhotometryPlots
+from skyrelay.imaging.target_cutouts import write_target_cutouts
+from skyrelay.imaging.wcs import pixel_scale, sky_field, wcs_of
+from skyrelay.sky.catalogues import LOCAL, Columns, columns_for, get_catalogue
+from skyrelay.sky.filters import known_filter
+from skyrelay.sky.targets import resolve
+from skyrelay.stage.context import StageContext
+
+
+@dataclass
+class Frame:
+    """The image that is being worked on."""
+
+    data: Any
+    header: Any
+    mask: Any
+    hidden: Any
+    gain: float
+    bg_size: int
+    filter: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        height, width = self.data.shape
+        return height, width
+
+    @property
+    def exposure(self) -> Exposure:
+        """What aperture photometry needs of it."""
+        return Exposure(self.data, self.mask, self.gain, self.bg_size)
+
+
+def run(context: StageContext) -> None:
+    """Measure the image of the task."""
+    frame = _load(context)
+    plots = PhotometryPlots(context.folder, context.log)
+    _check_apertures(context)
+
+    context.progress(0.05, "detecting objects")
+    found = _detect(context, frame, plots)
+    objects, apertures = _measure_objects(context, frame, found, plots)
+
+    context.progress(0.3, "finding the field")
+    wcs = _initial_wcs(context, frame, objects)
+    context.progress(0.35, "reading the catalogue")
+    stars, columns = _catalogue(context, frame, wcs)
+    context.progress(0.45, "refining the astrometric solution")
+    wcs = _refine(context, objects, stars, columns, wcs, apertures.fwhm)
+    _keep_position(context, frame, wcs, objects)
+
+    context.progress(0.6, "calibrating")
+    solution, chosen = _calibrate(context, frame, objects, stars, columns, wcs, apertures)
+    solution.apply(objects)
+    plots.calibration(solution, frame.shape)
+    limit = _limit(context, objects, chosen, columns, plots)
+
+    context.progress(0.8, "measuring the targets")
+    targets = _targets(context, frame, wcs, apertures, solution)
+    context.progress(0.9, "writing")
+    _write_tables(context, objects, stars, solution, apertures)
+    _keep_results(context, frame, objects, stars, solution, limit)
+    _keep_targets(context, targets)
+
+
+def _load(context: StageContext) -> Frame:
+    image = read_image(context.path(products.IMAGE))
+    bits = read_mask(context.folder, image.data.shape)
+    name = known_filter(str(context.parameter("filter") or "r"))
+    if name is None:
+        raise Permanent(f"The filter '{context.parameter('filter')}' is unknown.")
+    smallest_side = min(image.data.shape)
+    bg_size = int(context.parameter("bg_size") or min(256, smallest_side // 2))
+    return Frame(
+        data=image.data,
+        header=image.header,
+        mask=bits != 0,
+        hidden=(bits & HIDDEN) != 0,
+        gain=float(context.parameter("gain") or 1.0),
+        bg_size=min(bg_size, smallest_side),
+        filter=name,
+    )
+
+
+def _apertures(context: StageContext, fwhm: float) -> Apertures:
+    return Apertures(
+        fwhm=fwhm,
+        rel_aper=float(context.parameter("rel_aper")),
+        rel_bg1=float(context.parameter("rel_bg1")),
+        rel_bg2=float(context.parameter("rel_bg2")),
+        optimal=bool(context.parameter("optimal_extraction")),
+    )
+
+
+def _check_apertures(context: StageContext) -> None:
+    """Senseless apertures are refused before an hour is spent on the detection."""
+    _apertures(context, 1.0)
+
+
+def _detect(context: StageContext, frame: Frame, plots: PhotometryPlots) -> Table:
+    found = detection.detect(
+        frame.data,
+        frame.mask,
+        frame.hidden,
+        aperture=float(context.parameter("initial_aper")),
+        smoothing=float(context.parameter("initial_r0")),
+        sn=float(context.parameter("sn")),
+        minarea=int(context.parameter("minarea")),
+        gain=frame.gain,
+        bg_size=frame.bg_size,
+        temporary=context.temporary,
+        executable=context.settings.stdpipe_sextractor,
+        log=context.log,
+    )
+    write_image(context.path(products.SEGMENTATION), found.segmentation)
+    write_image(context.path(products.FILTERED), found.filtered)
+    if context.parameter("inspect_bg"):
+        write_image(context.path(products.IMAGE_BG), found.background)
+        write_image(context.path(products.IMAGE_RMS), found.background_rms)
+    if context.parameter("prefilter_detections"):
+        detection.flag_bad_shapes(found.objects, context.log)
+        plots.shapes(found.objects)
+    return found.objects
+
+
+def _measure_objects(
+    context: StageContext, frame: Frame, found: Table, plots: PhotometryPlots
+) -> tuple[Table, Apertures]:
+    override = context.parameter("fwhm_override")
+    fwhm = float(override) if override else detection.measured_fwhm(found, context.log)
+    plots.widths(found, fwhm)
+    apertures = _apertures(context, fwhm)
+    context.progress(0.2, "aperture photometry")
+    sn = float(context.parameter("sn"))
+    objects = measure(found, frame.exposure, apertures, sn=sn, log=context.log)
+    if not len(objects):
+        raise Permanent(
+            f"None of the {len(found)} detections has a signal-to-noise ratio above {sn:g} in an "
+            f"aperture of {apertures.radius:.1f} px: lower sn, or change rel_aper."
+        )
+    context.log(f"{len(objects)} objects measured")
+    context.config["fwhm"] = fwhm
+    context.measure("fwhm", fwhm, unit="px", doc="FWHM of the stars.")
+    context.measure("aperture_radius", apertures.radius, unit="px", doc="Radius of the aperture.")
+    plots.objects(frame.data, frame.mask, objects)
+    return objects, apertures
+
+
+def _initial_wcs(context: StageContext, frame: Frame, objects: Table) -> WCS:
+    wcs = wcs_of(frame.header, frame.shape)
+    if not context.parameter("blind_match_wcs"):
+        if wcs is None:
+            raise Permanent(
+                "The image has no usable astrometric solution: set blind_match_wcs, so that "
+                "Astrometry.Net looks for one."
+            )
+        return wcs
+    center = context.parameter("blind_match_center")
+    search = astrometry.BlindSearch(
+        scale_lower=float(context.parameter("blind_match_ps_lo")),
+        scale_upper=float(context.parameter("blind_match_ps_up")),
+        center=resolve(str(center)) if center else None,
+        radius=float(context.parameter("blind_match_sr0")),
+    )
+    return astrometry.blind_match(
+        objects,
+        frame.shape,
+        search,
+        settings=context.settings,
+        temporary=context.temporary,
+        log=context.log,
+    )
+
+
+def _catalogue(context: StageContext, frame: Frame, wcs: WCS) -> tuple[Table, Columns]:
+    name = str(context.parameter("cat_name") or "")
+    if not name:
+        raise Permanent("No reference catalogue is chosen: set cat_name.")
+    stars = get_catalogue(
+        name,
+        sky_field(wcs, frame.shape),
+        frame.filter,
+        limit=context.parameter("cat_limit"),
+        cat_file=context.parameter("cat_file"),
+        task_folder=context.folder,
+        data_path=context.settings.data_path,
+        log=context.log,
+    )
+    label = str(context.parameter("cat_file")) if name == LOCAL else name
+    columns = columns_for(stars, frame.filter, label)
+    context.config["cat_col_mag"] = columns.mag
+    for key, value in (
+        ("cat_col_mag_err", columns.mag_err),
+        ("cat_col_color_mag1", columns.color_mag1),
+        ("cat_col_color_mag2", columns.color_mag2),
+    ):
+        context.config.pop(key, None)
+        if value is not None:
+            context.config[key] = value
+    return stars, columns
+
+
+def _refine(
+    context: StageContext, objects: Table, stars: Table, columns: Columns, wcs: WCS, fwhm: float
+) -> WCS:
+    if not context.parameter("refine_wcs"):
+        return wcs
+    refined = astrometry.refine(
+        objects,
+        stars,
+        columns,
+        wcs,
+        method=str(context.parameter("refine_method")),
+        order=int(context.parameter("refine_order")),
+        fwhm=fwhm * pixel_scale(wcs),
+        settings=context.settings,
+        temporary=context.temporary,
+        log=context.log,
+    )
+    if refined is None:
+        context.log("Warning: The astrometric solution was not refined; the initial one is used")
+        return wcs
+    return refined
+
+
+def _keep_position(context: StageContext, frame: Frame, wcs: WCS, objects: Table) -> None:
+    store_wcs(str(context.path(products.IMAGE_WCS)), wcs)
+    objects["ra"], objects["dec"] = wcs.all_pix2world(objects["x"], objects["y"], 0)
+    field = sky_field(wcs, frame.shape)
+    context.field = field
+    context.config.update(
+        field_ra=field.ra, field_dec=field.dec, field_sr=field.radius, pixscale=field.pixel_scale
+    )
+
+
+def _calibrate(
+    context: StageContext,
+    frame: Frame,
+    objects: Table,
+    stars: Table,
+    columns: Columns,
+    wcs: WCS,
+    apertures: Apertures,
+) -> tuple[Calibration, Table]:
+    fwhm = apertures.fwhm * pixel_scale(wcs)
+    override = context.parameter("sr_override")
+    radius = float(override) / 3600 if override else 0.5 * fwhm
+    chosen = stars
+    if context.parameter("filter_blends"):
+        chosen = calibration.without_blends(chosen, columns, 2 * fwhm, context.log)
+    limits = [
+        float(each)
+        for each in (context.parameter("cat_mag_upper"), context.parameter("cat_limit"))
+        if each is not None
+    ]
+    chosen = calibration.within_magnitudes(
+        chosen, columns, context.parameter("cat_mag_lower"), min(limits, default=None)
+    )
+    if not len(chosen):
+        raise Permanent(
+            f"None of the {len(stars)} catalogue stars in the field is left for the calibration: "
+            "check cat_limit, cat_mag_lower, cat_mag_upper and filter_blends."
+        )
+    model = calibration.Model(
+        spatial_order=int(context.parameter("spatial_order")),
+        bg_order=context.parameter("bg_order"),
+        use_color=bool(context.parameter("use_color")),
+        force_color_term=context.parameter("force_color_term"),
+        nonlin=bool(context.parameter("nonlin")),
+    )
+    sn = float(context.parameter("sn"))
+    if context.parameter("diagnose_color"):
+        calibration.scan_colors(objects, chosen, model, radius=radius, sn=sn, log=context.log)
+    solution = calibration.calibrate(
+        objects, chosen, columns, model, shape=frame.shape, radius=radius, sn=sn, log=context.log
+    )
+    calibration.report(solution, context.log)
+    return solution, chosen
+
+
+def _limit(
+    context: StageContext, objects: Table, stars: Table, columns: Columns, plots: PhotometryPlots
+) -> float | None:
+    sn = float(context.parameter("sn"))
+    good = objects[np.asarray(objects["flags"]) == 0]
+    sample = good if len(good) >= 10 else objects
+    plots.limits(objects, stars, columns.mag, sn)
+    with np.errstate(all="ignore"):
+        limit = pipeline.get_detection_limit(sample, sn=sn, verbose=context.log)
+    return None if limit is None or not np.isfinite(limit) else float(limit)
+
+
+def _targets(
+    context: StageContext,
+    frame: Frame,
+    wcs: WCS,
+    apertures: Apertures,
+    solution: Calibration,
+) -> Table | None:
+    targets = context.config.get("targets") or []
+    if not targets:
+        return None
+    table = measure_targets(
+        targets,
+        wcs,
+        frame.exposure,
+        apertures,
+        solution,
+        filter_name=frame.filter,
+        sn=float(context.parameter("sn")),
+        centroid=bool(context.parameter("centroid_targets")),
+        log=context.log,
+    )
+    table.write(context.path(products.TARGET), format="votable", overwrite=True)
+    write_target_cutouts(
+        context.folder,
+        table,
+        frame.data,
+        frame.mask,
+        wcs.to_header(relax=True),
+        radius=int(context.parameter("cutout_size")),
+        time=context.config.get("time"),
+        survey_image=context.parameter("cat_name") != LOCAL,
+        filter_name=frame.filter,
+        log=context.log,
+    )
+    return table
+
+
+def _write_tables(
+    context: StageContext,
+    objects: Table,
+    stars: Table,
+    solution: Calibration,
+    apertures: Apertures,
+) -> None:
+    for name, table in ((products.OBJECTS, objects), (products.CATALOGUE, stars)):
+        plain = table.copy()
+        plain.meta.clear()
+        plain.write(context.path(name), format="parquet", overwrite=True)
+    content = {**solution.as_plain(), "fwhm": apertures.fwhm, "aperture": apertures.radius}
+    with context.path(products.PHOTOMETRY_PICKLE).open("wb") as file:
+        pickle.dump(content, file)
+
+
+def _keep_results(
+    context: StageContext,
+    frame: Frame,
+    objects: Table,
+    stars: Table,
+    solution: Calibration,
+    limit: float | None,
+) -> None:
+    config, put = context.config, context.measure
+    config.update(zp=solution.zero_point, zp_err=solution.zero_point_error)
+    for name, value in (("mag_limit", limit), ("color_term", solution.color_term)):
+        config.pop(name, None)
+        if value is not None:
+            config[name] = value
+    fwhm_arcsec = float(config["fwhm"]) * float(config["pixscale"]) * 3600
+    put("fwhm_arcsec", fwhm_arcsec, unit="arcsec", doc="FWHM of the stars.")
+    put("filter", frame.filter, doc="Filter of the image.")
+    put(
+        "zero_point",
+        solution.zero_point,
+        error=solution.zero_point_error,
+        unit="mag",
+        doc="Zero point at the image's centre for -2.5 log10(ADU) in the aperture, colour zero.",
+    )
+    put("zero_point_scatter", solution.scatter, unit="mag", doc="Robust scatter of calibrators.")
+    put(
+        "color_term",
+        solution.color_term,
+        error=solution.color_term_error,
+        unit="mag/mag",
+        doc="Catalogue magnitude = instrumental + zero point + colour term * colour.",
+    )
+    if solution.color_term_error is not None:
+        put("color_term_error", solution.color_term_error, unit="mag/mag", doc="Its error.")
+    put("color_name", solution.columns.color_name, doc="Colour of the colour term.")
+    put(
+        "astrometric_residual",
+        solution.astrometric_residual,
+        unit="arcsec",
+        doc="Rms offset of calibrators from the catalogue per coordinate.",
+    )
+    put("mag_limit", limit, unit="mag", doc="Magnitude of the smallest signal-to-noise ratio.")
+    put("n_objects", len(objects), doc="Measured objects.")
+    put("n_catalogue", len(stars), doc="Catalogue stars in the field.")
+    put("n_matched", solution.matched, doc="Objects that lie on a catalogue star.")
+    put("n_calibrators", solution.calibrators, doc="Stars in the final photometric fit.")
+
+
+def _keep_targets(context: StageContext, table: Table | None) -> None:
+    context.measure("n_targets", 0 if table is None else len(table), doc="Number of targets.")
+    for index, row in enumerate([] if table is None else table):
+        detected = np.isfinite(row["mag_calib"])
+        context.measure(
+            f"target_{index}_mag",
+            float(row["mag_calib"]) if detected else None,
+            error=float(row["mag_calib_err"]) if detected else None,
+            unit="mag",
+            doc=f"Calibrated magnitude of {row['name']}; none if its flux is not positive.",
+        )
+        limit = float(row["mag_limit"])
+        context.measure(
+            f"target_{index}_mag_limit",
+            limit if np.isfinite(limit) else None,
+            unit="mag",
+            doc=f"Limiting magnitude at {row['name']}.",
+        )

@@ -1,0 +1,102 @@
+"""How bright are the targets, whether they were detected or not?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+from astropy.wcs import WCS
+
+from skyrelay.imaging.apertures import Apertures, Exposure, measure
+from skyrelay.imaging.calibration import Calibration
+from skyrelay.sky.targets import pixels_of
+
+#: Bit in ``flags`` of a target outside the image.
+OUTSIDE = 0x400
+
+Log = Callable[..., None]
+
+
+def measure_targets(
+    targets: list[dict[str, Any]],
+    wcs: WCS,
+    exposure: Exposure,
+    apertures: Apertures,
+    calibration: Calibration,
+    *,
+    filter_name: str,
+    sn: float,
+    centroid: bool,
+    log: Log,
+) -> Table:
+    """Forced photometry at the targets' positions.
+
+    Returns
+    -------
+    Table
+        One row per target: ``ra dec x y flux fluxerr mag magerr flags bg_fluxerr mag_calib
+        mag_calib_err mag_limit mag_filter_name mag_color_name mag_color_term``, and where the
+        position was centred ``ra_orig dec_orig``. ``mag_limit`` is what gives the signal-to-noise
+        ratio ``sn`` above the background at that place.
+    """
+    x, y = pixels_of(targets, wcs)
+    height, width = exposure.data.shape
+    inside = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
+    table = Table()
+    table["name"] = [str(target.get("name", "")) for target in targets]
+    table["ra"], table["dec"] = _positions(targets, wcs, x, y)
+    table["x"], table["y"] = np.where(inside, x, np.nan), np.where(inside, y, np.nan)
+    table["flags"] = np.where(inside, 0, OUTSIDE)
+    for name in np.asarray(table["name"])[~inside]:
+        log(f"Warning: Target {name} lies outside the image")
+    original = table["ra"].copy(), table["dec"].copy()
+    table = measure(table, exposure, apertures, centroid=centroid, log=log)
+    table["flags"][~inside] |= OUTSIDE
+    if centroid:
+        table["ra"][inside], table["dec"][inside] = wcs.all_pix2world(
+            table["x"][inside], table["y"][inside], 0
+        )
+        table["ra_orig"], table["dec_orig"] = original
+    _calibrate(table, calibration, sn)
+    _describe(table, calibration, filter_name)
+    return table
+
+
+def _positions(targets: list[dict[str, Any]], wcs: WCS, x: Any, y: Any) -> tuple[Any, Any]:
+    """Sky positions as given, else those of the pixels."""
+    ra = np.array([float(target.get("ra", np.nan)) for target in targets])
+    dec = np.array([float(target.get("dec", np.nan)) for target in targets])
+    pixels = np.array(["x" in target for target in targets])
+    if pixels.any():
+        ra[pixels], dec[pixels] = wcs.all_pix2world(x[pixels], y[pixels], 0)
+    return ra % 360, dec
+
+
+def _calibrate(table: Table, calibration: Calibration, sn: float) -> None:
+    calibration.apply(table)
+    noise = np.asarray(table["bg_fluxerr"], float)
+    limit = np.full(len(table), np.nan)
+    seen = noise > 0
+    limit[seen] = -2.5 * np.log10(sn * noise[seen])
+    at_limit = table["x", "y"].copy()
+    at_limit["mag"] = limit
+    table["mag_limit"] = limit + calibration.at(at_limit)[0]
+
+
+def _describe(table: Table, calibration: Calibration, filter_name: str) -> None:
+    table["mag_filter_name"] = filter_name
+    table["mag_color_name"] = (
+        calibration.columns.color_name if calibration.color_term is not None else ""
+    )
+    table["mag_color_term"] = calibration.color_term or 0.0
+    for columns, unit in (
+        (("ra", "dec", "ra_orig", "dec_orig"), "deg"),
+        (("x", "y"), "pix"),
+        (("mag", "magerr", "mag_calib", "mag_calib_err", "mag_limit"), "mag"),
+        (("flux", "fluxerr", "bg_fluxerr"), "adu"),
+    ):
+        for name in columns:
+            if name in table.colnames:
+                table[name].unit = unit

@@ -1,0 +1,199 @@
+"""Which stars are known in a field, how bright are they, and who says so?"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import requests
+from astropy.table import Table
+from astroquery.exceptions import RemoteServiceError
+from astroquery.exceptions import TimeoutError as QueryTimeoutError
+from stdpipe import astrometry, catalogs
+
+from skyrelay.errors import Permanent, Retriable
+from skyrelay.records import SkyField
+from skyrelay.sky.filters import FILTERS
+from skyrelay.sky.local_catalogue import find_catalogue, read_catalogue
+
+LOCAL = "local"
+
+_JOHNSON = ("B", "V", "R", "I")
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A catalogue in VizieR that images are calibrated with.
+
+    ``limit_column`` is the magnitude, as VizieR calls it, that `cat_limit` is applied to there.
+    """
+
+    title: str
+    filters: tuple[str, ...]
+    limit_column: str
+
+
+#: Catalogues by the name that the parameter ``cat_name`` has for them.
+SURVEYS: dict[str, Survey] = {
+    "gaiadr3syn": Survey(
+        "Gaia DR3 synthetic photometry", ("U", *_JOHNSON, "u", "g", "r", "i", "z", "y"), "Vmag"
+    ),
+    "ps1": Survey("Pan-STARRS DR1", (*_JOHNSON, "g", "r", "i", "z", "y"), "rmag"),
+    "skymapper": Survey("SkyMapper DR4", (*_JOHNSON, "u", "g", "r", "i", "z"), "rPSF"),
+    "sdss": Survey("SDSS DR16", ("u", "g", "r", "i", "z"), "rmag"),
+    "atlas": Survey("ATLAS-REFCAT2", (*_JOHNSON, "g", "r", "i", "z"), "rmag"),
+    "gaiaedr3": Survey("Gaia eDR3", ("G", "BP", "RP"), "Gmag"),
+    "2mass": Survey("2MASS", ("J", "H", "Ks"), "Jmag"),
+    "vhs": Survey("VISTA Hemisphere Survey DR5", ("J", "H", "Ks"), "Jap3"),
+}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns of a catalogue for a filter: magnitude, its error, the two of the colour."""
+
+    mag: str
+    mag_err: str | None
+    color_mag1: str | None
+    color_mag2: str | None
+
+    @property
+    def color_name(self) -> str:
+        """The colour as one writes it (``g - r``); empty if there is none."""
+        if self.color_mag1 is None or self.color_mag2 is None:
+            return ""
+        return f"{self.color_mag1.removesuffix('mag')} - {self.color_mag2.removesuffix('mag')}"
+
+
+def get_catalogue(
+    name: str,
+    field: SkyField,
+    filter_name: str,
+    *,
+    limit: float | None,
+    cat_file: str | None,
+    task_folder: Path,
+    data_path: Path,
+    log: Callable[..., None],
+) -> Table:
+    """Stars of the catalogue ``name`` in a field.
+
+    Parameters
+    ----------
+    name : str
+        A key of `SURVEYS`, or ``local``.
+    field : SkyField
+        The field; its radius is widened a little, for the errors of its position.
+    filter_name : str
+        Filter of the image.
+    limit : float, optional
+        Faintest magnitude to ask VizieR for.
+
+    Returns
+    -------
+    Table
+        ``RAJ2000``, ``DEJ2000`` in degrees; ``<filter>mag``, ``e_<filter>mag`` in mag.
+
+    Raises
+    ------
+    Permanent
+        If the catalogue has no stars in the field, or not in this filter, or is unknown.
+    Retriable
+        If it could not be had just now.
+    """
+    radius = field.radius * 1.05 + 10 / 3600
+    if name == LOCAL:
+        path = find_catalogue(cat_file or "", task_folder, data_path)
+        log(f"Reading the catalogue {path.name}")
+        stars = read_catalogue(path, filter_name)
+        log(f"It has {len(stars)} stars; columns {', '.join(stars.colnames)}")
+        near = astrometry.spherical_distance(
+            field.ra, field.dec, np.asarray(stars["RAJ2000"]), np.asarray(stars["DEJ2000"])
+        )
+        stars = stars[near < radius]
+    else:
+        stars = _from_vizier(name, field, radius, filter_name, limit, log)
+    if not len(stars):
+        raise Permanent(
+            f"The catalogue {cat_file if name == LOCAL else SURVEYS[name].title} has no stars in "
+            f"the field (RA {field.ra:.4f} Dec {field.dec:+.4f}, radius {radius:.3f} deg)."
+        )
+    log(f"{len(stars)} catalogue stars in the field")
+    return stars
+
+
+def columns_for(stars: Table, filter_name: str, catalogue: str) -> Columns:
+    """The columns that calibrate images in a filter.
+
+    Where a catalogue has only Sloan-like magnitudes, those of Johnson and Cousins are derived.
+
+    Raises
+    ------
+    Permanent
+        If the catalogue has no such magnitude.
+    """
+    wanted = FILTERS[filter_name].column
+    if wanted not in stars.colnames and {"gmag", "rmag", "imag", "zmag"} <= set(stars.colnames):
+        if filter_name in _JOHNSON:
+            catalogs.augment_cat_bands(stars, catalog="ps1")
+    if wanted not in stars.colnames or not np.any(_finite(stars[wanted])):
+        known = [each.name for each in FILTERS.values() if each.column in stars.colnames]
+        raise Permanent(
+            f"The catalogue {catalogue} has no magnitudes in the filter {filter_name}, "
+            f"only in {', '.join(known) or 'none that is known'}; choose another catalogue or "
+            "filter."
+        )
+    error = f"e_{wanted}" if f"e_{wanted}" in stars.colnames else None
+    for one, two in FILTERS[filter_name].colors:
+        pair = (FILTERS[one].column, FILTERS[two].column)
+        if set(pair) <= set(stars.colnames):
+            both = _finite(stars[pair[0]]) & _finite(stars[pair[1]]) & _finite(stars[wanted])
+            if both.sum() > 0.5 * _finite(stars[wanted]).sum():
+                return Columns(wanted, error, *pair)
+    return Columns(wanted, error, None, None)
+
+
+def _from_vizier(
+    name: str,
+    field: SkyField,
+    radius: float,
+    filter_name: str,
+    limit: float | None,
+    log: Callable[..., None],
+) -> Table:
+    survey = SURVEYS.get(name)
+    if survey is None:
+        raise Permanent(f"The catalogue '{name}' is unknown; known are {', '.join(SURVEYS)}.")
+    if filter_name not in survey.filters:
+        raise Permanent(
+            f"The catalogue {survey.title} has no magnitudes in the filter {filter_name}, "
+            f"only in {', '.join(survey.filters)}; choose another catalogue or filter."
+        )
+    filters = {survey.limit_column: f"<{limit}"} if limit is not None else {}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            stars: Any = catalogs.get_cat_vizier(
+                field.ra, field.dec, radius, name, filters=filters, verbose=log
+            )
+    except (requests.RequestException, RemoteServiceError, QueryTimeoutError, OSError) as error:
+        log(f"VizieR: {error}")
+        raise Retriable(
+            f"VizieR could not be reached for the catalogue {survey.title}; with cat_name=local "
+            "and cat_file a catalogue of your own is used instead."
+        ) from None
+    except ValueError as error:
+        log(f"VizieR: {error}")
+        raise Retriable(f"VizieR gave no proper answer for {survey.title}.") from None
+    if stars is None:
+        return Table()
+    stars.meta["name"] = survey.title
+    return stars
+
+
+def _finite(column: Any) -> Any:
+    return np.isfinite(np.ma.filled(np.ma.asarray(column, dtype=float), np.nan))
