@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Self
 
 import pika
-from kombu import Connection
 from pika.adapters.blocking_connection import BlockingChannel
 
 from skyrelay.broker import topology
@@ -179,7 +178,7 @@ def declare_topology(amqp_uri: str) -> None:
     TopologyConflict
         If the broker has something else under one of our names.
     """
-    with Connection(amqp_uri, connect_timeout=PATIENCE) as connection:
+    with topology.connect(amqp_uri, PATIENCE) as connection:
         try:
             topology.declare(connection)
         except connection.connection_errors as error:

@@ -7,18 +7,15 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import pytest
-
 from skyrelay.broker.consumer import DeadCommand, EventConsumer, News
 from skyrelay.broker.publisher import Publisher
-from skyrelay.messages import KillRun, RunStage, StageFinished, StageProgressed, StageStarted
+from skyrelay.messages import KillRun, RunStage, StageFinished
 from skyrelay.store import TaskStore
 from tests.support.processes import is_alive, wait_until
 
@@ -139,6 +136,11 @@ class Station:
         """The file in which the trial leaves a line at its begin and at its end."""
         return self.folder / f"trace-{run}"
 
+    def workers(self, command: RunStage) -> list[int]:
+        """Process ids of the workers in which the science of this run has begun."""
+        lines = self.trace(command.run).read_text().splitlines()
+        return [int(line.split()[1]) for line in lines if line.startswith("begun")]
+
     def begun(self, command: RunStage) -> int:
         """How often the science of this run has begun."""
         trace = self.trace(command.run)
@@ -215,17 +217,3 @@ def station(folder: Path, amqp_uri: str) -> Iterator[Station]:
         yield made
     finally:
         made.end()
-
-
-__all__ = [
-    "DeadCommand",
-    "Replica",
-    "StageFinished",
-    "StageProgressed",
-    "StageStarted",
-    "Station",
-    "group_of",
-    "pytest",
-    "station",
-    "time",
-]

@@ -1,0 +1,326 @@
+"""Does a replica bring every command to one end, with whole products or none?"""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from skyrelay.broker import topology
+from skyrelay.broker.consumer import DeadCommand
+from skyrelay.broker.publisher import declare_topology
+from skyrelay.messages import Outcome, StageFinished, StageProgressed, StageStarted
+from skyrelay.stack.broker_node import BrokerNode
+from skyrelay.stack.ports import free_ports
+from tests.support.processes import is_alive, wait_until
+from tests.support.station import Station, group_of
+
+PRODUCTS = {"image.fits", "product.txt", "second.txt", "trial.log", "trial_results.json"}
+
+
+def test_a_stage_that_ends_well_publishes_its_products_whole(station: Station) -> None:
+    station.ready_replica()
+    command = station.order(seconds=0.4)
+    finished = station.finished(command)
+    assert finished.outcome is Outcome.DONE
+    assert station.files(command) == PRODUCTS
+    assert finished.record is not None
+    record = station.store.read_record(finished.record)
+    assert record.config["trial_done"] is True
+    assert record.values["answer"].value == 42
+    assert len(station.of(command, StageStarted)) == 1
+    assert wait_until(lambda: station.of(command, StageProgressed))
+    assert station.leftovers() == []
+
+
+def test_a_degraded_stage_says_what_is_missing(station: Station) -> None:
+    station.ready_replica()
+    finished = station.finished(station.order(degraded="One tile failed."))
+    assert finished.outcome is Outcome.DEGRADED
+    assert finished.reasons == ("One tile failed.",)
+
+
+@pytest.mark.parametrize(
+    ("act", "sentence"),
+    [
+        ("permanent", "The image is broken."),
+        ("bug", "Internal error in trial: ZeroDivisionError: division by zero"),
+        ("full disk", "The disk with the tasks' files is full: make room on it"),
+    ],
+)
+def test_a_failed_stage_leaves_only_its_log(station: Station, act: str, sentence: str) -> None:
+    station.ready_replica()
+    command = station.order(act=act)
+    finished = station.finished(command)
+    assert finished.outcome is Outcome.FAILED
+    assert finished.reasons[0].startswith(sentence)
+    assert station.files(command) == {"image.fits", "trial.log"}
+    assert sentence in (station.store.folder(command.task) / "trial.log").read_text()
+    assert station.begun(command) == 1
+    assert station.leftovers() == []
+
+
+def test_a_second_delivery_is_answered_from_the_record(station: Station) -> None:
+    station.ready_replica()
+    command = station.order()
+    first = station.finished(command)
+    station.publisher.publish(command)
+    assert wait_until(lambda: len(station.of(command, StageFinished)) == 2)
+    second = station.of(command, StageFinished)[1]
+    assert (second.outcome, second.finished) == (first.outcome, first.finished)
+    assert station.begun(command) == 1
+
+
+def test_two_deliveries_at_once_to_two_replicas_are_done_once(station: Station) -> None:
+    station.ready_replica()
+    station.ready_replica()
+    command = station.command(seconds=1.0)
+    for _ in range(3):
+        station.publisher.publish(command)
+    assert wait_until(lambda: len(station.of(command, StageFinished)) >= 2), station.logs()
+    assert station.begun(command) == 1
+
+
+def test_what_may_succeed_later_is_tried_again(station: Station) -> None:
+    station.ready_replica()
+    command = station.order(act="retriable once")
+    finished = station.finished(command)
+    assert (finished.outcome, finished.attempt) == (Outcome.DONE, 2)
+    assert station.begun(command) == 2
+
+
+def test_trying_again_ends_with_the_last_reason(station: Station) -> None:
+    station.ready_replica()
+    command = station.order(act="retriable")
+    finished = station.finished(command)
+    assert (finished.outcome, finished.attempt) == (Outcome.FAILED, 3)
+    assert finished.reasons == ("The catalogue does not answer.",)
+    assert station.begun(command) == 3
+    assert station.leftovers() == []
+
+
+def test_a_superseded_attempt_is_not_done_beside_the_next(station: Station) -> None:
+    station.ready_replica()
+    command = station.order(act="retriable once")
+    station.finished(command)
+    station.publisher.publish(command)
+    assert wait_until(lambda: len(station.of(command, StageFinished)) == 2), station.logs()
+    assert station.begun(command) == 2
+    assert {event.attempt for event in station.of(command, StageFinished)} == {2}
+
+
+def test_a_worker_that_dies_each_time_is_not_tried_for_ever(station: Station) -> None:
+    station.ready_replica()
+    command = station.order(act="die")
+    finished = station.finished(command)
+    assert finished.outcome is Outcome.FAILED
+    assert "The worker died 3 times while working on this image" in finished.reasons[0]
+    assert "signal 11" in finished.reasons[0]
+    assert station.begun(command) == 3
+    assert station.files(command) == {"image.fits", "trial.log"}
+    assert station.finished(station.order()).outcome is Outcome.DONE
+
+
+def test_a_stage_that_takes_too_long_is_stopped_and_fails(station: Station) -> None:
+    station.ready_replica()
+    command = station.order(seconds=60, children=True, time_limit=1.0)
+    station.wait_for_begin(command)
+    finished = station.finished(command)
+    assert finished.outcome is Outcome.FAILED
+    assert finished.reasons == ("It took longer than 1 s and was stopped.",)
+    assert group_of(station.workers(command)[0]) == []
+    assert station.files(command) == {"image.fits", "trial.log"}
+    assert station.leftovers() == []
+
+
+def test_what_the_science_started_does_not_outlive_its_stage(station: Station) -> None:
+    station.ready_replica()
+    command = station.order(children=True)
+    assert station.finished(command).outcome is Outcome.DONE
+    worker = station.workers(command)[0]
+    assert wait_until(lambda: len(group_of(worker)) == 2), "only the worker and its guard"
+
+
+def test_a_replica_killed_for_memory_takes_its_group_along_and_the_work_is_done_once(
+    station: Station,
+) -> None:
+    first = station.ready_replica()
+    command = station.order(seconds=3, children=True)
+    station.wait_for_begin(command)
+    worker = station.workers(command)[0]
+    first.kill()
+    assert wait_until(lambda: group_of(worker) == []), "the group outlived its replica"
+    station.ready_replica()
+    finished = station.finished(command)
+    assert finished.outcome is Outcome.DONE
+    assert (station.begun(command), station.ended(command)) == (2, 1)
+    assert station.files(command) == PRODUCTS
+    assert station.leftovers() == []
+
+
+def test_a_draining_replica_finishes_its_stage(station: Station) -> None:
+    replica = station.ready_replica()
+    command = station.order(seconds=2)
+    station.wait_for_begin(command)
+    replica.terminate()
+    assert station.finished(command).outcome is Outcome.DONE
+    assert replica.wait() == 0
+    assert station.begun(command) == 1
+
+
+def test_a_draining_replica_still_obeys_a_kill(station: Station) -> None:
+    replica = station.ready_replica()
+    command = station.order(seconds=60)
+    station.wait_for_begin(command)
+    replica.terminate()
+    assert wait_until(lambda: replica.said("draining"))
+    station.kill(command)
+    assert station.finished(command).outcome is Outcome.CANCELLED
+    assert replica.wait() == 0
+
+
+def test_a_stage_that_outlasts_the_grace_is_handed_to_another_replica(station: Station) -> None:
+    first = station.ready_replica(drain_grace=0.5)
+    command = station.order(seconds=4)
+    station.wait_for_begin(command)
+    second = station.ready_replica()
+    first.terminate()
+    assert first.wait() == 0
+    assert station.finished(command).outcome is Outcome.DONE, station.logs()
+    assert second.said("finished")
+    assert station.ended(command) == 1
+
+
+def test_a_message_that_nobody_can_read_is_put_aside_with_the_reason(station: Station) -> None:
+    station.ready_replica()
+    good = station.command()
+    newer = good.to_json().replace('"version":1', '"version":2')
+    for body in (b"{", newer.encode()):
+        station.publisher.publish_raw(body, topology.route_of(good))
+    station.publisher.publish(good)
+    assert station.finished(good).outcome is Outcome.DONE
+    assert station.begun(good) == 1
+    with topology.connect(station.amqp_uri) as connection:
+        queue = topology.dead_queue("trial")(connection.default_channel)
+        dead = [queue.get(no_ack=True) for _ in range(2)]
+    reasons = [topology.reason_of(message.headers) for message in dead]
+    assert reasons[0].startswith("The message could not be read: message: Invalid JSON")
+    assert reasons[1].startswith("The message could not be read: RunStage.version")
+
+
+def test_the_gateway_hears_of_a_command_that_kills_its_replica_each_time(
+    station: Station,
+) -> None:
+    station.ready_replica()
+    command = station.order(act="kill the replica")
+    for _ in range(topology.DELIVERY_LIMIT):
+        assert station.replicas[-1].wait() != 0
+        station.ready_replica()
+    assert wait_until(lambda: station.of(command, DeadCommand)), station.logs()
+    dead = station.of(command, DeadCommand)[0]
+    assert (
+        dead.reason == f"The worker died {topology.DELIVERY_LIMIT + 1} times while working on it."
+    )
+
+
+def test_a_run_whose_files_are_elsewhere_fails_with_the_cause(station: Station) -> None:
+    station.ready_replica()
+    command = station.command()
+    station.store.close_run(command.run)
+    station.publisher.publish(command)
+    finished = station.finished(command)
+    assert finished.outcome is Outcome.FAILED
+    assert "the same TASKS_PATH" in finished.reasons[0]
+
+
+def test_a_broker_restart_in_mid_stage_costs_nothing(broker: BrokerNode, station: Station) -> None:
+    station.ready_replica()
+    command = station.order(seconds=12)
+    station.wait_for_begin(command)
+    broker.restart()
+    finished = station.finished(command)
+    assert finished.outcome is Outcome.DONE
+    assert station.begun(command) == 1, station.logs()
+    assert station.finished(station.order()).outcome is Outcome.DONE
+
+
+def test_an_outcome_waits_for_its_broker(broker: BrokerNode, station: Station) -> None:
+    station.ready_replica()
+    command = station.order(seconds=1.5)
+    station.wait_for_begin(command)
+    broker.kill()
+    assert wait_until(lambda: station.ended(command) == 1)
+    time.sleep(0.5)
+    broker.start()
+    assert station.finished(command).outcome is Outcome.DONE
+    assert station.begun(command) == 1
+
+
+def test_a_replica_waits_for_a_broker_that_is_not_up_yet(
+    broker: BrokerNode, station: Station
+) -> None:
+    broker.stop()
+    replica = station.replica()
+    assert wait_until(lambda: replica.said("the broker is away"))
+    broker.start()
+    assert station.finished(station.order()).outcome is Outcome.DONE
+
+
+def test_a_replica_ends_at_once_while_its_broker_is_away(
+    broker: BrokerNode, station: Station
+) -> None:
+    replica = station.ready_replica()
+    broker.stop()
+    replica.terminate()
+    assert replica.wait() == 0
+
+
+def test_a_queue_that_was_declared_differently_is_said_in_one_sentence(amqp_uri: str) -> None:
+    with topology.connect(amqp_uri) as connection:
+        connection.default_channel.queue_declare("stage.inspect", durable=True, auto_delete=False)
+    with pytest.raises(topology.TopologyConflict, match=r"stage\.inspect.*another version"):
+        declare_topology(amqp_uri)
+
+
+def test_health_turns_red_without_a_broker_and_comes_back(
+    broker: BrokerNode, station: Station
+) -> None:
+    port = free_ports(1)[0]
+    station.ready_replica(health_port=port)
+
+    def status(path: str) -> int:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+                assert all(json.load(answer).values())
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    assert wait_until(lambda: status("/readyz") == 200)
+    assert (status("/healthz"), status("/nothing")) == (200, 404)
+    broker.stop()
+    assert wait_until(lambda: status("/healthz") == 503)
+    broker.start()
+    assert wait_until(lambda: status("/healthz") == 200)
+
+
+def test_a_worker_that_has_grown_is_replaced_after_its_stage(station: Station) -> None:
+    station.ready_replica(worker_memory=1)
+    first, second = station.order(), None
+    station.finished(first)
+    second = station.order()
+    station.finished(second)
+    assert station.workers(first) != station.workers(second)
+    assert wait_until(lambda: not is_alive(station.workers(first)[0]))
+
+
+def test_one_replica_with_two_slots_works_on_two_stages_at_once(station: Station) -> None:
+    replica = station.ready_replica(slots=2)
+    assert wait_until(lambda: replica.log.read_text().count("a worker is warm") == 2)
+    commands = [station.order(seconds=1.0) for _ in range(2)]
+    times = [station.finished(command) for command in commands]
+    assert times[1].started < times[0].finished and times[0].started < times[1].finished
