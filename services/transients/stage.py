@@ -1,0 +1,229 @@
+"""Which objects of the image are in no catalogue? A search for transients without a template."""
+
+from __future__ import annotations
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+from stdpipe.astrometry import spherical_distance, spherical_match
+
+from skyrelay import products
+from skyrelay.errors import Permanent
+from skyrelay.imaging import candidates, cutouts
+from skyrelay.imaging.candidates import Field
+from skyrelay.imaging.point_spread import good_stars, measure_point_spread
+from skyrelay.imaging.science_image import ScienceImage, load
+from skyrelay.imaging.subtraction import sky_of
+from skyrelay.imaging.unexplained import Expectation, expect
+from skyrelay.imaging.wcs import to_pixels
+from skyrelay.sky import known
+from skyrelay.sky.catalogues import LOCAL
+from skyrelay.sky.targets import resolve
+from skyrelay.stage.context import StageContext
+
+Selection = NDArray[np.bool_]
+Values = NDArray[np.float64]
+
+#: So many candidates are kept, the brightest: a person has to look at them.
+_MOST = 100
+#: Bits of ``flags`` that mean a broken measurement; blends and neighbours are none.
+_BROKEN = 0x7F00 & ~0x800
+#: The match radius is half the FWHM, but at least this many pixels.
+_LEAST_RADIUS = 1.0
+#: Light must exceed what the catalogue explains by so many sigma.
+_EXCESS = 4.0
+
+
+def run(context: StageContext) -> None:
+    """Find objects that neither the reference catalogue nor the surveys know.
+
+    Raises
+    ------
+    Permanent
+        If photometry has not been done.
+    """
+    science = load(context)
+    objects = science.objects
+    if "mag_calib" not in objects.colnames:
+        raise Permanent("The objects have no calibrated magnitudes: run the photometry first.")
+    found = objects.copy()
+    context.log(f"{len(found)} objects in the image")
+    found = _good(context, found)
+    found = _in_region(context, found)
+    found = _not_in_other_tasks(context, science, found)
+    context.progress(0.2, "comparing with the catalogue")
+    found = _not_in_catalogue(context, science, found)
+    context.progress(0.5, "asking the surveys")
+    found = _not_in_surveys(context, science, found)
+    found = _brightest(context, found)
+    context.progress(0.8, "writing the candidates")
+    _write(context, science, found)
+
+
+def _good(context: StageContext, found: Table) -> Table:
+    """Objects whose measurement is not broken, and that are bright enough."""
+    flags = np.asarray(found["flags"]).astype(int)
+    sn = 1 / np.ma.filled(np.ma.asarray(found["magerr"], dtype=float), np.inf)
+    found = found[((flags & _BROKEN) == 0) & (sn >= float(context.parameter("sn")))]
+    context.log(f"{len(found)} left with a good measurement")
+    return found
+
+
+def _in_region(context: StageContext, found: Table) -> Table:
+    centre, radius = context.parameter("simple_center"), context.parameter("simple_sr0")
+    if not centre:
+        return found
+    position = resolve(str(centre))
+    distance = spherical_distance(*position, np.asarray(found["ra"]), np.asarray(found["dec"]))
+    limit = float(radius) if radius is not None else 1.0
+    found = found[distance < limit]
+    context.log(f"{len(found)} left within {limit:g} degrees of {centre}")
+    return found
+
+
+def _not_in_other_tasks(context: StageContext, science: ScienceImage, found: Table) -> Table:
+    """Without what other tasks have measured, where their objects lie in ``others/``."""
+    for task in context.parameter("simple_others") or []:
+        path = context.path("others") / f"{task}.parquet"
+        if not path.exists():
+            context.degrade(f"The objects of task {task} are not at hand and were not compared.")
+            continue
+        other = Table.read(path)
+        radius = _match_radius(science) * science.pixel_scale
+        rows, *_ = spherical_match(found["ra"], found["dec"], other["ra"], other["dec"], radius)
+        found = found[~np.isin(np.arange(len(found)), rows)]
+        context.log(f"{len(found)} left that are not in task {task}")
+    return found
+
+
+def _match_radius(science: ScienceImage) -> float:
+    """Pixels within which two positions are the same."""
+    return max(_LEAST_RADIUS, 0.5 * science.fwhm)
+
+
+def _not_in_catalogue(context: StageContext, science: ScienceImage, found: Table) -> Table:
+    path = context.path(products.CATALOGUE)
+    if not path.exists():
+        raise Permanent("There is no reference catalogue in the task: run the photometry first.")
+    stars = _stars_in_pixels(context, science, Table.read(path))
+    sky, noise = sky_of(science.image, science.mask, min(256, min(science.shape) // 2))
+    field = Field(
+        difference=np.where(science.mask, 0.0, science.image - sky),
+        noise=np.sqrt(noise**2 + np.clip(science.image - sky, 0, None) / science.gain),
+        convolved=np.zeros(science.shape),
+        mask=science.mask,
+        profile=np.zeros((1, 1)),
+        fwhm=science.fwhm,
+    )
+    profile = measure_point_spread(
+        field.difference, good_stars(science.objects, science.fwhm), science.fwhm, context.log
+    )
+    expectation = expect(
+        found,
+        stars,
+        fwhm=science.fwhm,
+        profile=profile,
+        aperture=float(context.parameter("rel_aper")) * science.fwhm,
+        radius=_match_radius(science),
+    )
+    new = _unknown(context, science, found, expectation)
+    found = found[new]
+    context.log(f"{len(found)} left after the comparison with the reference catalogue")
+    if context.parameter("simple_prefilter") and len(found):
+        found = found[_star_like(field, profile, found)]
+        context.log(f"{len(found)} left that are not sharper than a star")
+    return found
+
+
+def _stars_in_pixels(context: StageContext, science: ScienceImage, stars: Table) -> Table:
+    ra, dec = (
+        np.asarray(stars[next(name for name in names if name in stars.colnames)], dtype=float)
+        for names in (("RAJ2000", "ra"), ("DEJ2000", "dec"))
+    )
+    x, y = to_pixels(science.wcs, ra, dec)
+    name = str(context.config.get("cat_col_mag") or "")
+    magnitude = (
+        np.ma.filled(np.ma.asarray(stars[name], dtype=float), np.nan)
+        if name in stars.colnames
+        else np.full(len(stars), np.nan)
+    )
+    table = Table({"x": x, "y": y, "mag": magnitude})
+    return table[np.isfinite(x) & np.isfinite(y)]
+
+
+def _unknown(
+    context: StageContext, science: ScienceImage, found: Table, expectation: Expectation
+) -> Selection:
+    """Objects without a counterpart, or much brighter than theirs."""
+    magnitude = np.ma.filled(np.ma.asarray(found["mag_calib"], dtype=float), np.nan)
+    matched = expectation.distance < _match_radius(science)
+    brighter = expectation.nearest_magnitude - magnitude > float(
+        context.parameter("simple_mag_diff")
+    )
+    new = ~matched | brighter
+    context.log(f"{int(new.sum())} have no counterpart as bright in the reference catalogue")
+    if context.parameter("simple_blends"):
+        new &= expectation.excess_sn > _EXCESS
+        context.log(f"{int(new.sum())} of them are no blends of catalogue stars")
+    return new
+
+
+def _star_like(field: Field, profile: Values, found: Table) -> Selection:
+    """Objects that are not sharper than a point source (cosmic rays, hot pixels).
+
+    That they are wider is no reason: light on a galaxy is.
+    """
+    judged = candidates.measure(
+        Field(
+            field.difference, field.noise, field.convolved, field.mask, profile, field.fwhm
+        ),
+        Table({"x": found["x"], "y": found["y"]}),
+    )
+    return np.asarray(judged["d_sharp"]) < 0
+
+
+def _not_in_surveys(context: StageContext, science: ScienceImage, found: Table) -> Table:
+    """Without what VizieR's surveys and SkyBoT know.
+
+    With a local catalogue these are only asked if the configuration says so: who brings a
+    catalogue may have no network.
+    """
+    if _asks(context, "simple_vizier", "The surveys in VizieR"):
+        radius = _match_radius(science) * science.pixel_scale
+        found = found[~known.in_surveys(found, radius, context.log, context.degrade)]
+    if _asks(context, "simple_skybot", "SkyBoT"):
+        found = found[~known.in_solar_system(found, science.time, context.log, context.degrade)]
+    return found
+
+
+def _asks(context: StageContext, name: str, what: str) -> bool:
+    if context.config.get(name) is None and context.parameter("cat_name") == LOCAL:
+        context.log(f"{what} is not asked, as the catalogue is local; {name}=true would do it")
+        return False
+    return bool(context.parameter(name))
+
+
+def _brightest(context: StageContext, found: Table) -> Table:
+    found = found[np.argsort(np.asarray(found["mag_calib"], dtype=float), kind="stable")]
+    if len(found) > _MOST:
+        context.log(f"Only the {_MOST} brightest of {len(found)} candidates are kept")
+        found = found[:_MOST]
+    return found
+
+
+def _write(context: StageContext, science: ScienceImage, found: Table) -> None:
+    found = cutouts.name_candidates(found)
+    cutouts.write_table(context.path(products.CANDIDATES_SIMPLE), found)
+    cutouts.write_regions(
+        context.path(products.CANDIDATES_SIMPLE_REGIONS), found, science, "green"
+    )
+    cutouts.write_cutouts(
+        context.path(products.CANDIDATES_SIMPLE_CUTOUTS),
+        found,
+        {"image": science.image.astype(np.float32), "mask": science.mask},
+        science,
+        int(context.parameter("cutout_size")),
+        file_name=products.IMAGE,
+    )
+    context.measure("n_candidates", len(found), doc="Objects that no catalogue knows.")
+    context.log(f"{len(found)} candidates")

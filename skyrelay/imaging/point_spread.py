@@ -1,0 +1,84 @@
+"""What does a point source look like in the image?"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+from astropy.modeling.functional_models import Moffat2D
+from astropy.table import Table
+from numpy.typing import NDArray
+from stdpipe import psf
+
+Plane = NDArray[np.float64]
+
+#: Stars from which the profile is made: more do not make it better, only slower.
+_MAX_STARS = 100
+#: Fewer stars than this say less than a profile from the literature.
+_MIN_STARS = 3
+#: Exponent of a Moffat profile in turbulent air (Trujillo et al. 2001, MNRAS 328, 977).
+_MOFFAT_BETA = 4.765
+
+
+def measure_point_spread(
+    image: Plane, stars: Table, fwhm: float, log: Callable[..., object]
+) -> Plane:
+    """Profile of a point source, of sum 1, in an odd square of about five FWHM.
+
+    Parameters
+    ----------
+    image : ndarray
+        Image with its sky subtracted; masked pixels must be finite.
+    stars : Table
+        Good stars (``x``, ``y``, ``flux``), see `good_stars`.
+    fwhm : float
+        FWHM in pixels.
+    log : callable
+        Is told where the profile comes from.
+    """
+    size = 2 * int(np.ceil(2.5 * fwhm)) + 1
+    brightest = stars[np.argsort(-np.asarray(stars["flux"], dtype=float))][:_MAX_STARS]
+    if len(brightest) >= _MIN_STARS:
+        profile = _from_stars(image, brightest, fwhm, size)
+        if profile is not None:
+            log(f"Profile of a point source from {len(brightest)} stars")
+            return profile
+    log("Too few good stars: a Moffat profile stands for a point source")
+    return moffat(fwhm, size)
+
+
+def moffat(fwhm: float, size: int) -> Plane:
+    """Moffat profile of sum 1 in the middle of a square of ``size`` pixels."""
+    middle = size // 2
+    width = fwhm / (2 * np.sqrt(2 ** (1 / _MOFFAT_BETA) - 1))
+    y, x = np.mgrid[:size, :size]
+    profile: Plane = Moffat2D(1, middle, middle, width, _MOFFAT_BETA)(x, y)
+    return profile / profile.sum()
+
+
+def good_stars(objects: Table, fwhm: float, *, least_sn: float = 20.0) -> Table:
+    """Objects that look like single, well exposed stars."""
+    sn = np.asarray(objects["flux"], dtype=float) / np.asarray(objects["fluxerr"], dtype=float)
+    width = np.asarray(objects["fwhm"], dtype=float)
+    good = (np.asarray(objects["flags"]) == 0) & (sn > least_sn)
+    good &= (width > 0.7 * fwhm) & (width < 1.3 * fwhm)
+    return objects[good]
+
+
+def _from_stars(image: Plane, stars: Table, fwhm: float, size: int) -> Plane | None:
+    hidden_progress_bar = io.StringIO()
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(hidden_progress_bar):
+            warnings.simplefilter("ignore")
+            model = psf.create_psf_model(image, obj=stars, fwhm=fwhm, size=size)
+            profile: Plane = psf.get_psf_stamp(model, dx=0, dy=0)
+    except (ValueError, RuntimeError, np.linalg.LinAlgError):
+        return None
+    centre = profile[size // 2, size // 2]
+    if profile.shape != (size, size) or not np.isfinite(profile).all() or centre < profile.max():
+        return None
+    profile = np.clip(profile, 0, None)
+    return profile / profile.sum()

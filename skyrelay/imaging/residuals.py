@@ -1,0 +1,93 @@
+"""How much of a star's light stays in the difference because the match is not perfect?
+
+A star that lies a little off, or whose brightness the kernel does not hit exactly, leaves a
+residual in proportion to the convolved template and its gradient. Its usual size is measured on
+the stars themselves and counted as noise, as is done for astrometric noise by Zackay, Ofek and
+Gal-Yam (2016, ApJ 830, 27, section 3.3).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from astropy.stats import mad_std
+from astropy.table import Table
+from numpy.typing import NDArray
+
+Plane = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+#: Stars must be this bright to say anything.
+_LEAST_SN = 50.0
+#: Fewer stars than this do not give a scatter.
+_LEAST_STARS = 5
+#: No match is better than this: part of the light, and pixels.
+_LEAST_FLUX_ERROR, _LEAST_SHIFT = 0.005, 0.01
+#: Nor is a match this bad believed: such stars are variable or move.
+_LARGEST_FLUX_ERROR, _LARGEST_SHIFT = 0.1, 0.5
+
+
+def residual_variance(
+    difference: Plane, convolved: Plane, noise: Plane, mask: Mask, objects: Table, fwhm: float
+) -> Plane:
+    """Variance that imperfect matching adds to the difference.
+
+    Planes are those of one tile; ``objects`` have ``x`` and ``y`` in pixels of the tile.
+    """
+    gradient_y, gradient_x = np.gradient(convolved)
+    fits = [
+        fit
+        for row in _stars(objects)
+        if (fit := _fit(row, difference, convolved, gradient_x, gradient_y, noise, mask, fwhm))
+        is not None
+    ]
+    floors = (_LEAST_FLUX_ERROR, _LEAST_SHIFT, _LEAST_SHIFT)
+    ceilings = (_LARGEST_FLUX_ERROR, _LARGEST_SHIFT, _LARGEST_SHIFT)
+    scatters = np.array(floors)
+    if len(fits) >= _LEAST_STARS:
+        values, errors = (np.array(each) for each in zip(*fits, strict=True))
+        # About zero, not about the mean: a common shift is a residual as well.
+        total = mad_std(np.concatenate([values, -values]), axis=0) ** 2
+        scatters = np.clip(
+            np.sqrt(np.clip(total - np.median(errors, axis=0) ** 2, 0, None)), floors, ceilings
+        )
+    return np.asarray(
+        (scatters[0] * convolved) ** 2
+        + (scatters[1] * gradient_x) ** 2
+        + (scatters[2] * gradient_y) ** 2
+    )
+
+
+def _stars(objects: Table) -> Table:
+    sn = np.asarray(objects["flux"], dtype=float) / np.asarray(objects["fluxerr"], dtype=float)
+    return objects[(sn > _LEAST_SN) & (np.asarray(objects["flags"]) == 0)]
+
+
+def _fit(
+    row: Table.Row,
+    difference: Plane,
+    convolved: Plane,
+    gradient_x: Plane,
+    gradient_y: Plane,
+    noise: Plane,
+    mask: Mask,
+    fwhm: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Flux error and shift of one star with their errors, from the residual at its place."""
+    radius = int(np.ceil(fwhm))
+    x, y = round(float(row["x"])), round(float(row["y"]))
+    if x < radius or y < radius:
+        return None
+    window = (slice(y - radius, y + radius + 1), slice(x - radius, x + radius + 1))
+    good = ~mask[window]
+    if good.shape != (2 * radius + 1,) * 2 or not good.all():
+        return None
+    weight = 1 / noise[window][good]
+    terms = np.stack(
+        [plane[window][good] * weight for plane in (convolved, gradient_x, gradient_y)], axis=1
+    )
+    try:
+        covariance = np.linalg.inv(terms.T @ terms)
+    except np.linalg.LinAlgError:
+        return None
+    values = covariance @ (terms.T @ (difference[window][good] * weight))
+    return values, np.sqrt(np.diag(covariance))

@@ -1,0 +1,117 @@
+"""What does a search for transients start from, after inspection and photometry?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+from astropy.time import Time
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from skyrelay import products
+from skyrelay.errors import Permanent
+from skyrelay.imaging.fits import read_image
+from skyrelay.imaging.mask import read_mask
+from skyrelay.imaging.wcs import load_wcs, pixel_scale, with_wcs
+from skyrelay.imaging.zero_point import ZeroPoint
+from skyrelay.stage.context import StageContext
+
+Plane = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ScienceImage:
+    """The image of a task with all that is known of it.
+
+    Attributes
+    ----------
+    image : ndarray
+        Pixels in ADU; what is not finite is masked.
+    mask : ndarray of bool
+        True where pixels are not to be used.
+    header : Header
+        Header of the image, with the refined astrometric solution.
+    objects : Table
+        Measured objects; columns of stdpipe with ``mag_calib`` and ``mag_calib_err``.
+    gain : float
+        e-/ADU.
+    fwhm : float
+        FWHM of the stars in pixels.
+    time : Time or None
+        Time of the observation, if known.
+    """
+
+    image: Plane
+    mask: Mask
+    header: fits.Header
+    wcs: WCS
+    objects: Table
+    gain: float
+    fwhm: float
+    time: Time | None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        rows, columns = self.image.shape
+        return rows, columns
+
+    @property
+    def pixel_scale(self) -> float:
+        """Degrees per pixel."""
+        return pixel_scale(self.wcs)
+
+    @cached_property
+    def zero_point(self) -> ZeroPoint:
+        """The photometric solution."""
+        return ZeroPoint.of(self.objects)
+
+
+def load(context: StageContext) -> ScienceImage:
+    """Read what inspection and photometry have left in the task's folder.
+
+    Raises
+    ------
+    Permanent
+        If one of them has not been done, or the image has no astrometric solution.
+    """
+    given = read_image(context.path(products.IMAGE))
+    rows, columns = given.data.shape
+    mask = read_mask(context.folder, (rows, columns)) != 0
+    if not context.path(products.OBJECTS).exists():
+        raise Permanent("The image has not been measured yet: run the photometry first.")
+    wcs = load_wcs(context.folder, given.header, (rows, columns))
+    if wcs is None:
+        raise Permanent("The image has no astrometric solution: run the photometry first.")
+    image = np.asarray(given.data, dtype=np.float64)
+    objects = Table.read(context.path(products.OBJECTS))
+    time = context.parameter("time")
+    return ScienceImage(
+        image=image,
+        mask=mask | ~np.isfinite(image),
+        header=with_wcs(given.header, wcs),
+        wcs=wcs,
+        objects=objects,
+        gain=float(context.parameter("gain") or 1.0),
+        fwhm=float(context.config.get("fwhm") or _median_fwhm(objects)),
+        time=_time(time) if time else None,
+    )
+
+
+def _time(text: Any) -> Time | None:
+    try:
+        return Time(text)
+    except ValueError:
+        return None
+
+
+def _median_fwhm(objects: Table) -> float:
+    good = (objects["flags"] == 0) & (objects["magerr"] < 0.05)
+    values = objects["fwhm"][good if np.any(good) else slice(None)]
+    return float(np.nanmedian(values)) if len(values) else 3.0

@@ -1,0 +1,229 @@
+"""What is new in an image, compared with a template of the same pixels?
+
+Every engine makes of a tile the same planes; the noise of the difference counts the noise of both
+images and what the match leaves at bright stars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sep_x as sep
+from astropy.stats import mad_std
+from astropy.table import Table
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from stdpipe.subtraction import run_hotpants
+
+from skyrelay.imaging.kernel import Match, NoKernel, Orders, match_template
+from skyrelay.imaging.residuals import residual_variance
+
+Plane = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+#: Smoothing (in FWHM) of the light whose Poisson noise is wanted: noise must not judge itself.
+_SMOOTHING = 0.4
+
+
+class TileFailed(Exception):
+    """One tile cannot be subtracted; the message says why."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image (or a tile of it) and a template on the same pixels.
+
+    Skies are subtracted; masked pixels are zero. ``noise`` and ``template_noise`` are the noise
+    of the skies (one sigma per pixel), gains are in e- per flux unit.
+    """
+
+    image: Plane
+    template: Plane
+    mask: Mask
+    template_mask: Mask
+    noise: Plane
+    template_noise: Plane
+    gain: float
+    template_gain: float
+    fwhm: float
+    template_fwhm: float
+
+    def part(self, window: tuple[slice, slice]) -> Pair:
+        """The same for a window of the pixels."""
+        planes = {
+            name: getattr(self, name)[window].copy()
+            for name in ("image", "template", "mask", "template_mask", "noise", "template_noise")
+        }
+        return Pair(
+            **planes,
+            gain=self.gain,
+            template_gain=self.template_gain,
+            fwhm=self.fwhm,
+            template_fwhm=self.template_fwhm,
+        )
+
+    @property
+    def poisson_variance(self) -> Plane:
+        """Variance of the image's own light, without the sky's."""
+        return _poisson(self.image, self.gain, self.fwhm)
+
+    @property
+    def template_variance(self) -> Plane:
+        """Variance of the template, with its sky's."""
+        poisson = _poisson(self.template, self.template_gain, self.template_fwhm)
+        return np.asarray(self.template_noise**2 + poisson)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What a subtraction makes of a tile.
+
+    Attributes
+    ----------
+    convolved : ndarray
+        The template, made to look like the image.
+    difference : ndarray
+        Image minus that, in ADU of the image.
+    noise : ndarray
+        Noise of the difference (one sigma per pixel).
+    mask : ndarray of bool
+        Where the difference means nothing.
+    """
+
+    convolved: Plane
+    difference: Plane
+    noise: Plane
+    mask: Mask
+
+    @property
+    def scaled(self) -> Plane:
+        """The difference in units of its noise; zero where masked."""
+        return np.where(self.mask, 0.0, self.difference / np.where(self.mask, 1.0, self.noise))
+
+
+@dataclass(frozen=True)
+class Sfft:
+    """Subtraction with stdpipe's SFFT: the kernel is free in every pixel."""
+
+    orders: Orders = field(default_factory=Orders)
+    name: str = "sfft"
+
+    def __call__(self, pair: Pair, objects: Table, log: Callable[..., object]) -> Difference:
+        """Subtract a tile.
+
+        Raises
+        ------
+        TileFailed
+            If there is no kernel.
+        """
+        try:
+            match = match_template(
+                pair.image,
+                pair.template,
+                pair.mask,
+                pair.template_mask,
+                np.sqrt(pair.noise**2 + pair.poisson_variance),
+                pair.template_variance,
+                objects,
+                pair.fwhm,
+                self.orders,
+                log,
+            )
+        except NoKernel as error:
+            raise TileFailed(str(error)) from error
+        log(f"Kernel from {match.objects} objects, its sum is {match.flux_scale:.4g}")
+        if not match.flux_scale > 0:
+            raise TileFailed(
+                f"the kernel's sum is {match.flux_scale:.3g}: template and image do not match"
+            )
+        return _finish(pair, match, objects)
+
+
+@dataclass(frozen=True)
+class Hotpants:
+    """Subtraction with the HOTPANTS program."""
+
+    executable: Path
+    options: dict[str, Any]
+    temporary: Path
+    verbose: bool = False
+    name: str = "hotpants"
+
+    def __call__(self, pair: Pair, objects: Table, log: Callable[..., object]) -> Difference:
+        """Subtract a tile.
+
+        Raises
+        ------
+        TileFailed
+            If HOTPANTS does not make a difference image.
+        """
+        planes = run_hotpants(
+            pair.image,
+            pair.template,
+            mask=pair.mask,
+            template_mask=pair.template_mask,
+            err=np.sqrt(pair.noise**2 + pair.poisson_variance),
+            template_err=np.sqrt(pair.template_variance),
+            image_gain=pair.gain,
+            template_gain=pair.template_gain,
+            image_fwhm=pair.fwhm,
+            template_fwhm=pair.template_fwhm,
+            extra=self.options,
+            obj=objects[np.asarray(objects["flags"]) == 0],
+            get_convolved=True,
+            get_scaled=True,
+            get_noise=True,
+            _tmpdir=str(self.temporary),
+            _exe=str(self.executable),
+            verbose=log if self.verbose else False,
+        )
+        if planes is None:
+            raise TileFailed("HOTPANTS made no difference image")
+        difference, convolved, _, noise = (np.asarray(plane, dtype=np.float64) for plane in planes)
+        missing = ~np.isfinite(difference) | ~np.isfinite(noise) | (noise <= 1e-20)
+        mask = pair.mask | pair.template_mask | missing
+        variance = np.where(missing, 1.0, noise) ** 2
+        variance += residual_variance(
+            difference, convolved, np.sqrt(variance), mask, objects, pair.fwhm
+        )
+        return Difference(convolved, np.where(mask, 0, difference), np.sqrt(variance), mask)
+
+
+Engine = Sfft | Hotpants
+
+
+def sky_of(image: Plane, mask: Mask, size: int) -> tuple[Plane, Plane]:
+    """Sky and its noise, pixel by pixel, on a mesh of ``size`` pixels."""
+    background = sep.Background(
+        np.ascontiguousarray(np.where(mask, 0, image), dtype=np.float64),
+        mask=mask,
+        bw=min(size, image.shape[1]),
+        bh=min(size, image.shape[0]),
+    )
+    noise = np.maximum(background.rms(), 0.1 * background.globalrms)
+    return background.back(), np.maximum(noise, np.finfo(float).tiny)
+
+
+def _poisson(light: Plane, gain: float, fwhm: float) -> Plane:
+    return np.clip(gaussian_filter(light, _SMOOTHING * fwhm), 0, None) / gain
+
+
+def _finish(pair: Pair, match: Match, objects: Table) -> Difference:
+    mask = pair.mask | pair.template_mask | match.unreliable
+    difference = pair.image - match.convolved - match.background
+    variance = pair.noise**2 + pair.poisson_variance + match.variance
+    variance = variance + residual_variance(
+        difference, match.convolved, np.sqrt(variance), mask, objects, pair.fwhm
+    )
+    noise = np.sqrt(variance)
+    return Difference(match.convolved, np.where(mask, 0.0, difference), noise, mask)
+
+
+def noise_ratio(scaled: Plane, mask: Mask) -> float:
+    """Scatter of the difference in units of its noise: 1 if the noise is understood."""
+    values = scaled[~mask]
+    return float(mad_std(values)) if values.size else float("nan")

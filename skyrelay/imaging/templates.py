@@ -1,0 +1,199 @@
+"""Where does the template of a subtraction come from, and how does it get onto the image's grid?"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+from stdpipe import templates as surveys
+from stdpipe.reproject import reproject_lanczos
+
+from skyrelay import products
+from skyrelay.errors import Permanent, Retriable
+from skyrelay.imaging.fits import read_image
+from skyrelay.imaging.science_image import ScienceImage
+from skyrelay.imaging.wcs import wcs_of
+from skyrelay.parameters import default_of
+from skyrelay.stage.context import StageContext
+
+Plane = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+#: Below this part of the image there is nothing worth subtracting.
+_LEAST_OVERLAP = 0.01
+#: Surveys whose original images stdpipe fetches, and those it has as HiPS: their filters.
+_ORIGINALS = {"ps1": "grizy", "ls": "griz"}
+_HIPS = {
+    "skymapper": "CDS/P/skymapper-{filter}",
+    "des": "CDS/P/DES-DR2/{filter}",
+    "decaps": "CDS/P/DECaPS/DR2/{filter}",
+    "ztf": "CDS/P/ZTF/DR7/{filter}",
+    "2mass": "CDS/P/2MASS/{filter}",
+}
+#: Gain of a survey's stacked image: its sky dominates its noise.
+_SURVEY_GAIN = 10000.0
+_NEAREST_SURVEY_FILTER = {
+    "U": "g", "B": "g", "V": "g", "R": "r", "I": "i", "u": "g", "G": "r", "BP": "g", "RP": "i",
+    "y": "z", "Ks": "K",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Template:
+    """A template on the pixels of the image.
+
+    Attributes
+    ----------
+    image : ndarray
+        Pixels in the template's own flux units, zero where masked.
+    mask : ndarray of bool
+        True where there is no template.
+    gain : float
+        e- per flux unit.
+    saturation : float or None
+        Level above which the template's pixels were masked.
+    name : str
+        What it is, for the log.
+    """
+
+    image: Plane
+    mask: Mask
+    gain: float
+    saturation: float | None
+    name: str
+
+
+def fetch(context: StageContext, science: ScienceImage) -> Template:
+    """The template that the configuration asks for, on the grid of the image.
+
+    Raises
+    ------
+    Permanent
+        If it is missing, unusable or shows another part of the sky.
+    Retriable
+        If a remote survey did not answer.
+    """
+    name = context.parameter("template")
+    if not name:
+        name = "custom" if context.path(products.CUSTOM_TEMPLATE).exists() else "ps1"
+        context.log(f"No template is chosen: using {name}")
+    template = _custom(context, science) if name == "custom" else _survey(context, science, name)
+    covered = 1.0 - template.mask.mean()
+    if covered < _LEAST_OVERLAP:
+        raise Permanent(
+            f"The template ({template.name}) shows another field: it covers "
+            f"{100 * covered:.1f} % of the image."
+        )
+    context.log(f"Template {template.name} covers {100 * covered:.1f} % of the image")
+    return template
+
+
+def _custom(context: StageContext, science: ScienceImage) -> Template:
+    path = context.path(products.CUSTOM_TEMPLATE)
+    if not path.exists():
+        raise Permanent(
+            "There is no template: upload it as custom_template.fits, or choose a survey."
+        )
+    given_image = read_image(path)
+    image, header = np.asarray(given_image.data, dtype=np.float64), given_image.header
+    rows, columns = image.shape
+    wcs = wcs_of(header, (rows, columns))
+    if wcs is None:
+        raise Permanent(
+            "The custom template has no usable WCS: upload one with an astrometric solution."
+        )
+    bad = ~np.isfinite(image)
+    given = context.config.get("custom_template_saturation")
+    saturation = given if given is not None else _positive(header.get("SATURATE"))
+    if saturation is not None:
+        bad |= image >= saturation
+    mask_path = context.path(products.CUSTOM_TEMPLATE_MASK)
+    if mask_path.exists():
+        mask = read_image(mask_path).data
+        if mask.shape != image.shape:
+            raise Permanent(
+                f"The mask of the custom template has {mask.shape[1]}×{mask.shape[0]} pixels and "
+                f"the template {image.shape[1]}×{image.shape[0]}: they must be the same."
+            )
+        bad |= mask != 0
+    gain = context.config.get("custom_template_gain") or _positive(header.get("GAIN"))
+    image, bad = _onto(science, image, bad, wcs)
+    return Template(
+        image, bad, gain or default_of("custom_template_gain"), saturation, "custom_template.fits"
+    )
+
+
+def _onto(science: ScienceImage, image: Plane, bad: Mask, wcs: WCS) -> tuple[Plane, Mask]:
+    """Bring an image and its mask onto the grid of the science image."""
+    if image.shape == science.shape and _same_grid(wcs, science):
+        return np.where(bad, 0.0, image), bad
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plane = reproject_lanczos(
+            (np.where(bad, np.nan, image), wcs), header=science.header, shape=science.shape
+        )
+        flags = reproject_lanczos(
+            (bad.astype(np.uint16), wcs),
+            header=science.header,
+            shape=science.shape,
+            is_flags=True,
+        )
+    if plane is None or flags is None:
+        raise Permanent("The template cannot be brought onto the grid of the image.")
+    mask = ~np.isfinite(plane) | (flags != 0)
+    return np.where(mask, 0.0, plane), mask
+
+
+def _same_grid(wcs: WCS, science: ScienceImage) -> bool:
+    """Whether the pixels of both images lie on each other, to a hundredth of a pixel."""
+    rows, columns = science.shape
+    x, y = (axis.ravel() for axis in np.mgrid[0 : columns - 1 : 3j, 0 : rows - 1 : 3j])
+    try:
+        x_there, y_there = wcs.all_world2pix(*science.wcs.all_pix2world(x, y, 0), 0)
+    except (ValueError, RuntimeError):
+        return False
+    return bool(np.all(np.hypot(x_there - x, y_there - y) < 0.01))
+
+
+def _survey(context: StageContext, science: ScienceImage, name: str) -> Template:
+    band = _survey_filter(context, name)
+    where = {"wcs": science.wcs, "shape": science.shape}
+    common = {"_tmpdir": str(context.temporary), "verbose": context.log}
+    mask: Mask | None = None
+    try:
+        if name in _ORIGINALS:
+            image, flags = surveys.get_survey_image_and_mask(
+                band=band, survey=name, **where, **common
+            )
+            mask = None if flags is None else np.asarray(flags) != 0
+        else:
+            hips = _HIPS[name].format(filter=band)
+            image = surveys.get_hips_image(
+                hips, **where, normalize=True, get_header=False, verbose=context.log
+            )
+    except Exception as error:  # the network fails in too many ways to name them
+        raise Retriable(f"The template from {name} cannot be fetched now: {error}") from error
+    if image is None:
+        raise Retriable(f"The template from {name} cannot be fetched now.")
+    plane = np.asarray(image, dtype=np.float64)
+    bad = ~np.isfinite(plane) | (mask if mask is not None else False)
+    return Template(np.where(bad, 0.0, plane), bad, _SURVEY_GAIN, None, f"{name} {band}")
+
+
+def _survey_filter(context: StageContext, name: str) -> str:
+    """The survey's filter that is nearest to the image's."""
+    wanted = str(context.parameter("filter") or "r")
+    available = _ORIGINALS.get(name, "JHK" if name == "2mass" else "grizy")
+    nearest = wanted if wanted in available else _NEAREST_SURVEY_FILTER.get(wanted, "r")
+    return nearest if nearest in available else available[0]
+
+
+def _positive(value: object) -> float | None:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return number if np.isfinite(number) and number > 0 else None
