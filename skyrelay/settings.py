@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -19,7 +19,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
 
-    amqp_uri: str = Field("amqp://guest:guest@127.0.0.1:5672//", description="the broker")
+    amqp_uri: str = Field("amqp://guest:guest@127.0.0.1:5672/%2F", description="the broker")
     database_url: str = Field(
         "sqlite:///var/skyrelay.db", description="the gateway's database, as SQLAlchemy names it"
     )
@@ -63,6 +63,12 @@ class Settings(BaseSettings):
     stdpipe_solve_field: str | None = Field(None, description="path of solve-field")
     stdpipe_solve_field_config: Path | None = Field(None, description="its index configuration")
     stdpipe_hotpants: str | None = Field(None, description="path of HOTPANTS, where there is one")
+
+    @field_validator("amqp_uri")
+    @classmethod
+    def _name_default_vhost(cls, uri: str) -> str:
+        """kombu takes a last ``//`` for the virtual host ``/``, pika for one without a name."""
+        return f"{uri[:-2]}/%2F" if uri.endswith("//") else uri
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import eventlet
 from kombu import Connection, Consumer, Message
+from kombu.exceptions import OperationalError
 from nameko.extensions import SharedExtension
 
 from skyrelay.broker import topology
@@ -44,7 +45,8 @@ class KillListener(SharedExtension):
     def stop(self) -> None:
         self._thread.kill()
 
-    kill = stop
+    # No `kill`: a container that dies ends its threads itself, and the cause may be this thread,
+    # which must not be interrupted while it takes the container down.
 
     @property
     def listening(self) -> bool:
@@ -67,7 +69,11 @@ class KillListener(SharedExtension):
             try:
                 with connection:
                     self._listen(connection)
-            except connection.connection_errors + connection.channel_errors as error:
+            except (
+                *connection.connection_errors,
+                *connection.channel_errors,
+                OperationalError,
+            ) as error:
                 if time.monotonic() - started > LONGEST_PAUSE:
                     pause = FIRST_PAUSE
                 _log.warning("kills are not heard (%s); again in %.1f s", error, pause)
@@ -75,6 +81,7 @@ class KillListener(SharedExtension):
                 pause = min(2 * pause, LONGEST_PAUSE)
 
     def _listen(self, connection: Connection) -> None:
+        connection.connect()
         topology.KILLS(connection.default_channel).declare()
         queue = topology.kill_queue()
         with Consumer(connection, [queue], on_message=self._hear, no_ack=True):
