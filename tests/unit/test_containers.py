@@ -1,0 +1,117 @@
+"""Do the container files agree with what they start?"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from skyrelay.settings import Settings
+from skyrelay.stack.broker_node import CONSUMER_TIMEOUT_MS
+from skyrelay.stages import STAGES
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "deploy/docker/Dockerfile").read_text()
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    return content
+
+
+def locked(name: str) -> dict[str, str]:
+    content = (ROOT / "requirements" / f"{name}.lock").read_text()
+    return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", content, re.MULTILINE))
+
+
+def test_the_compose_file_follows_its_specification() -> None:
+    checker = shutil.which("check-jsonschema", path=str(Path(sys.executable).parent))
+    if checker is None:
+        pytest.skip("check-jsonschema is not installed")
+    answer = subprocess.run(
+        [checker, "--builtin-schema", "vendor.compose-spec", str(ROOT / "docker-compose.yml")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def test_every_stage_service_is_in_the_compose_file(services: dict[str, Any]) -> None:
+    for service in {stage.service for stage in STAGES}:
+        assert services[service]["command"][-1] == f"services.{service}.service"
+        assert "tasks:/srv/skyrelay/tasks" in services[service]["volumes"]
+
+
+def test_a_stage_service_can_be_scaled(services: dict[str, Any]) -> None:
+    for stage in STAGES:
+        assert not {"container_name", "hostname", "ports"} & services[stage.service].keys()
+
+
+def test_ports_are_open_to_this_machine_only_unless_asked_for(services: dict[str, Any]) -> None:
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    assert ports
+    for port in ports:
+        assert port.startswith(("127.0.0.1:", "${SKYRELAY_ADDRESS:-127.0.0.1}:"))
+
+
+def test_no_secret_stands_in_the_compose_file() -> None:
+    content = (ROOT / "docker-compose.yml").read_text()
+    example = (ROOT / ".env.example").read_text()
+    for name in ("SECRET_KEY", "POSTGRES_PASSWORD", "RABBITMQ_PASSWORD"):
+        assert f"${{{name}:?" in content
+        assert f"\n{name}=\n" in example
+
+
+def test_every_setting_of_the_compose_file_is_in_the_example() -> None:
+    content = (ROOT / "docker-compose.yml").read_text()
+    example = (ROOT / ".env.example").read_text()
+    for name in set(re.findall(r"\$\{(\w+)", content)):
+        assert re.search(rf"^#?{name}=", example, re.MULTILINE), name
+
+
+def test_a_stage_is_given_time_to_drain_before_it_is_killed(services: dict[str, Any]) -> None:
+    for stage in STAGES:
+        service = services[stage.service]
+        drain = re.search(r":-(\d+)", service["environment"]["SKYRELAY_DRAIN_GRACE"])
+        stop = re.search(r":-(\d+)s", service["stop_grace_period"])
+        assert drain and stop and int(stop[1]) > int(drain[1])
+
+
+def test_the_compose_file_sets_only_settings_that_exist(services: dict[str, Any]) -> None:
+    known = {name.upper() for name in Settings.model_fields} | {"TMPDIR"}
+    for name, service in services.items():
+        if service["image"].startswith("skyrelay-"):
+            assert set(service["environment"]) <= known, name
+
+
+def test_the_broker_of_the_compose_file_waits_as_long_as_our_own() -> None:
+    content = (ROOT / "deploy/docker/rabbitmq.conf").read_text()
+    assert f"\nconsumer_timeout = {CONSUMER_TIMEOUT_MS}\n" in content
+
+
+def test_the_science_image_has_every_program_that_the_stages_need() -> None:
+    lines = (ROOT / "requirements/debian.txt").read_text().splitlines()
+    rows = [line.split("|") for line in lines if "|" in line and not line.startswith("#")]
+    needed = {row[0].strip() for row in rows if row[1].strip() == "run"} - {"rabbitmq-server"}
+    assert needed
+    science = DOCKERFILE.partition("AS science\n")[2]
+    assert needed <= set(science.split())
+
+
+def test_the_gateway_image_has_the_versions_of_all_others() -> None:
+    assert locked("gateway").items() <= locked("runtime").items()
+
+
+def test_no_image_runs_as_root() -> None:
+    for target in ("gateway", "science"):
+        stage = DOCKERFILE.partition(f" AS {target}\n")[2].partition("\nFROM ")[0]
+        assert "USER 10001:10001" in stage
+        assert "HEALTHCHECK" in stage
