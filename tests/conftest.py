@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from skyrelay.stack.broker_node import BrokerNode
+from tests.support.processes import processes_with
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -28,11 +29,8 @@ def no_process_is_left_behind() -> Iterator[None]:
     session = secrets.token_hex(8)
     os.environ[SESSION_VARIABLE] = session
     yield
-    left = {
-        pid: command
-        for pid, command in _processes_with(f"{SESSION_VARIABLE}={session}")
-        if pid != os.getpid()
-    }
+    left = processes_with(f"{SESSION_VARIABLE}={session}")
+    left.pop(os.getpid(), None)
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     assert not left, f"processes left behind (and killed now): {left}"
@@ -73,17 +71,3 @@ def shared_data() -> Callable[[str], Path]:
         return root / name
 
     return folder
-
-
-def _processes_with(variable: str) -> Iterator[tuple[int, str]]:
-    """Process id and command line of every process with this environment entry."""
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            environment = (entry / "environ").read_bytes().split(b"\0")
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue  # It ended, or it is another user's.
-        if variable.encode() in environment:
-            yield int(entry.name), command.strip()

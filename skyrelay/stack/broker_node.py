@@ -42,8 +42,7 @@ log.console = false
 log.file.level = info
 """
 
-#: Erlang's schedulers would otherwise spin for work, and take processor time from the science.
-ERLANG_FLAGS = "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none"
+ERLANG_FLAGS = "-kernel inet_dist_use_interface {127,0,0,1}"
 
 
 class BrokerNode:

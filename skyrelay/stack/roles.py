@@ -26,17 +26,20 @@ class Role:
     environment : mapping
         What it needs in its environment beyond what all share.
     port : int or None
-        Loopback port on which ``GET /healthz`` says whether it is ready.
+        Loopback port on which it answers HTTP requests.
+    ready_path : str
+        What answers 200 there as soon as it takes work.
     """
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
     port: int | None = None
+    ready_path: str = "/healthz"
 
     @property
-    def health_url(self) -> str | None:
-        return None if self.port is None else f"http://{LOOPBACK}:{self.port}/healthz"
+    def ready_url(self) -> str | None:
+        return None if self.port is None else f"http://{LOOPBACK}:{self.port}{self.ready_path}"
 
 
 def web(port: int) -> Role:
@@ -57,6 +60,8 @@ def replica(service: str, number: int, port: int) -> Role:
         command=_python("skyrelay.stage.replica", f"services.{service}.service"),
         environment={"SKYRELAY_HEALTH_PORT": str(port), "SKYRELAY_HEALTH_HOST": LOOPBACK},
         port=port,
+        # A replica is well before its workers have imported what the science needs.
+        ready_path="/readyz",
     )
 
 

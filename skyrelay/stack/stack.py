@@ -123,6 +123,7 @@ class Stack:
             In one sentence, what did not start and where its log is. Nothing is left running.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)  # It holds the users' tokens.
         self._lock = lock_file(self.folder / "lock")
         try:
             self._start()
@@ -214,13 +215,14 @@ class Stack:
         return supervised
 
     def _wait_until_ready(self, role: roles.Role, process: Supervised) -> None:
-        if role.health_url is None:
+        if role.ready_url is None:
             return
         deadline = time.monotonic() + READY_SECONDS
-        while not _answers_ok(role.health_url):
+        while not _answers_ok(role.ready_url):
             if process.deaths >= HOPELESS_DEATHS or time.monotonic() > deadline:
                 raise RuntimeError(f"{role.name} does not start; see {self.log_of(role.name)}.")
             time.sleep(0.1)
+        self._say(f"{role.name} is ready.")
 
     def _run(self, environment: Mapping[str, str], *arguments: str) -> None:
         log = self.log_of(arguments[-1])

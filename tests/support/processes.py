@@ -24,3 +24,19 @@ def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def processes_with(text: str) -> dict[int, str]:
+    """Process id and command line of every process that has `text` in its environment."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            environment = (entry / "environ").read_bytes()
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue  # It ended, or it is another user's.
+        if text.encode() in environment:
+            found[int(entry.name)] = command.strip()
+    return found
