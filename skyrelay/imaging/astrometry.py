@@ -22,6 +22,8 @@ from skyrelay.sky.catalogues import Columns
 _MOST_OBJECTS = 500
 #: CPU seconds that solve-field may take.
 _SOLVE_LIMIT = 300
+#: What the atmosphere adds to the errors of centroids, in px.
+_CENTROID_FLOOR = 0.05
 #: Reference stars given to the refinement, the brightest; more only cost time.
 _MOST_STARS = 5000
 
@@ -173,7 +175,11 @@ def _refine_by(
 ) -> WCS | None:
     options: dict[str, Any] = {}
     if method == "scamp":
-        options = {"_tmpdir": str(temporary), "_exe": settings.stdpipe_scamp}
+        options = {
+            "pos_err_floor": _CENTROID_FLOOR,
+            "_tmpdir": str(temporary),
+            "_exe": settings.stdpipe_scamp,
+        }
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:

@@ -35,8 +35,11 @@ _ENOUGH = 20
 _STARS_PER_PARAMETER = 4
 #: A neighbour less than this much fainter than a star spoils its photometry.
 _BLEND_CONTRAST = 4.0
-#: Scatter that flat field and catalogue may add to the errors, in mag.
-_MOST_INTRINSIC = 0.02
+#: Scatter that flat field, changing seeing and catalogue may add to the errors, in mag. A smaller
+#: bound makes the fit follow the few brightest stars, and its error a fiction.
+_MOST_INTRINSIC = 0.1
+#: Stars farther from the model than this many (total) errors are left out.
+_THRESHOLD = 3.0
 
 
 @dataclass(frozen=True)
@@ -174,7 +177,7 @@ def calibrate(
     """
     usable = _matching(objects, stars, radius, log)
     flags = np.asarray(objects["flags"])[usable]
-    clean = int(np.sum((flags & ~0) == 0))
+    clean = int(np.sum(flags == 0))
     accept = 0 if clean >= _ENOUGH else _NEIGHBOURS
     snr = max(sn, 10.0) if clean >= 2 * _ENOUGH else sn
     available = int(np.sum((flags & ~accept) == 0))
@@ -196,6 +199,7 @@ def calibrate(
             use_color=model.use_color,
             force_color_term=model.force_color_term,
             accept_flags=accept,
+            threshold=_THRESHOLD,
             max_intrinsic_rms=_MOST_INTRINSIC,
             sn=snr,
             update=False,
@@ -249,7 +253,8 @@ def scan_colors(
                 match = pipeline.calibrate_photometry(
                     objects, stars, sr=radius, order=model.spatial_order, cat_col_mag=each.column,
                     cat_col_mag_err=error, cat_col_mag1=pair[0], cat_col_mag2=pair[1],
-                    max_intrinsic_rms=_MOST_INTRINSIC, sn=sn, update=False, verbose=False,
+                    threshold=_THRESHOLD, max_intrinsic_rms=_MOST_INTRINSIC, sn=sn,
+                    update=False, verbose=False,
                 )  # fmt: skip
             if match is not None:
                 residual = (match["zero"] - match["zero_model"])[match["idx"]]

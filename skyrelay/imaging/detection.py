@@ -18,7 +18,6 @@ from skyrelay.errors import Permanent
 BAD_SHAPE = 0x800
 
 _CHECK_IMAGES = ("SEGMENTATION", "FILTERED", "BACKGROUND", "BACKGROUND_RMS")
-_SHAPE_COLUMNS = ("FLUX_RADIUS", "fwhm", "MAG_AUTO", "FLUX_MAX", "FLUX_AUTO")
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,9 @@ def measured_fwhm(objects: Table, log: Callable[..., None]) -> float:
             break
     else:
         raise Permanent("The FWHM cannot be measured: no object is good enough; set fwhm_override.")
+    # Of half-light radii stdpipe makes a FWHM as if stars were Gaussians; they have wings.
     sample = objects[good]
+    sample.keep_columns(["x", "y", "a", "b", "fwhm"])
     estimate = photometry.estimate_fwhm_from_objects(
         sample,
         snr_min=None,
