@@ -37,6 +37,7 @@ def create_app(gateway: Gateway) -> Flask:
     app.secret_key = gateway.settings.secret_key
     app.extensions["skyrelay"] = gateway
     app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
     errors.install(app)
     app.register_blueprint(api)

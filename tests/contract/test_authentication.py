@@ -1,0 +1,93 @@
+"""Who gets a token, and who is let in with it?"""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.models import ApiToken
+from tests.support.gateway import PASSWORD, Bench, Caller
+
+
+def test_a_user_gets_the_same_token_each_time_and_it_opens_the_door(
+    bench: Bench, alice: Caller
+) -> None:
+    credentials = {"username": "alice", "password": PASSWORD}
+    first = bench.app.test_client().post("/api/auth/token/", data=credentials)
+    second = bench.app.test_client().post("/api/auth/token", json=credentials)
+    assert first.status_code == second.status_code == 200
+    assert first.json == second.json == {"token": alice.token}
+    assert len(alice.token) == 40
+    assert alice.get("tasks/").status_code == 200
+
+
+def test_the_key_of_a_token_is_nowhere_in_the_database(bench: Bench, alice: Caller) -> None:
+    with bench.gateway.database.reading() as session:
+        (token,) = session.query(ApiToken).all()
+    assert alice.token not in (token.nonce, token.key_hash)
+
+
+@pytest.mark.parametrize("password", ["wrong", "", None])
+def test_a_wrong_password_gets_no_token(bench: Bench, alice: Caller, password: str | None) -> None:
+    body = {"username": "alice", "password": password}
+    answer = bench.app.test_client().post("/api/auth/token/", json=body)
+    assert answer.status_code == 400
+    expected = "password" if not password else "non_field_errors"
+    assert list(answer.json) == [expected]
+
+
+def test_an_unknown_user_gets_the_same_answer_as_a_wrong_password(bench: Bench) -> None:
+    body = {"username": "nobody", "password": "x"}
+    answer = bench.app.test_client().post("/api/auth/token/", json=body)
+    assert answer.status_code == 400
+    assert answer.json == {"non_field_errors": ["Unable to log in with provided credentials."]}
+
+
+def test_missing_credentials_are_named(bench: Bench) -> None:
+    answer = bench.app.test_client().post("/api/auth/token/", json={})
+    assert answer.status_code == 400
+    assert answer.json == {
+        "username": ["This field is required."],
+        "password": ["This field is required."],
+    }
+
+
+@pytest.mark.parametrize(
+    ("header", "detail"),
+    [
+        ({}, "Authentication credentials were not provided."),
+        ({"Authorization": "Basic YTpi"}, "Authentication credentials were not provided."),
+        ({"Authorization": "Token 0123456789"}, "Invalid token."),
+        ({"Authorization": "Token"}, None),
+        ({"Authorization": "Token one two"}, None),
+    ],
+)
+def test_without_a_good_token_nobody_is_let_in(
+    bench: Bench, header: dict[str, str], detail: str | None
+) -> None:
+    answer = bench.app.test_client().get("/api/tasks/", headers=header)
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == "Token"
+    if detail is not None:
+        assert answer.json == {"detail": detail}
+
+
+def test_a_user_who_was_switched_off_is_not_let_in(bench: Bench) -> None:
+    mallory = bench.caller("mallory", is_active=False)
+    assert mallory.get("tasks/").status_code == 401
+
+
+def test_health_needs_no_token(bench: Bench) -> None:
+    http = bench.app.test_client()
+    assert http.get("/healthz").json == {"status": "ok"}
+    ready = http.get("/readyz")
+    assert ready.status_code == 200
+    assert ready.json["database"] is True
+    assert b"Skyrelay" in http.get("/").data
+
+
+def test_errors_of_the_api_are_json(alice: Caller) -> None:
+    missing = alice.get("nothing/of/the/kind/")
+    assert (missing.status_code, missing.json) == (404, {"detail": "Not found."})
+    wrong = alice("PUT", "tasks/")
+    assert (wrong.status_code, wrong.json) == (405, {"detail": 'Method "PUT" not allowed.'})
+    assert "GET" in wrong.headers["Allow"]

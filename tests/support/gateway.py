@@ -1,0 +1,203 @@
+"""How does a test open a gateway in its own process, and play the stages to it?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from flask.testing import FlaskClient
+from sqlalchemy import delete, select
+from werkzeug.test import TestResponse
+
+from gateway import accounts
+from gateway.app import create_app
+from gateway.core import Gateway, open_gateway
+from gateway.migrate import migrate
+from gateway.models import Group, OutboxMessage, Task, now
+from gateway.orchestration.advance import record
+from skyrelay.messages import (
+    KillRun,
+    Message,
+    Outcome,
+    RunStage,
+    StageFinished,
+    StageProgressed,
+    StageStarted,
+    parse,
+)
+from skyrelay.records import AttemptRecord, SkyField, Value
+from skyrelay.settings import Settings
+
+SECRET = "a secret for tests, long enough"
+PASSWORD = "correct horse"
+#: Made once: a good hash takes long on purpose.
+_PASSWORD_HASH = accounts.hash_of(PASSWORD)
+
+
+@contextmanager
+def opened(folder: Path, database_url: str, **settings: Any) -> Iterator[Gateway]:
+    """A gateway with its tables; nothing of it publishes."""
+    given = {
+        "database_url": database_url,
+        "tasks_path": folder / "tasks",
+        "data_path": folder / "data",
+        "secret_key": SECRET,
+        **settings,
+    }
+    (folder / "data").mkdir(exist_ok=True)
+    gateway = open_gateway(Settings(_env_file=None, **given))
+    try:
+        migrate(gateway.database)
+        yield gateway
+    finally:
+        gateway.close()
+
+
+def add_user(gateway: Gateway, name: str, *groups: str, **fields: Any) -> str:
+    """Make a user; the key of the user's token."""
+    with gateway.database.writing() as session:
+        user = accounts.create_user(session, name, "")
+        user.password_hash = _PASSWORD_HASH
+        for field, value in fields.items():
+            setattr(user, field, value)
+        user.groups = [_group(session, group) for group in groups]
+        return accounts.key_of(session, user, gateway.settings.secret_key)
+
+
+def _group(session: Any, name: str) -> Group:
+    found = session.scalar(select(Group).where(Group.name == name))
+    return found or Group(name=name)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A user of the API, without a network."""
+
+    http: FlaskClient
+    token: str
+
+    def __call__(self, method: str, path: str, **options: Any) -> TestResponse:
+        """Send a request to a path under ``/api/``."""
+        headers = {"Authorization": f"Token {self.token}"} | options.pop("headers", {})
+        return self.http.open(f"/api/{path}", method=method, headers=headers, **options)
+
+    def get(self, path: str, **options: Any) -> TestResponse:
+        return self("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> TestResponse:
+        return self("POST", path, **options)
+
+    def new_task(self, name: str = "image.fits", **fields: Any) -> int:
+        """Make a task without an image; its id."""
+        answer = self.post("tasks/", json={"original_name": name, **fields})
+        assert answer.status_code == 201, answer.json
+        assert isinstance(answer.json, dict)
+        return int(answer.json["id"])
+
+
+class Bench:
+    """A gateway, its API, and stages that are played by the test."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.app = create_app(gateway)
+        self.store = gateway.store
+
+    def caller(self, name: str, *groups: str, **fields: Any) -> Caller:
+        """A new user of the API."""
+        return Caller(self.app.test_client(), add_user(self.gateway, name, *groups, **fields))
+
+    def state(self, task: int) -> str:
+        """The task's state in the database."""
+        with self.gateway.database.reading() as session:
+            return session.get_one(Task, task).state
+
+    def outbox(self) -> list[Message]:
+        """The messages that wait to be published; they are taken out."""
+        with self.gateway.database.writing() as session:
+            rows = session.scalars(select(OutboxMessage).order_by(OutboxMessage.id)).all()
+            session.execute(delete(OutboxMessage))
+        return [parse(row.body) for row in rows]
+
+    def command(self) -> RunStage:
+        """The one command that waits to be published."""
+        (command,) = self.outbox()
+        assert isinstance(command, RunStage)
+        return command
+
+    def kill(self) -> KillRun:
+        """The one kill that waits to be published."""
+        (kill,) = [message for message in self.outbox() if isinstance(message, KillRun)]
+        return kill
+
+    def hear(self, *news: Any) -> None:
+        """Let the gateway hear these news, one by one."""
+        for item in news:
+            record(self.gateway, [item])
+
+    def started(self, command: RunStage) -> StageStarted:
+        """The news that an attempt has begun."""
+        return StageStarted(**_about(command), started=now())
+
+    def progressed(self, command: RunStage, fraction: float, doing: str = "") -> StageProgressed:
+        """The news how far an attempt is."""
+        return StageProgressed(**_about(command), fraction=fraction, doing=doing)
+
+    def finished(
+        self,
+        command: RunStage,
+        outcome: Outcome = Outcome.DONE,
+        *reasons: str,
+        config: dict[str, Any] | None = None,
+        field: SkyField | None = None,
+        product: str | None = None,
+    ) -> StageFinished:
+        """Carry an attempt out in the store; the news of its end."""
+        begun = now()
+        attempt = self.store.attempt(command)
+        with attempt.claimed():
+            scratch = attempt.open_scratch()
+            if product is not None:
+                (scratch / product).write_text(product)
+            kept = AttemptRecord(
+                run=str(command.run),
+                index=command.index,
+                step=command.step,
+                attempt=command.attempt,
+                outcome=outcome,
+                reasons=reasons,
+                started=begun,
+                finished=now(),
+                config=self.store.read_config(command.config) | (config or {}),
+                field=field,
+                values={"fwhm": Value(value=3.5, error=0.1, unit="px")},
+            )
+            attempt.publish(kept)
+        return StageFinished(
+            **_about(command),
+            outcome=outcome,
+            reasons=reasons,
+            started=begun,
+            finished=now(),
+            record=attempt.record_key,
+        )
+
+
+def runs_on_disk(gateway: Gateway) -> set[UUID]:
+    """The runs that have a folder in the store."""
+    return set(gateway.store.runs())
+
+
+def _about(command: RunStage) -> dict[str, Any]:
+    return {
+        "run": command.run,
+        "task": command.task,
+        "index": command.index,
+        "step": command.step,
+        "attempt": command.attempt,
+        "worker": "bench",
+    }
