@@ -32,6 +32,10 @@ _BROKEN = 0x7F00 & ~0x800
 _LEAST_RADIUS = 1.0
 #: Light must exceed what the catalogue explains by so many sigma.
 _EXCESS = 4.0
+#: An object farther from its counterpart than so many sigma is not (only) that counterpart.
+_DISPLACED = 2.5
+#: Position error of catalogues that give none, in arcsec.
+_CATALOGUE_ERROR = 0.1
 
 
 def run(context: StageContext) -> None:
@@ -147,23 +151,39 @@ def _stars_in_pixels(context: StageContext, science: ScienceImage, stars: Table)
         if name in stars.colnames
         else np.full(len(stars), np.nan)
     )
-    table = Table({"x": x, "y": y, "mag": magnitude})
+    error = (
+        np.ma.filled(np.ma.asarray(stars["e_RAJ2000"], dtype=float), _CATALOGUE_ERROR)
+        if "e_RAJ2000" in stars.colnames
+        else np.full(len(stars), _CATALOGUE_ERROR)
+    )
+    pixels = np.nan_to_num(error, nan=_CATALOGUE_ERROR) / 3600 / science.pixel_scale
+    table = Table({"x": x, "y": y, "xyerr": pixels, "mag": magnitude})
     return table[np.isfinite(x) & np.isfinite(y)]
 
 
 def _unknown(
     context: StageContext, science: ScienceImage, found: Table, expectation: Expectation
 ) -> Selection:
-    """Objects without a counterpart, or much brighter than theirs."""
+    """Objects without a counterpart, or much brighter than theirs, or brighter beside theirs.
+
+    The last are what new light on a galaxy looks like: the object's centre is drawn away from
+    the galaxy's, by light that the catalogue does not know.
+    """
     magnitude = np.ma.filled(np.ma.asarray(found["mag_calib"], dtype=float), np.nan)
     matched = expectation.distance < _match_radius(science)
     brighter = expectation.nearest_magnitude - magnitude > float(
         context.parameter("simple_mag_diff")
     )
-    new = ~matched | brighter
-    context.log(f"{int(new.sum())} have no counterpart as bright in the reference catalogue")
+    exceeding = expectation.excess_sn > _EXCESS
+    beside = matched & exceeding & (expectation.displacement > _DISPLACED)
+    new = ~matched | brighter | beside
+    context.log(
+        f"{int((~matched).sum())} have no counterpart in the reference catalogue, "
+        f"{int((matched & brighter).sum())} are much brighter than theirs, "
+        f"{int((beside & ~brighter).sum())} are brighter and lie beside theirs"
+    )
     if context.parameter("simple_blends"):
-        new &= expectation.excess_sn > _EXCESS
+        new &= exceeding
         context.log(f"{int(new.sum())} of them are no blends of catalogue stars")
     return new
 

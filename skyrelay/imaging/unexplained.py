@@ -19,6 +19,8 @@ Selection = NDArray[np.bool_]
 
 #: Stars farther than this, in FWHM, give no light.
 _REACH = 6.0
+#: No two positions agree better than this, in pixels.
+_LEAST_ERROR = 0.1
 #: How wrong the expected light may be, relative to itself: colours, profiles, the catalogue.
 _UNCERTAIN = 0.15
 
@@ -31,6 +33,8 @@ class Expectation:
     ----------
     distance : ndarray
         Pixels to the nearest star of the catalogue; infinite if there is none.
+    displacement : ndarray
+        The same in units of the error of both positions.
     nearest_magnitude : ndarray
         Magnitude of the brightest star within the match radius; NaN if there is none.
     excess_sn : ndarray
@@ -38,6 +42,7 @@ class Expectation:
     """
 
     distance: Values
+    displacement: Values
     nearest_magnitude: Values
     excess_sn: Values
 
@@ -50,9 +55,9 @@ def expect(
     Parameters
     ----------
     objects : Table
-        ``x``, ``y``, ``mag_calib``, ``mag_calib_err``.
+        ``x``, ``y``, ``xerr``, ``yerr``, ``mag_calib``, ``mag_calib_err``.
     stars : Table
-        ``x``, ``y`` and ``mag`` (NaN where unknown).
+        ``x``, ``y``, their error ``xyerr`` (pixels) and ``mag`` (NaN where unknown).
     fwhm, aperture, radius : float
         FWHM, radius of the objects' aperture and of a match, in pixels.
     profile : ndarray
@@ -61,11 +66,12 @@ def expect(
     positions = _positions(objects)
     count = len(objects)
     if not len(stars) or not count:
-        return Expectation(
-            np.full(count, np.inf), np.full(count, np.nan), np.full(count, np.inf)
-        )
+        infinite = np.full(count, np.inf)
+        return Expectation(infinite, infinite, np.full(count, np.nan), infinite)
     tree = cKDTree(_positions(stars))
-    distance, _ = tree.query(positions)
+    distance, counterpart = tree.query(positions)
+    own_place = 0.5 * (_plain(objects["xerr"]) ** 2 + _plain(objects["yerr"]) ** 2)
+    place_error = np.sqrt(own_place + _plain(stars["xyerr"])[counterpart] ** 2)
     magnitude = _plain(stars["mag"])
     share = _aperture_share(profile, aperture, _REACH * fwhm)
     light = 10 ** (-0.4 * np.nan_to_num(magnitude, nan=np.inf))
@@ -83,7 +89,7 @@ def expect(
     error = np.hypot(own_error, _UNCERTAIN * expected)
     with np.errstate(divide="ignore", invalid="ignore"):
         excess = np.nan_to_num((own - expected) / error, nan=np.inf)
-    return Expectation(distance, nearest, excess)
+    return Expectation(distance, distance / np.hypot(place_error, _LEAST_ERROR), nearest, excess)
 
 
 def _aperture_share(profile: Values, aperture: float, reach: float) -> tuple[Values, Values]:
