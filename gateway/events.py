@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from http.server import ThreadingHTTPServer
 
+from gateway import events_health
 from gateway.core import Gateway
 from gateway.orchestration import janitor
 from gateway.orchestration.advance import record
@@ -36,6 +38,7 @@ def serve_events(gateway: Gateway) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     gateway.outbox.start()
+    health = _serve_health(gateway, consumer)
     keeper = threading.Thread(target=_keep_house, args=(gateway, stopped), name="janitor")
     keeper.start()
     _log.info("listening to the stages")
@@ -44,6 +47,31 @@ def serve_events(gateway: Gateway) -> None:
     finally:
         stop()
         keeper.join()
+        if health is not None:
+            health.shutdown()
+            health.server_close()
+
+
+def _serve_health(gateway: Gateway, consumer: EventConsumer) -> ThreadingHTTPServer | None:
+    settings = gateway.settings
+    if not settings.skyrelay_health_port:
+        return None
+
+    def health() -> dict[str, bool]:
+        return {"consuming": consumer.is_consuming()}
+
+    def readiness() -> dict[str, bool]:
+        return {
+            **health(),
+            "database": gateway.database.answers(),
+            "publishing": gateway.outbox.connected,
+        }
+
+    return events_health.serve(
+        settings.skyrelay_health_host,
+        settings.skyrelay_health_port,
+        {"/healthz": health, "/readyz": readiness},
+    )
 
 
 def _keep_house(gateway: Gateway, stopped: threading.Event) -> None:

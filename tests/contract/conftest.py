@@ -11,14 +11,7 @@ import pytest
 from gateway.database import Database
 from gateway.migrate import migrate
 from tests.support.gateway import Bench, Caller, opened
-from tests.support.postgres import Cluster, cluster
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Cluster]:
-    """One private PostgreSQL for the session."""
-    with cluster() as made:
-        yield made
+from tests.support.postgres import Cluster
 
 
 @pytest.fixture(scope="session")
