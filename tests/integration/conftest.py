@@ -1,4 +1,4 @@
-"""What do the tests of the stage services share?"""
+"""What do the integration tests share: a room for replicas, and a whole Skyrelay?"""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from skyrelay.client import Client
+from skyrelay.stack.stack import Stack
+from skyrelay.synthetic import FieldSpec, Observation, render_observation
 from tests.support.station import Station, station
 
 
@@ -15,3 +18,29 @@ def a_station(tmp_path: Path, amqp_uri: str) -> Iterator[Station]:
     """A store, a broker for this test alone, and room for replicas of the trial service."""
     with station(tmp_path, amqp_uri) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def whole_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """All of Skyrelay, up and warm, with two replicas of the photometry; for several tests."""
+    with Stack(tmp_path_factory.mktemp("skyrelay"), replicas={"photometry": 2}) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def client(whole_stack: Stack) -> Iterator[Client]:
+    """Its administrator, at the API."""
+    with Client(whole_stack.base_url, whole_stack.admin_token) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def observation() -> Observation:
+    """A small observation of the synthetic sky."""
+    return render_observation(FieldSpec(seed=5, size=512))
+
+
+@pytest.fixture(scope="session")
+def observed(observation: Observation, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Its files, by name: image, template, catalogue, truth."""
+    return observation.write(tmp_path_factory.mktemp("observation"))

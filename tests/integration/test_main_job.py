@@ -1,0 +1,103 @@
+"""Does an image that goes in over HTTP come out measured and searched?"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from demo.material import Material
+from demo.results import Results
+from demo.user import process, read_results
+from demo.verdict import checks
+from skyrelay.client import Client
+from skyrelay.products import OBJECTS, PHOTOMETRY_PLOTS, SUB_DIFFERENCE
+from skyrelay.stack.stack import PROJECT, Stack
+from skyrelay.synthetic import Observation
+
+
+@pytest.fixture(scope="module")
+def results(
+    client: Client,
+    observation: Observation,
+    observed: dict[str, Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Results:
+    material = Material(
+        "the main job",
+        observed["image"],
+        observed["template"],
+        observed["catalogue"],
+        config={"custom_template_gain": observation.truth.template.gain, "unknown_key": "kept"},
+        truth=observation.truth,
+    )
+    task = process(client, material, lambda state: None)
+    return read_results(client, task, material.steps, tmp_path_factory.mktemp("results"))
+
+
+def test_all_four_stages_end_well_and_close_to_the_truth(
+    results: Results, observation: Observation
+) -> None:
+    failed = [check.what for check in checks(results, observation.truth) if not check.holds]
+    assert not failed
+    assert results.state == "subtraction_done"
+    assert [stage.step for stage in results.stages] == [
+        "inspect",
+        "photometry",
+        "simple_transients",
+        "subtraction",
+    ]
+
+
+def test_what_was_measured_is_in_the_configuration_too(results: Results) -> None:
+    assert results.config["zp"] == results.number("photometry", "zero_point")
+    assert results.config["fwhm"] == results.number("photometry", "fwhm")
+    assert results.config["field_dec"] == pytest.approx(48.0, abs=0.01)
+    assert results.config["unknown_key"] == "kept"
+
+
+def test_the_products_are_there_under_their_known_names(client: Client, results: Results) -> None:
+    names = {entry.name for entry in client.files(results.task)}
+    wanted = {OBJECTS, SUB_DIFFERENCE, *PHOTOMETRY_PLOTS, "photometry.log", "candidates.vot"}
+    assert wanted <= names
+
+
+def test_nothing_of_the_run_is_left_beside_its_products(
+    whole_stack: Stack, results: Results
+) -> None:
+    tasks = whole_stack.folder / "tasks"
+    versions = [path.name for path in (tasks / ".versions").glob(f"{results.task}-*")]
+    assert versions == [(tasks / str(results.task)).resolve().name]
+    assert not list((tasks / ".trash").iterdir())
+
+
+def test_the_demo_needs_no_more_than_an_address_and_a_token(
+    whole_stack: Stack, observed: dict[str, Path]
+) -> None:
+    answer = subprocess.run(
+        [
+            *(sys.executable, "-m", "demo", "--against", whole_stack.base_url),
+            *("--token", whole_stack.admin_token, "--image", str(observed["image"])),
+            *("--catalog", str(observed["catalogue"]), "--config", "sn=7"),
+        ],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "transients_simple_done" in answer.stdout
+
+
+def test_the_demo_says_which_parameter_it_does_not_know() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "demo", "--config", "spatial_ordr=1"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert answer.returncode == 2
+    assert "did you mean spatial_order" in answer.stderr
