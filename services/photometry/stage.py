@@ -62,15 +62,18 @@ def run(context: StageContext) -> None:
     frame = _load(context)
     plots = PhotometryPlots(context.folder, context.log)
     _check_apertures(context)
+    wcs = _header_wcs(context, frame)
+    # What can fail early fails early.
+    reference = None if wcs is None else _catalogue(context, frame, wcs)
 
     context.progress(0.05, "detecting objects")
     found = _detect(context, frame, plots)
     objects, apertures = _measure_objects(context, frame, found, plots)
 
-    context.progress(0.3, "finding the field")
-    wcs = _initial_wcs(context, frame, objects)
-    context.progress(0.35, "reading the catalogue")
-    stars, columns = _catalogue(context, frame, wcs)
+    if wcs is None:
+        context.progress(0.3, "finding the field")
+        wcs = _blind_wcs(context, frame, objects)
+    stars, columns = reference or _catalogue(context, frame, wcs)
     context.progress(0.45, "refining the astrometric solution")
     wcs = _refine(context, objects, stars, columns, wcs, apertures.fwhm)
     _keep_position(context, frame, wcs, objects)
@@ -172,15 +175,20 @@ def _measure_objects(
     return objects, apertures
 
 
-def _initial_wcs(context: StageContext, frame: Frame, objects: Table) -> WCS:
+def _header_wcs(context: StageContext, frame: Frame) -> WCS | None:
+    """The solution of the header; None if one is to be looked for."""
+    if context.parameter("blind_match_wcs"):
+        return None
     wcs = wcs_of(frame.header, frame.shape)
-    if not context.parameter("blind_match_wcs"):
-        if wcs is None:
-            raise Permanent(
-                "The image has no usable astrometric solution: set blind_match_wcs, so that "
-                "Astrometry.Net looks for one."
-            )
-        return wcs
+    if wcs is None:
+        raise Permanent(
+            "The image has no usable astrometric solution: set blind_match_wcs, so that "
+            "Astrometry.Net looks for one."
+        )
+    return wcs
+
+
+def _blind_wcs(context: StageContext, frame: Frame, objects: Table) -> WCS:
     center = context.parameter("blind_match_center")
     search = astrometry.BlindSearch(
         scale_lower=float(context.parameter("blind_match_ps_lo")),
@@ -199,6 +207,7 @@ def _initial_wcs(context: StageContext, frame: Frame, objects: Table) -> WCS:
 
 
 def _catalogue(context: StageContext, frame: Frame, wcs: WCS) -> tuple[Table, Columns]:
+    context.progress(0.02, "reading the catalogue")
     name = str(context.parameter("cat_name") or "")
     if not name:
         raise Permanent("No reference catalogue is chosen: set cat_name.")

@@ -92,6 +92,7 @@ def detect(
             f"No object with a signal-to-noise ratio above {sn:g} was found in the image: "
             "lower sn, or check the image and its mask."
         )
+    found[0]["flags"] = np.asarray(found[0]["flags"], np.int32)  # int16 is short for all bits.
     log(f"{len(found[0])} objects found")
     return Detections(*found)
 

@@ -56,6 +56,7 @@ class PhotometryPlots:
 
     def shapes(self, objects: Table) -> None:
         """``prefilter.png``: what the check of shapes kept and what it flagged."""
+        objects = objects[np.asarray(objects["MAG_AUTO"]) < 90]  # 99 is SExtractor's "none".
         bad = (np.asarray(objects["flags"]) & BAD_SHAPE) > 0
         with np.errstate(all="ignore"):
             peakedness = np.asarray(objects["FLUX_MAX"] / objects["FLUX_AUTO"], float)
@@ -78,7 +79,10 @@ class PhotometryPlots:
         """``objects.png``: the measured objects on the image."""
         with self._figure("objects.png", (9, 8)) as figure:
             axes = figure.add_subplot(111)
-            plots.imshow(data, mask=mask, qq=[0.5, 98], cmap="Blues_r", ax=axes, max_plot_size=1024)
+            plots.imshow(
+                data, mask=mask, qq=[0.5, 98], cmap="Blues_r", origin="lower", ax=axes,
+                max_plot_size=1024,
+            )  # fmt: skip
             clean = np.asarray(objects["flags"]) == 0
             axes.set_autoscale_on(False)
             axes.plot(objects["x"][clean], objects["y"][clean], ".", c="red", ms=2, label="clean")

@@ -1,0 +1,42 @@
+"""What do tests of science share: folders of tasks that have been through both stages?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skyrelay.stage.execute import StageResult
+from skyrelay.synthetic import FieldSpec, Truth, render_observation
+from tests.support.stages import run_stage
+
+
+@dataclass(frozen=True)
+class Field:
+    """A synthetic observation after inspection and photometry."""
+
+    folder: Path
+    truth: Truth
+    inspection: StageResult
+    photometry: StageResult
+
+    def value(self, name: str) -> Any:
+        """A measured value of the photometry."""
+        return self.photometry.values[name].value
+
+
+@pytest.fixture(scope="session")
+def synthetic_field(tmp_path_factory: pytest.TempPathFactory) -> Field:
+    """A field with its transients as targets; tests must not change it."""
+    folder = tmp_path_factory.mktemp("synthetic") / "task"
+    observation = render_observation(FieldSpec(seed=2))
+    observation.write(folder)
+    targets = [
+        f"T{row['id']} {row['ra']:.7f} {row['dec']:+.7f}" for row in observation.truth.transients
+    ]
+    config = {"target": "\n".join(targets), "cat_name": "local", "cat_file": "catalogue.vot"}
+    inspection = run_stage("inspect", folder, config)
+    photometry = run_stage("photometry", folder, inspection.config)
+    return Field(folder, observation.truth, inspection, photometry)
