@@ -112,6 +112,4 @@ def _centre(
         positions[name] = np.where(shines, centred[name], positions[name])
     for name in ("ra", "dec"):
         positions[f"{name}_orig"] = positions[name]
-    positions["ra"], positions["dec"] = science.wcs.all_pix2world(
-        positions["x"], positions["y"], 0
-    )
+    positions["ra"], positions["dec"] = science.wcs.all_pix2world(positions["x"], positions["y"], 0)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 from stdpipe import photometry, realbogus_features
+from stdpipe.astrometry import spherical_distance
 
 from skyrelay import products
 from skyrelay.imaging import candidates, cutouts
@@ -79,8 +78,6 @@ def _filtered(context: StageContext, science: ScienceImage, found: Table) -> Tab
 
 
 def _around(found: Table, centre: tuple[float, float], radius: float) -> Selection:
-    from stdpipe.astrometry import spherical_distance
-
     distance = spherical_distance(*centre, np.asarray(found["ra"]), np.asarray(found["dec"]))
     return np.asarray(distance < radius)
 
@@ -192,6 +189,3 @@ def cutout_planes(
         "footprint": (~pair.template_mask).astype(np.uint8),
         "mask": subtracted.mask,
     }
-
-
-Log = Callable[..., object]

@@ -83,7 +83,7 @@ def _pair(context: StageContext, science: ScienceImage, template: Template) -> P
     mesh = int(context.parameter("bg_size") or min(256, min(science.shape) // 2))
     sky, noise = sky_of(science.image, science.mask, mesh)
     template_sky, template_noise = sky_of(template.image, template.mask, mesh)
-    image = np.where(science.mask, 0.0, science.image - sky)
+    image = np.where(np.isfinite(science.image), science.image - sky, 0.0)
     plane = np.where(template.mask, 0.0, template.image - template_sky)
     plot = context.path(products.SUB_TEMPLATE_FWHM_PLOT)
     fwhm = context.parameter("template_fwhm_override") or measure_template_fwhm(

@@ -194,9 +194,7 @@ def _star_like(field: Field, profile: Values, found: Table) -> Selection:
     That they are wider is no reason: light on a galaxy is.
     """
     judged = candidates.measure(
-        Field(
-            field.difference, field.noise, field.convolved, field.mask, profile, field.fwhm
-        ),
+        Field(field.difference, field.noise, field.convolved, field.mask, profile, field.fwhm),
         Table({"x": found["x"], "y": found["y"]}),
     )
     return np.asarray(judged["d_sharp"]) < 0
@@ -234,9 +232,7 @@ def _brightest(context: StageContext, found: Table) -> Table:
 def _write(context: StageContext, science: ScienceImage, found: Table) -> None:
     found = cutouts.name_candidates(found)
     cutouts.write_table(context.path(products.CANDIDATES_SIMPLE), found)
-    cutouts.write_regions(
-        context.path(products.CANDIDATES_SIMPLE_REGIONS), found, science, "green"
-    )
+    cutouts.write_regions(context.path(products.CANDIDATES_SIMPLE_REGIONS), found, science, "green")
     cutouts.write_cutouts(
         context.path(products.CANDIDATES_SIMPLE_CUTOUTS),
         found,

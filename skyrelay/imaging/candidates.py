@@ -103,9 +103,9 @@ def matched_filter(field: Field) -> tuple[Plane, Plane]:
 def measure(field: Field, found: Table) -> Table:
     """Fit every detection and compare its explanations.
 
-    Adds to the table: x and y of the fit; psf_flux and psf_flux_err (ADU); sn of the fit;
-    sn_local, the S/N above the level around it; chi2 (reduced); and how much worse, in chi-square, a point source is than a dipole (d_dipole),
-    something sharp (d_sharp), something wide (d_wide).
+    Adds to the table: x and y of the fit; psf_flux and psf_flux_err (ADU); sn_local, the S/N
+    above the level around it; chi2 (reduced); and how much worse, in chi-square, a point source
+    is than a dipole (d_dipole), something sharp (d_sharp), something wide (d_wide).
     """
     judge = _Judge(field)
     rows = [judge(float(row["x"]), float(row["y"])) for row in found]
@@ -115,7 +115,10 @@ def measure(field: Field, found: Table) -> Table:
     return measured
 
 
-_COLUMNS = ("x", "y", "psf_flux", "psf_flux_err", "sn_local", "chi2", "d_dipole", "d_sharp", "d_wide")
+_COLUMNS = (
+    *("x", "y", "psf_flux", "psf_flux_err", "sn_local"),
+    *("chi2", "d_dipole", "d_sharp", "d_wide"),
+)
 
 
 def stands_out(measured: Table, sn: float) -> NDArray[np.bool_]:
@@ -157,7 +160,9 @@ class _Judge:
     def __init__(self, field: Field) -> None:
         self._field = field
         self._half = int(np.ceil(_WINDOW * field.fwhm))
-        self._gradient_y, self._gradient_x = np.gradient(field.convolved)
+        self._gradient_y, self._gradient_x = (
+            np.asarray(np.gradient(field.convolved, axis=axis)) for axis in (0, 1)
+        )
         size = field.profile.shape[0]
         rows, columns = np.mgrid[:size, :size] - size // 2
         sharp = np.exp(-0.5 * (rows**2 + columns**2) / _SHARP**2)
@@ -213,7 +218,7 @@ class _Judge:
         flux = error = 0.0
         for _ in range(_STEPS):
             shape = self._place(name, x, y, data.shape)
-            gradient_y, gradient_x = np.gradient(shape)
+            gradient_y, gradient_x = (np.gradient(shape, axis=axis) for axis in (0, 1))
             terms = np.stack([shape.ravel() * weight, -gradient_x.ravel() * weight,
                               -gradient_y.ravel() * weight], axis=1)  # fmt: skip
             solution, *_ = np.linalg.lstsq(terms, data.ravel() * weight, rcond=None)
@@ -251,7 +256,7 @@ class _Judge:
         rows = np.arange(shape[0]) + self._corner[1] - y + middle
         columns = np.arange(shape[1]) + self._corner[0] - x + middle
         grid = np.meshgrid(rows, columns, indexing="ij")
-        return ndimage.map_coordinates(profile, grid, order=3, mode="constant", prefilter=True)
+        return np.asarray(ndimage.map_coordinates(profile, grid, order=3, mode="constant"))
 
     def _fit_dipole(
         self, data: Plane, noise: Plane, good: Mask, window: tuple[slice, slice]

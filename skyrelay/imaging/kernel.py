@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from astropy.stats import mad_std
@@ -19,6 +20,8 @@ from scipy.ndimage import binary_dilation, gaussian_filter
 from scipy.signal import oaconvolve
 from stdpipe import sfft
 
+from skyrelay.imaging.detection import BAD_SHAPE
+
 Plane = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -26,6 +29,8 @@ Mask = NDArray[np.bool_]
 _REGION = 2.5
 #: Objects fainter than this say nothing about the kernel.
 _LEAST_SN = 20.0
+#: Bits of the objects' flags that do not matter: neighbour, blend, shape of a galaxy.
+_HARMLESS = 0x001 | 0x002 | BAD_SHAPE
 #: Objects per tile: the brightest are enough.
 _MAX_OBJECTS = 80
 #: Part of a star's light that no kernel explains (pixelation, colour, shape over the field).
@@ -158,14 +163,16 @@ def match_template(
             break
         chosen = chosen[explained]
     match = _match(result, template_variance, len(chosen))
-    return _with_wings(match, image, weights_noise, bad | match.unreliable, fwhm)
+    missing = template_mask | match.unreliable
+    return _with_wings(match, image, weights_noise, bad | missing, missing, fwhm)
 
 
 def _choose(objects: Table, bad: Mask, fwhm: float) -> Table:
     """The brightest unflagged objects whose surroundings are whole."""
     sn = np.asarray(objects["flux"], dtype=float) / np.asarray(objects["fluxerr"], dtype=float)
-    # SExtractor's flags for neighbours and blends do no harm here: both images show the blend.
-    usable = ((np.asarray(objects["flags"]) & ~0x03 & 0x7FFF) == 0) & (sn > _LEAST_SN)
+    # Neighbours and blends do no harm here: both images show them.
+    # The same holds for galaxies, whose shape is flagged.
+    usable = ((np.asarray(objects["flags"]).astype(int) & ~_HARMLESS) == 0) & (sn > _LEAST_SN)
     rows, columns = bad.shape
     x, y = (np.asarray(objects[name], dtype=float).round().astype(int) for name in "xy")
     core = max(1, round(0.5 * fwhm))
@@ -232,9 +239,14 @@ def _match(result: sfft.SFFTResult, template_variance: Plane, objects: int) -> M
     )
 
 
-def _with_wings(match: Match, image: Plane, noise: Plane, bad: Mask, fwhm: float) -> Match:
-    """Add to the match what is left of the wings of bright stars, and of the sky's level."""
-    # Near missing light of the template (saturated stars) the wings cannot be right.
+def _with_wings(
+    match: Match, image: Plane, noise: Plane, bad: Mask, missing: Mask, fwhm: float
+) -> Match:
+    """Add to the match what is left of the wings of bright stars, and of the sky's level.
+
+    Where light of the template is ``missing`` (saturated stars), that of the image stands for it
+    in the wings, and what it adds there is counted as uncertain.
+    """
     good = ~binary_dilation(bad, iterations=int(np.ceil(3 * fwhm)))
     if good.sum() < 1000:
         good = ~bad
@@ -243,11 +255,17 @@ def _with_wings(match: Match, image: Plane, noise: Plane, bad: Mask, fwhm: float
     terms = np.stack([plane.ravel() * weight for plane in (*wings, np.ones_like(image))], axis=1)
     left = image - match.convolved - match.background
     solution, *_ = np.linalg.lstsq(terms, left.ravel() * weight, rcond=None)
+    absent = np.where(missing, np.clip(image - match.convolved, 0, None), 0)
+    halo = np.zeros_like(image)
+    convolved = match.convolved.copy()
+    for part, width, plane in zip(solution[:-1], _WINGS, wings, strict=True):
+        convolved += part * plane
+        halo += part * gaussian_filter(absent, width * fwhm)
     return replace(
         match,
-        convolved=match.convolved
-        + sum(part * plane for part, plane in zip(solution, wings, strict=False)),
+        convolved=convolved + halo,
         background=match.background + solution[-1],
+        variance=match.variance + halo**2,
     )
 
 
@@ -259,8 +277,8 @@ def _variance_through_kernel(result: sfft.SFFTResult, variance: Plane) -> Plane:
     row_edges, column_edges = (
         np.linspace(0, length, cells + 1).round().astype(int) for length in variance.shape
     )
-    for r0, r1 in zip(row_edges[:-1], row_edges[1:], strict=True):
-        for c0, c1 in zip(column_edges[:-1], column_edges[1:], strict=True):
+    for r0, r1 in pairwise(row_edges):
+        for c0, c1 in pairwise(column_edges):
             kernel = sfft.evaluate_kernel_at(result, (c0 + c1) / 2, (r0 + r1) / 2, variance.shape)
             top, left = max(0, r0 - half), max(0, c0 - half)
             part = oaconvolve(variance[top : r1 + half, left : c1 + half], kernel**2, mode="same")

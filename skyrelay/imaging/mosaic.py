@@ -70,9 +70,7 @@ def subtract(
             for name in ("convolved", "difference", "noise", "mask"):
                 getattr(whole, name)[tile.core] = getattr(part, name)[tile.core_in_window]
         progress((number + 1) / len(tiles))
-    return Mosaic(
-        whole.convolved, whole.difference, whole.noise, whole.mask, len(tiles), failures
-    )
+    return Mosaic(whole.convolved, whole.difference, whole.noise, whole.mask, len(tiles), failures)
 
 
 def _subtract_tile(

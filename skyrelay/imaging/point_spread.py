@@ -13,6 +13,8 @@ from astropy.table import Table
 from numpy.typing import NDArray
 from stdpipe import psf
 
+from skyrelay.imaging.detection import BAD_SHAPE
+
 Plane = NDArray[np.float64]
 
 #: Stars from which the profile is made: more do not make it better, only slower.
@@ -56,16 +58,25 @@ def moffat(fwhm: float, size: int) -> Plane:
     width = fwhm / (2 * np.sqrt(2 ** (1 / _MOFFAT_BETA) - 1))
     y, x = np.mgrid[:size, :size]
     profile: Plane = Moffat2D(1, middle, middle, width, _MOFFAT_BETA)(x, y)
-    return profile / profile.sum()
+    return np.asarray(profile / profile.sum())
 
 
 def good_stars(objects: Table, fwhm: float, *, least_sn: float = 20.0) -> Table:
     """Objects that look like single, well exposed stars."""
     sn = np.asarray(objects["flux"], dtype=float) / np.asarray(objects["fluxerr"], dtype=float)
     width = np.asarray(objects["fwhm"], dtype=float)
-    good = (np.asarray(objects["flags"]) == 0) & (sn > least_sn)
+    good = unflagged(objects) & (sn > least_sn)
     good &= (width > 0.7 * fwhm) & (width < 1.3 * fwhm)
     return objects[good]
+
+
+def unflagged(objects: Table) -> NDArray[np.bool_]:
+    """Which objects have no flag but that of an unusual shape.
+
+    In a field of few stars it is the bright ones that are unusual.
+    """
+    good: NDArray[np.bool_] = (np.asarray(objects["flags"]).astype(int) & ~BAD_SHAPE) == 0
+    return good
 
 
 def _from_stars(image: Plane, stars: Table, fwhm: float, size: int) -> Plane | None:
@@ -81,4 +92,4 @@ def _from_stars(image: Plane, stars: Table, fwhm: float, size: int) -> Plane | N
     if profile.shape != (size, size) or not np.isfinite(profile).all() or centre < profile.max():
         return None
     profile = np.clip(profile, 0, None)
-    return profile / profile.sum()
+    return np.asarray(profile / profile.sum())

@@ -13,6 +13,8 @@ from astropy.stats import mad_std
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from skyrelay.imaging.point_spread import unflagged
+
 Plane = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -33,7 +35,7 @@ def residual_variance(
 
     Planes are those of one tile; ``objects`` have ``x`` and ``y`` in pixels of the tile.
     """
-    gradient_y, gradient_x = np.gradient(convolved)
+    gradient_y, gradient_x = (np.asarray(np.gradient(convolved, axis=axis)) for axis in (0, 1))
     fits = [
         fit
         for row in _stars(objects)
@@ -59,7 +61,7 @@ def residual_variance(
 
 def _stars(objects: Table) -> Table:
     sn = np.asarray(objects["flux"], dtype=float) / np.asarray(objects["fluxerr"], dtype=float)
-    return objects[(sn > _LEAST_SN) & (np.asarray(objects["flags"]) == 0)]
+    return objects[(sn > _LEAST_SN) & unflagged(objects)]
 
 
 def _fit(

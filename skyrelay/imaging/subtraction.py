@@ -37,7 +37,8 @@ class TileFailed(Exception):
 class Pair:
     """An image (or a tile of it) and a template on the same pixels.
 
-    Skies are subtracted; masked pixels are zero. ``noise`` and ``template_noise`` are the noise
+    Skies are subtracted; all pixels are finite, those of the template are zero where it is
+    masked. ``noise`` and ``template_noise`` are the noise
     of the skies (one sigma per pixel), gains are in e- per flux unit.
     """
 
@@ -209,7 +210,7 @@ def sky_of(image: Plane, mask: Mask, size: int) -> tuple[Plane, Plane]:
 
 
 def _poisson(light: Plane, gain: float, fwhm: float) -> Plane:
-    return np.clip(gaussian_filter(light, _SMOOTHING * fwhm), 0, None) / gain
+    return np.asarray(np.clip(gaussian_filter(light, _SMOOTHING * fwhm), 0, None) / gain)
 
 
 def _finish(pair: Pair, match: Match, objects: Table) -> Difference:

@@ -115,8 +115,8 @@ def _custom(context: StageContext, science: ScienceImage) -> Template:
         mask = read_image(mask_path).data
         if mask.shape != image.shape:
             raise Permanent(
-                f"The mask of the custom template has {mask.shape[1]}×{mask.shape[0]} pixels and "
-                f"the template {image.shape[1]}×{image.shape[0]}: they must be the same."
+                f"The mask of the custom template has {mask.shape[1]} x {mask.shape[0]} pixels and "
+                f"the template {image.shape[1]} x {image.shape[0]}: they must be the same."
             )
         bad |= mask != 0
     gain = context.config.get("custom_template_gain") or _positive(header.get("GAIN"))

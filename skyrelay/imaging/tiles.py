@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,5 +76,5 @@ def _pieces(length: int, size: int, overlap: int) -> list[tuple[slice, slice]]:
     edges = np.linspace(0, length, math.ceil(length / size) + 1).round().astype(int)
     return [
         (slice(max(0, int(a) - overlap), min(length, int(b) + overlap)), slice(int(a), int(b)))
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
+        for a, b in pairwise(edges)
     ]

@@ -30,10 +30,8 @@ class ZeroPoint:
         """Take the solution from calibrated objects; without any there is no solution."""
         if "mag_calib" not in objects.colnames:
             return cls(None, float("nan"))
-        x, y, difference = (
-            np.ma.filled(np.ma.asarray(column, dtype=float), np.nan)
-            for column in (objects["x"], objects["y"], objects["mag_calib"] - objects["mag"])
-        )
+        x, y = _plain(objects["x"]), _plain(objects["y"])
+        difference = _plain(objects["mag_calib"]) - _plain(objects["mag"])
         good = np.isfinite(difference)
         if not np.any(good):
             return cls(None, float("nan"))
@@ -58,6 +56,10 @@ class ZeroPoint:
             return np.full(np.broadcast(x, y).shape, np.nan)
         values: NDArray[np.float64] = np.asarray(self.surface(x, y))
         return values
+
+
+def _plain(column: object) -> NDArray[np.float64]:
+    return np.ma.filled(np.ma.asarray(column, dtype=float), np.nan)
 
 
 def _error_of(objects: Table, good: NDArray[np.bool_]) -> float:
