@@ -2,7 +2,7 @@
 
 The guard is a child of the worker, forked before anything heavy is imported. It waits on a pipe
 whose other end only the replica holds; when the replica is gone the kernel closes that end, and
-the guard kills the group, itself included. It ignores SIGTERM: while a stage is being stopped
+the guard kills the group and ends. It ignores SIGTERM: while a stage is being stopped
 somebody must still watch.
 """
 
@@ -11,6 +11,9 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+from contextlib import suppress
+
+from skyrelay.stage.group import members
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -36,8 +39,12 @@ def fork_guard(lifeline: int, *not_for_guard: int) -> int:
         os.close(descriptor)
     while os.read(lifeline, 1):
         pass
-    os.killpg(0, signal.SIGKILL)
-    os._exit(1)
+    leader = os.getpgrp()
+    while others := members(leader) - {os.getpid()}:
+        for pid in others:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    os._exit(0)
 
 
 def die_with_parent(parent: int) -> None:

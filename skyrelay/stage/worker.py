@@ -73,9 +73,10 @@ def _serve(service: str, channel: socket.socket, guard: int) -> None:
     def tell(line: Started | Progressed) -> None:
         nonlocal last_told
         now = time.monotonic()
-        if isinstance(line, Progressed) and now - last_told < PROGRESS_PAUSE:
-            return
-        last_told = now
+        if isinstance(line, Progressed):
+            if now - last_told < PROGRESS_PAUSE:
+                return
+            last_told = now
         channel.sendall(line.to_line())
 
     for line in channel.makefile("rb"):

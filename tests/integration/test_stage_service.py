@@ -183,10 +183,10 @@ def test_a_draining_replica_still_obeys_a_kill(station: Station) -> None:
 
 
 def test_a_stage_that_outlasts_the_grace_is_handed_to_another_replica(station: Station) -> None:
-    first = station.ready_replica(drain_grace=0.5)
-    command = station.order(seconds=4)
-    station.wait_for_begin(command)
-    second = station.ready_replica()
+    replicas = [station.ready_replica(drain_grace=0.5) for _ in range(2)]
+    command = station.order(seconds=6)
+    assert wait_until(lambda: any(replica.said("started") for replica in replicas))
+    first, second = sorted(replicas, key=lambda replica: not replica.said("started"))
     first.terminate()
     assert first.wait() == 0
     assert station.finished(command).outcome is Outcome.DONE, station.logs()
@@ -266,6 +266,7 @@ def test_a_replica_waits_for_a_broker_that_is_not_up_yet(
     replica = station.replica()
     assert wait_until(lambda: replica.said("the broker is away"))
     broker.start()
+    assert wait_until(lambda: replica.said("consuming"))
     assert station.finished(station.order()).outcome is Outcome.DONE
 
 
