@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -20,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from skyrelay.settings import Settings
+from skyrelay.settings import get_settings
 from skyrelay.stack import roles
 from skyrelay.stack.administrator import Administrator, administrator
 from skyrelay.stack.broker_node import BrokerNode
@@ -169,13 +167,11 @@ class Stack:
             environment["AMQP_URI"] = self._start_broker()
         self.amqp_uri = environment["AMQP_URI"]
 
-        self._say("Preparing the database.")
-        self._run(environment, "gateway", "migrate")
-        self._administrator = administrator(self.folder / "admin.json", environment, PROJECT)
-
         everything = self._roles()
         self._say(f"Starting {', '.join(role.name for role in everything)}.")
         started = [(role, self._start_role(role, environment)) for role in everything]
+        # Whoever needs the database first makes its tables; the others wait for that.
+        self._administrator = administrator(self.folder / "admin.json", environment, PROJECT)
         for role, process in started:
             self._wait_until_ready(role, process)
         self._describe()
@@ -224,20 +220,6 @@ class Stack:
             time.sleep(0.1)
         self._say(f"{role.name} is ready.")
 
-    def _run(self, environment: Mapping[str, str], *arguments: str) -> None:
-        log = self.log_of(arguments[-1])
-        with log.open("ab") as output:
-            code = subprocess.call(
-                [sys.executable, "-m", *arguments],
-                env=environment,
-                cwd=PROJECT,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        if code != 0:
-            raise RuntimeError(f"`{' '.join(arguments)}` failed (exit code {code}); see {log}.")
-
     def _environment(self) -> dict[str, str]:
         """What all processes have in their environment."""
         inherited = {k: v for k, v in os.environ.items() if k.upper() not in OWN_SETTINGS}
@@ -279,7 +261,7 @@ class Stack:
 
 def settings_given() -> dict[str, str]:
     """The stack's own settings that the environment or a ``.env`` file sets to something else."""
-    settings = Settings()
+    settings = get_settings()
     return {
         name: str(getattr(settings, name.lower()))
         for name in OWN_SETTINGS

@@ -97,12 +97,29 @@ def test_nothing_is_left_of_a_stack_that_is_stopped(
     assert (tmp_path / "var" / "stack.json").exists() == (number == signal.SIGKILL)
 
 
+def test_a_wrong_setting_is_said_in_one_sentence(tmp_path: Path) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "skyrelay.stack", "--folder", str(tmp_path / "var")],
+        env={**os.environ, "SKYRELAY_SLOTS": "many"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("The setting SKYRELAY_SLOTS is wrong: ")
+    assert answer.stderr.count("\n") == 1
+
+
 def test_a_stack_that_cannot_come_up_says_which_part_and_leaves_nothing(
     tmp_path: Path, amqp_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stack_module, "HOPELESS_DEATHS", 1)
-    broken = {"AMQP_URI": amqp_uri, "SKYRELAY_SLOTS": "many"}
-    with pytest.raises(RuntimeError, match=r"see .*/log/"):
-        Stack(tmp_path / "var", environment=broken).start()
+    stack = Stack(
+        tmp_path / "var",
+        replicas={"inspect": 0, **FEW, "no_such_service": 1},
+        environment={"AMQP_URI": amqp_uri},
+    )
+    with pytest.raises(RuntimeError, match=r"^no_such_service-1 does not start; see .*/log/.*\.$"):
+        stack.start()
     assert not processes_with(f"TASKS_PATH={tmp_path}")
     assert not (tmp_path / "var" / "stack.json").exists()
