@@ -36,6 +36,9 @@ _STEPS = 3
 _SHARP, _WIDE = 0.35, 0.7
 #: A point source may be this much less likely (chi-square) than another explanation.
 _TOLERANCE = 4.0
+#: By how much (chi-square) a point source must be better than a dipole: at least, and as part of
+#: its S/N squared.
+_LEAST_GAIN, _LEAST_SHARE = 7.0, 0.15
 #: Part of the S/N that must be left when the level around a source is not known to be zero.
 _LOCAL = 0.7
 #: Largest reduced chi-square of a point source.
@@ -128,9 +131,13 @@ def stands_out(measured: Table, sn: float) -> NDArray[np.bool_]:
 
 
 def is_dipole(measured: Table) -> NDArray[np.bool_]:
-    """Which are explained as well by a small shift or change of the template."""
-    dipole: NDArray[np.bool_] = np.asarray(measured["d_dipole"]) > -_TOLERANCE
-    return dipole
+    """Which are explained nearly as well by a small shift or change of the template.
+
+    A point source must be better by a part of all that it explains, which is its S/N squared:
+    even real light is explained in part where the template is bright.
+    """
+    needed = np.maximum(_LEAST_GAIN, _LEAST_SHARE * np.asarray(measured["sn"]) ** 2)
+    return np.asarray(-np.asarray(measured["d_dipole"]) < needed)
 
 
 def is_point_source(measured: Table) -> NDArray[np.bool_]:
