@@ -5,7 +5,7 @@ VAR ?= var
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo up test test-unit test-contract test-integration test-fault \
-        test-science lint format lock images clean
+        test-science lint format docs lock images clean
 # Recipes share the environment in .venv and two cores: not at the same time.
 .NOTPARALLEL:
 
@@ -55,6 +55,9 @@ lint: setup-dev  ## ruff and mypy --strict
 format: setup-dev  ## let ruff lay out the code
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
+
+docs: setup-dev  ## make docs/parameters.md from the table of parameters
+	@$(PYTHON) -m skyrelay.parameters > docs/parameters.md
 
 lock: setup-dev  ## make the lock files from requirements/*.in (UPGRADE=1: newest versions)
 	@scripts/lock $(if $(UPGRADE),--upgrade)
