@@ -17,6 +17,7 @@ from skyrelay.errors import Permanent
 from skyrelay.imaging.wcs import wcs_of
 from skyrelay.settings import Settings
 from skyrelay.sky.catalogues import Columns
+from skyrelay.sky.columns import floats
 
 #: Objects handed to solve-field; more only cost time.
 _MOST_OBJECTS = 500
@@ -203,7 +204,7 @@ def _refine_by(
 
 
 def _brightest(stars: Table, columns: Columns) -> Table:
-    magnitudes = np.ma.filled(np.ma.asarray(stars[columns.mag], dtype=float), np.nan)
+    magnitudes = floats(stars[columns.mag])
     order = np.argsort(magnitudes)[: np.count_nonzero(np.isfinite(magnitudes))]
     return stars[order[:_MOST_STARS]]
 

@@ -23,6 +23,7 @@ from stdpipe import astrometry, pipeline
 from skyrelay.errors import Permanent
 from skyrelay.imaging.astrometry import offsets
 from skyrelay.sky.catalogues import Columns
+from skyrelay.sky.columns import floats
 from skyrelay.sky.filters import FILTERS
 
 Log = Callable[..., None]
@@ -102,18 +103,18 @@ class Calibration:
     def apply(self, objects: Table) -> None:
         """Add ``mag_calib`` and ``mag_calib_err``."""
         zero_point, error = self.at(objects)
-        objects["mag_calib"] = _plain(objects["mag"]) + zero_point
-        objects["mag_calib_err"] = np.hypot(_plain(objects["magerr"]), error)
+        objects["mag_calib"] = floats(objects["mag"]) + zero_point
+        objects["mag_calib_err"] = np.hypot(floats(objects["magerr"]), error)
 
     def at(self, objects: Table) -> tuple[Any, Any]:
         """Zero point and its error at the positions of objects."""
-        x, y, mag = (_plain(objects[name]) for name in ("x", "y", "mag"))
+        x, y, mag = (floats(objects[name]) for name in ("x", "y", "mag"))
         zero_fn = self.match["zero_fn"]
         magnitude_matters = self.model.bg_order is not None or self.model.nonlin
         mag = mag if magnitude_matters else None
         return zero_fn(x, y, mag), zero_fn(x, y, mag, get_err=True, add_intrinsic_rms=True)
 
-    def as_plain(self) -> dict[str, Any]:
+    def asfloats(self) -> dict[str, Any]:
         """The solution without the functions in it, as it can be stored."""
         plain = {key: value for key, value in self.match.items() if not callable(value)}
         return {**plain, "zero_point": self.zero_point, "zero_point_error": self.zero_point_error}
@@ -124,7 +125,7 @@ def without_blends(stars: Table, columns: Columns, radius: float, log: Log) -> T
     one, two, _ = astrometry.spherical_match(
         stars["RAJ2000"], stars["DEJ2000"], stars["RAJ2000"], stars["DEJ2000"], radius
     )
-    magnitude = _plain(stars[columns.mag])
+    magnitude = floats(stars[columns.mag])
     # A neighbour without a magnitude may be bright.
     contrast = magnitude[two] - magnitude[one]
     spoils = (one != two) & ~(contrast > _BLEND_CONTRAST)
@@ -139,7 +140,7 @@ def within_magnitudes(
     stars: Table, columns: Columns, lower: float | None, upper: float | None
 ) -> Table:
     """Catalogue stars between the brightest (``lower``) and faintest magnitude to use."""
-    magnitude = _plain(stars[columns.mag])
+    magnitude = floats(stars[columns.mag])
     good = np.isfinite(magnitude)
     if lower is not None:
         good &= magnitude >= lower
@@ -352,10 +353,6 @@ def _correlation(values: Any, residual: Any) -> tuple[float, float]:
 
 def _terms(order: int) -> int:
     return (order + 1) * (order + 2) // 2
-
-
-def _plain(column: Any) -> Any:
-    return np.ma.filled(np.ma.asarray(column, dtype=float), np.nan)
 
 
 def _robust(values: Any) -> float:

@@ -134,7 +134,7 @@ def _numbers(header: fits.Header, keywords: tuple[str, ...]) -> Iterator[tuple[s
     for keyword in keywords:
         value = header.get(keyword)
         try:
-            number = float(value)  # type: ignore[arg-type]
+            number = float(value)
         except (TypeError, ValueError):
             continue
         if np.isfinite(number):

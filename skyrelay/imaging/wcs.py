@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
+from astropy.wcs.utils import proj_plane_pixel_scales
 from stdpipe import astrometry
 
 from skyrelay.products import IMAGE_WCS
@@ -119,8 +120,10 @@ def with_wcs(header: fits.Header, wcs: WCS | None) -> fits.Header:
 def _is_sane(wcs: WCS, shape: tuple[int, int] | None) -> bool:
     if not wcs.is_celestial:
         return False
-    scale = pixel_scale(wcs) * 3600
-    if not FINEST < scale < COARSEST or not np.all(np.isfinite(wcs.wcs.crval)):
+    scales = proj_plane_pixel_scales(wcs) * 3600
+    if not (np.all(scales > FINEST) and np.all(scales < COARSEST)):
+        return False
+    if not np.all(np.abs(wcs.wcs.crval) <= 360) or pixel_scale(wcs) * 3600 < FINEST:
         return False
     height, width = shape or (2, 2)
     xs = np.array([0.0, (width - 1) / 2, width - 1, 0, width - 1])

@@ -17,6 +17,7 @@ from stdpipe import astrometry, catalogs
 
 from skyrelay.errors import Permanent, Retriable
 from skyrelay.records import SkyField
+from skyrelay.sky.columns import floats
 from skyrelay.sky.filters import FILTERS
 from skyrelay.sky.local_catalogue import find_catalogue, read_catalogue
 
@@ -196,4 +197,4 @@ def _from_vizier(
 
 
 def _finite(column: Any) -> Any:
-    return np.isfinite(np.ma.filled(np.ma.asarray(column, dtype=float), np.nan))
+    return np.isfinite(floats(column))

@@ -17,6 +17,7 @@ from astropy.coordinates import Angle
 from astropy.table import Table
 
 from skyrelay.errors import Permanent
+from skyrelay.sky.columns import floats
 from skyrelay.sky.filters import FILTERS
 
 _RA = {"ra", "raj2000", "radeg", "rad", "rajd", "raicrs", "alpha", "alphaj2000", "rightascension"}
@@ -205,13 +206,13 @@ def _is_numeric(column: Any) -> bool:
 
 def _numbers(column: Any) -> Any:
     """Plain floats, NaN where there is no value; survey's fillers (-99, 99, -999) are none."""
-    values = np.ma.filled(np.ma.asarray(column, dtype=float), np.nan)
+    values = floats(column)
     return np.where((values <= -50) | (values >= 50), np.nan, values)
 
 
 def _degrees(column: Any, *, hours: bool, path: Path) -> Any:
     if column.dtype.kind in "fiu":
-        values = np.ma.filled(np.ma.asarray(column, dtype=float), np.nan)
+        values = floats(column)
         unit = getattr(column, "unit", None)
         return (values * unit).to_value(u.deg) if unit in (u.hourangle, u.rad) else values
     texts = [str(text).strip() for text in column]
@@ -227,7 +228,7 @@ def _degrees(column: Any, *, hours: bool, path: Path) -> Any:
 def _position_error(column: Any) -> Any:
     """Errors of a position as degrees; arcseconds where no unit is given."""
     unit = getattr(column, "unit", None) or u.arcsec
-    values = np.ma.filled(np.ma.asarray(column, dtype=float), np.nan)
+    values = floats(column)
     try:
         return (values * unit).to(u.deg)
     except u.UnitConversionError:

@@ -1,0 +1,166 @@
+"""Are images of any make read, and what is no image refused in a sentence?"""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from skyrelay.errors import Permanent
+from skyrelay.imaging.fits import read_image, write_image
+from skyrelay.imaging.wcs import wcs_of
+
+PIXELS = np.arange(40 * 50, dtype=np.float32).reshape(40, 50)
+
+
+def write(path: Path, *hdus: fits.hdu.base._BaseHDU) -> Path:
+    fits.HDUList([*hdus]).writeto(path)
+    return path
+
+
+def test_plain_image_is_read_as_it_is(tmp_path: Path) -> None:
+    image = read_image(write(tmp_path / "a.fits", fits.PrimaryHDU(PIXELS)))
+    assert image.data.dtype == np.float32 and image.data.dtype.isnative
+    np.testing.assert_array_equal(image.data, PIXELS)
+    assert not image.repairs
+
+
+def test_image_of_wide_integers_keeps_every_digit(tmp_path: Path) -> None:
+    data = np.full((20, 20), 2**24 + 1, np.int32)
+    image = read_image(write(tmp_path / "a.fits", fits.PrimaryHDU(data)))
+    assert image.data.dtype == np.float64
+    assert image.data[0, 0] == 2**24 + 1
+
+
+def test_gzipped_image_is_read_whatever_its_name(tmp_path: Path) -> None:
+    plain = write(tmp_path / "a.fits", fits.PrimaryHDU(PIXELS))
+    packed = tmp_path / "image.fits"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    image = read_image(packed)
+    np.testing.assert_array_equal(image.data, PIXELS)
+    assert "Unpacked a compressed file" in image.repairs
+
+
+def test_tile_compressed_image_is_read(tmp_path: Path) -> None:
+    hdu = fits.CompImageHDU(PIXELS.astype(np.int16), compression_type="RICE_1")
+    image = read_image(write(tmp_path / "a.fits", fits.PrimaryHDU(), hdu))
+    np.testing.assert_array_equal(image.data, PIXELS)
+    assert "ZIMAGE" not in image.header
+
+
+def test_first_plane_of_a_cube_is_taken(tmp_path: Path) -> None:
+    cube = np.stack([PIXELS, PIXELS + 1, PIXELS + 2])
+    image = read_image(write(tmp_path / "a.fits", fits.PrimaryHDU(cube)))
+    np.testing.assert_array_equal(image.data, PIXELS)
+
+
+def test_image_in_an_extension_inherits_time_and_filter_but_no_coordinates(tmp_path: Path) -> None:
+    primary = fits.PrimaryHDU()
+    primary.header["FILTER"] = "V"
+    primary.header["CRVAL1"] = 12.0
+    path = write(tmp_path / "a.fits", primary, fits.ImageHDU(PIXELS))
+    image = read_image(path)
+    assert image.header["FILTER"] == "V"
+    assert "CRVAL1" not in image.header
+
+
+def test_repeated_and_empty_cards_are_left_out(tmp_path: Path) -> None:
+    hdu = fits.PrimaryHDU(PIXELS)
+    hdu.header.append(("OBSERVER", "Ada"))
+    hdu.header.append(("OBSERVER", "Grace"))
+    hdu.header["EMPTY"] = None
+    image = read_image(write(tmp_path / "a.fits", hdu))
+    assert image.header.count("OBSERVER") == 1
+    assert image.header["OBSERVER"] == "Grace"
+    assert "EMPTY" not in image.header
+    assert len(image.repairs) == 2
+
+
+def test_pv_terms_make_a_tan_projection_tpv() -> None:
+    from skyrelay.imaging.repair import repaired
+
+    header = fits.Header(
+        {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 20.0, "CRPIX1": 5.0}
+    )
+    header.update({"CRPIX2": 5.0, "CD1_1": -1e-4, "CD2_2": 1e-4, "PV1_1": 1.0, "PV2_1": 1.0})
+    clean, repairs = repaired(header, None)
+    assert clean["CTYPE1"] == "RA---TPV"
+    assert repairs == ["The projection is TPV: it has PV polynomials"]
+    assert wcs_of(clean, (10, 10)) is not None
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"CRVAL2": 517.0},
+        {"CD1_1": 0.0, "CD2_2": 0.0},
+        {"CD1_1": 0.1},  # 360 arcsec per pixel
+        {"CTYPE1": "WAVE", "CTYPE2": "SLIT"},
+        {"CRVAL1": float("1e300")},
+    ],
+)
+def test_broken_coordinates_are_none(cards: dict[str, object]) -> None:
+    header = fits.Header(
+        {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 20.0, "CRPIX1": 5.0}
+    )
+    header.update({"CRPIX2": 5.0, "CD1_1": -1e-4, "CD2_2": 1e-4})
+    assert wcs_of(header, (10, 10)) is not None
+    header.update(cards)
+    assert wcs_of(header, (10, 10)) is None
+
+
+def bad_file(kind: str, path: Path) -> None:
+    whole = path.with_suffix(".whole")
+    fits.PrimaryHDU(PIXELS).writeto(whole)
+    table = fits.BinTableHDU.from_columns([fits.Column("a", "E", array=[1.0])])
+    contents = {
+        "empty": b"",
+        "text": b"this is not an image\n" * 500,
+        "truncated": whole.read_bytes()[:6000],
+        "truncated header": whole.read_bytes()[:1000],
+        "truncated gzip": gzip.compress(np.random.default_rng(1).bytes(9000))[:4000],
+    }
+    if kind in contents:
+        path.write_bytes(contents[kind])
+    elif kind == "table":
+        fits.HDUList([fits.PrimaryHDU(), table]).writeto(path)
+    elif kind == "spectrum":
+        fits.PrimaryHDU(PIXELS[0]).writeto(path)
+    elif kind == "tiny":
+        fits.PrimaryHDU(PIXELS[:5, :5]).writeto(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("empty", "is empty"),
+        ("text", "is not a FITS file"),
+        ("truncated", "is truncated"),
+        ("truncated header", "FITS"),
+        ("truncated gzip", "image.fits"),
+        ("table", "There is no 2-D image"),
+        ("spectrum", "There is no 2-D image"),
+        ("tiny", "only 5 x 5 px"),
+        ("missing", "There is no file"),
+    ],
+)
+def test_what_is_no_image_is_refused_in_one_sentence(
+    kind: str, reason: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "image.fits"
+    bad_file(kind, path)
+    with pytest.raises(Permanent) as refusal:
+        read_image(path)
+    assert reason in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_writing_replaces_the_file_and_leaves_its_other_names_alone(tmp_path: Path) -> None:
+    path, other = write(tmp_path / "a.fits", fits.PrimaryHDU(PIXELS)), tmp_path / "b.fits"
+    other.hardlink_to(path)
+    write_image(path, PIXELS + 1)
+    np.testing.assert_array_equal(read_image(other).data, PIXELS)
+    np.testing.assert_array_equal(read_image(path).data, PIXELS + 1)
