@@ -44,6 +44,8 @@ _PIXELS_PER_TERM = 2
 #: Widths (gaussian sigma in FWHM) of the light that the kernel, being small, cannot carry far
 #: enough: wings of a star seen through more turbulent air reach beyond any kernel.
 _WINGS = (0.7, 1.4, 2.8)
+#: Error of the wings of saturated stars, relative to what is known of them: cores are cut off.
+_HALO_ERROR = 2.0
 #: Cells per axis over which the variance of a kernel that varies is taken as constant.
 _VARIANCE_CELLS = 4
 
@@ -265,7 +267,7 @@ def _with_wings(
         match,
         convolved=convolved + halo,
         background=match.background + solution[-1],
-        variance=match.variance + halo**2,
+        variance=match.variance + (_HALO_ERROR * halo) ** 2,
     )
 
 
