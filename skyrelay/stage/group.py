@@ -27,15 +27,19 @@ def members(leader: int) -> set[int]:
 def _processes() -> Iterator[tuple[int, str, int, int]]:
     """Process id, state, group and session of all processes."""
     for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        try:
-            with open(f"/proc/{entry}/stat") as file:
-                # The name, in parentheses, may itself hold blanks and parentheses.
-                state, _, group, session = file.read().rpartition(")")[2].split()[:4]
-        except OSError:
-            continue
-        yield int(entry), state, int(group), int(session)
+        if entry.isdigit() and (status := _status(int(entry))):
+            yield int(entry), *status
+
+
+def _status(pid: int) -> tuple[str, int, int] | None:
+    """State, group and session of a process; None if there is none."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            # The name, in parentheses, may itself hold blanks and parentheses.
+            state, _, group, session = file.read().rpartition(")")[2].split()[:4]
+    except OSError:
+        return None
+    return state, int(group), int(session)
 
 
 def end(leader: int, grace: float, guard: int | None, sleep: Callable[[float], None]) -> None:
@@ -50,24 +54,34 @@ def end(leader: int, grace: float, guard: int | None, sleep: Callable[[float], N
         How to wait.
     """
     if guard is not None:
-        _signal_group(leader, signal.SIGTERM)
-        _wait(lambda: not members(leader) - {guard}, grace, sleep)
+        _signal(-leader, signal.SIGTERM)
+        asked = members(leader) - {guard}
+        for pid in asked:
+            # Again for most of them, but some are in groups of their own.
+            _signal(pid, signal.SIGTERM)
+        _wait_for(asked, leader, grace, sleep)
     while living := members(leader):
-        _signal_group(leader, signal.SIGKILL)
+        _signal(-leader, signal.SIGKILL)
         for pid in living:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        _wait(lambda: not members(leader), 1.0, sleep)
+            _signal(pid, signal.SIGKILL)
+        _wait_for(living, leader, 1.0, sleep)
 
 
-def _signal_group(leader: int, number: signal.Signals) -> None:
+def _signal(target: int, number: signal.Signals) -> None:
+    """Signal a process, or a group if ``target`` is negative."""
     with suppress(ProcessLookupError):
-        os.killpg(leader, number)
+        os.kill(target, number)
 
 
-def _wait(done: Callable[[], bool], seconds: float, sleep: Callable[[float], None]) -> None:
+def _wait_for(pids: set[int], leader: int, seconds: float, sleep: Callable[[float], None]) -> None:
+    """Wait until these members are gone; a look at a few costs less than one at all processes."""
     pause, waited = _FIRST_LOOK, 0.0
-    while not done() and waited < seconds:
+    while any(_lives(pid, leader) for pid in pids) and waited < seconds:
         sleep(pause)
         waited += pause
         pause = min(2 * pause, _LAST_LOOK)
+
+
+def _lives(pid: int, leader: int) -> bool:
+    status = _status(pid)
+    return status is not None and status[0] not in "ZX" and leader in status[1:]

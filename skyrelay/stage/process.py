@@ -117,7 +117,7 @@ class WorkerProcess:
         """
         try:
             self._channel.sendall(text.encode() + b"\n")
-        except OSError as error:
+        except (OSError, EOFError) as error:
             raise WorkerGone(str(error)) from error
 
     def receive(self, seconds: float) -> Line | None:
@@ -137,7 +137,8 @@ class WorkerProcess:
                 if self._process.poll() is not None:
                     raise WorkerGone(self.last_words()) from None
                 return None
-            except OSError as error:
+            except (OSError, EOFError) as error:
+                # `end`, in another green thread, has closed the channel.
                 raise WorkerGone(str(error)) from error
             if not received:
                 raise WorkerGone(self.last_words())

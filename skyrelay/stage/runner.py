@@ -81,6 +81,7 @@ class _Job:
     received: float = field(default_factory=time.monotonic)
     worker: WorkerProcess | None = None
     started: datetime | None = None
+    time_limit: float = 0.0
     deadline: float | None = None
     stopped: Why | None = None
     settled: Event = field(default_factory=Event)
@@ -220,6 +221,7 @@ class StageRunner(DependencyProvider):
 
     def _begin(self, job: _Job, line: Started) -> None:
         job.started = line.started
+        job.time_limit = line.time_limit
         job.deadline = time.monotonic() + line.time_limit
         waited = round(1000 * (time.monotonic() - job.received), 1)
         _log.info("started", extra={"milliseconds": waited})
@@ -227,8 +229,7 @@ class StageRunner(DependencyProvider):
 
     def _after_stop(self, job: _Job, why: Why) -> Answer | None:
         if why is Why.TIME_IS_UP:
-            limit = (job.deadline or 0.0) - job.received
-            reason = f"It took longer than {limit:.0f} s and was stopped."
+            reason = f"It took longer than {job.time_limit:g} s and was stopped."
             return self._close(job, reason, may_retry=False)
         tpool.execute(self._store.attempt(job.command).clear)
         if why is Why.KILLED:

@@ -171,8 +171,10 @@ class Station:
         assert wait_until(lambda: self.begun(command) >= times), self.logs()
 
     def logs(self) -> str:
-        """What all replicas have logged."""
-        return "\n".join(f"== {r.log}\n{r.log.read_text()}" for r in self.replicas)
+        """What all replicas have logged last."""
+        return "\n".join(
+            "\n".join([f"== {r.log}", *r.log.read_text().splitlines()[-60:]]) for r in self.replicas
+        )
 
     def files(self, command: RunStage) -> set[str]:
         """Names of the visible files in the task's folder."""
