@@ -111,10 +111,11 @@ class Calibration:
         x, y, mag = (floats(objects[name]) for name in ("x", "y", "mag"))
         zero_fn = self.match["zero_fn"]
         magnitude_matters = self.model.bg_order is not None or self.model.nonlin
-        mag = mag if magnitude_matters else None
-        return zero_fn(x, y, mag), zero_fn(x, y, mag, get_err=True, add_intrinsic_rms=True)
+        options = {"mag": mag} if magnitude_matters else {}
+        error = zero_fn(x, y, **options, get_err=True, add_intrinsic_rms=True)
+        return zero_fn(x, y, **options), error
 
-    def asfloats(self) -> dict[str, Any]:
+    def as_plain(self) -> dict[str, Any]:
         """The solution without the functions in it, as it can be stored."""
         plain = {key: value for key, value in self.match.items() if not callable(value)}
         return {**plain, "zero_point": self.zero_point, "zero_point_error": self.zero_point_error}
