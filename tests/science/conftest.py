@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from skyrelay import products
 from skyrelay.stage.execute import StageResult
 from skyrelay.synthetic import FieldSpec, Truth, render_observation
 from tests.support.stages import run_stage
@@ -37,6 +38,22 @@ def synthetic_field(tmp_path_factory: pytest.TempPathFactory) -> Field:
         f"T{row['id']} {row['ra']:.7f} {row['dec']:+.7f}" for row in observation.truth.transients
     ]
     config = {"target": "\n".join(targets), "cat_name": "local", "cat_file": "catalogue.vot"}
+    inspection = run_stage("inspect", folder, config)
+    photometry = run_stage("photometry", folder, inspection.config)
+    return Field(folder, observation.truth, inspection, photometry)
+
+
+@pytest.fixture(scope="session")
+def transient_field(tmp_path_factory: pytest.TempPathFactory) -> Field:
+    """A field with many transients and a template; tests must not change it."""
+    folder = tmp_path_factory.mktemp("transients") / "task"
+    spec = FieldSpec(
+        seed=5, transients_alone=36, transients_on_galaxies=24, transient_sn=(4.0, 60.0)
+    )
+    observation = render_observation(spec)
+    paths = observation.write(folder)
+    paths["template"].rename(folder / products.CUSTOM_TEMPLATE)
+    config = {"cat_name": "local", "cat_file": paths["catalogue"].name, "template": "custom"}
     inspection = run_stage("inspect", folder, config)
     photometry = run_stage("photometry", folder, inspection.config)
     return Field(folder, observation.truth, inspection, photometry)
