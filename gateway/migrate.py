@@ -7,29 +7,45 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import text
+from sqlalchemy.exc import DatabaseError
 
 from gateway.database import Database
 from skyrelay.store import files
 
+_MIGRATIONS = Path(__file__).parent / "migrations"
 #: Names the advisory lock of PostgreSQL; any number that nobody else uses.
 _LOCK = 7_305_214_118
 
 
 def migrate(database: Database) -> None:
     """Bring the tables to the newest form, in one transaction."""
+    if _is_newest(database):
+        return
+    from alembic import command  # It takes long to import, and is hardly ever needed.
+    from alembic.config import Config
+
     if database.is_sqlite and database.url.database:
         _let_readers_pass_writers(database, Path(database.url.database))
     with database.write_engine.begin() as connection:
         if not database.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        config.set_main_option("script_location", str(_MIGRATIONS))
         config.set_main_option("path_separator", "os")
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _is_newest(database: Database) -> bool:
+    """Whether the tables have the form of the last migration; m0001_... makes version 0001."""
+    newest = max(path.name[1:5] for path in (_MIGRATIONS / "versions").glob("m*.py"))
+    try:
+        with database.engine.connect() as connection:
+            found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    except DatabaseError:
+        return False
+    return bool(found == newest)
 
 
 def _let_readers_pass_writers(database: Database, path: Path) -> None:

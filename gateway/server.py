@@ -6,15 +6,26 @@ import os
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 
 from gateway.app import create_app
-from gateway.core import open_gateway
+from gateway.core import Gateway, open_gateway
 from skyrelay.settings import Settings
 
 #: Seconds that requests in flight may take when the server is stopped.
 _GRACE = 30
 #: Method, path, status, bytes and milliseconds; no addresses, no agents.
 _ACCESS_LOG = "%(m)s %(U)s %(s)s %(B)s %(M)sms"
+
+
+#: Asked every few seconds by supervisors; of interest only when the answer is bad.
+_HEALTH = ("/healthz", "/readyz")
+
+
+class _QuietLogger(Logger):
+    def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: Any) -> None:
+        if environ.get("PATH_INFO") not in _HEALTH or not str(resp.status).startswith("200"):
+            super().access(resp, req, environ, request_time)
 
 
 class WebServer(BaseApplication):
@@ -37,6 +48,8 @@ class WebServer(BaseApplication):
             "timeout": 60,
             "keepalive": 30,
             "accesslog": "-",
+            "logger_class": _QuietLogger,
+            "worker_exit": _stop_publishing,
             "access_log_format": _ACCESS_LOG,
             "loglevel": self._settings.skyrelay_log_level.lower(),
             "proc_name": "skyrelay-gateway",
@@ -50,7 +63,15 @@ class WebServer(BaseApplication):
         """Called by gunicorn in each of its processes, after the fork."""
         gateway = open_gateway(self._settings)
         gateway.outbox.start()
+        self.gateway = gateway
         return create_app(gateway)
+
+
+def _stop_publishing(_: Any, worker: Any) -> None:
+    """Called by gunicorn when one of its processes ends: send what has just been decided."""
+    gateway: Gateway | None = getattr(worker.app, "gateway", None)
+    if gateway is not None:
+        gateway.close()
 
 
 def serve_web(settings: Settings, bind: str) -> None:

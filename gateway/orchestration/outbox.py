@@ -101,12 +101,15 @@ class Outbox:
                     pause = 0.2
                     self._publish_until_stopped(publisher)
                     return
-            except (BrokerAway, TopologyConflict, SQLAlchemyError) as error:
-                self.connected = False
+            except (BrokerAway, TopologyConflict, SQLAlchemyError, OSError) as error:
                 _log.warning("publishing pauses for %.1f s: %s", pause, error)
-                self._forget_fresh()
-                time.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+            except Exception:
+                # This thread must not end: nothing would be sent, and nobody would know.
+                _log.exception("publishing pauses for %.1f s", pause)
+            self.connected = False
+            self._forget_fresh()
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _publish_until_stopped(self, publisher: Publisher) -> None:
         next_sweep = 0.0

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import requests
+from amqp.exceptions import NotFound as AmqpNotFound
+from kombu import Connection
 
 from skyrelay.client import (
     Client,
@@ -22,6 +24,7 @@ from skyrelay.client import (
 from skyrelay.messages import RunStage, parse
 from skyrelay.stack.broker_node import BrokerNode
 from skyrelay.stack.ports import LOOPBACK, free_ports
+from tests.support.gateway import PASSWORD
 from tests.support.postgres import Cluster
 from tests.support.processes import is_alive, wait_until
 from tests.support.servers import Installation, answers, installation
@@ -61,19 +64,21 @@ def replica(place: Installation) -> Iterator[Replica]:
     made.end()
 
 
-def _take(amqp_uri: str, queue: str, seconds: float = 20.0) -> list[Any]:
-    """The messages of a queue, as soon as there are any."""
-    from kombu import Connection
-
+def _take(amqp_uri: str, queue: str) -> list[Any]:
+    """The messages of a queue, as soon as there is the queue and something in it."""
     taken: list[Any] = []
-    with Connection(amqp_uri) as connection, connection.channel() as channel:
+    with Connection(amqp_uri) as connection:
 
         def look() -> bool:
-            while (message := channel.basic_get(queue, no_ack=True)) is not None:
-                taken.append(parse(message.body))
+            with connection.channel() as channel:
+                try:
+                    while (message := channel.basic_get(queue, no_ack=True)) is not None:
+                        taken.append(parse(message.body))
+                except AmqpNotFound:
+                    return False
             return bool(taken)
 
-        wait_until(look, seconds)
+        wait_until(look)
     return taken
 
 
@@ -82,9 +87,9 @@ def test_a_task_goes_through_a_real_stage_and_comes_out_measured(
 ) -> None:
     place.events()
     _, address = place.web()
-    token = place.user("alice")
+    place.command("user", "create", "alice", "--password-stdin", text=PASSWORD)
     client = place.client(address, "alice")
-    assert client.token == token
+    assert client.token == place.command("user", "token", "alice").strip()
     image = tmp_path / "m51.fits"
     image.write_bytes(b"image")
     task = client.create_task(image, title="M 51", config={"trial": {"seconds": 0.2}})

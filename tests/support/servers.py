@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ import requests
 
 from skyrelay.client import Client
 from skyrelay.stack.ports import LOOPBACK, free_ports
-from tests.support.gateway import PASSWORD, SECRET
+from tests.support.gateway import PASSWORD, SECRET, add_user, opened
 from tests.support.processes import wait_until
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -87,10 +86,10 @@ class Installation:
         """Start a consumer of events."""
         return self._start("events", **environment)
 
-    def user(self, name: str, *options: str) -> str:
-        """Make a user at the command line; the token that it prints."""
-        self.command("user", "create", name, "--password-stdin", *options, text=PASSWORD)
-        return self.command("user", "token", name).strip()
+    def user(self, name: str) -> str:
+        """Make a user; the key of the user's token."""
+        with opened(self.folder, self.environment["DATABASE_URL"]) as gateway:
+            return add_user(gateway, name)
 
     def client(self, address: str, name: str) -> Client:
         """A client of this user."""
@@ -148,8 +147,3 @@ def answers(url: str) -> bool:
             return response.status_code == 200
     except requests.RequestException:
         return False
-
-
-def after(seconds: float) -> float:
-    """The moment so many seconds from now, on the monotonic clock."""
-    return time.monotonic() + seconds
