@@ -86,7 +86,7 @@ def test_a_stage_is_given_time_to_drain_before_it_is_killed(services: dict[str, 
 
 
 def test_the_compose_file_sets_only_settings_that_exist(services: dict[str, Any]) -> None:
-    known = {name.upper() for name in Settings.model_fields} | {"TMPDIR"}
+    known = {name.upper() for name in Settings.model_fields}
     for name, service in services.items():
         if service["image"].startswith("skyrelay-"):
             assert set(service["environment"]) <= known, name
@@ -108,6 +108,15 @@ def test_the_science_image_has_every_program_that_the_stages_need() -> None:
 
 def test_the_gateway_image_has_the_versions_of_all_others() -> None:
     assert locked("gateway").items() <= locked("runtime").items()
+
+
+def test_the_gateway_image_has_all_that_the_gateway_imports() -> None:
+    """Said in gateway.in, so that it does not hang on what something else happens to need."""
+    content = (ROOT / "requirements/gateway.in").read_text()
+    named = {re.split(r"\W", line)[0] for line in content.splitlines()} | {"skyrelay", "gateway"}
+    for file in (ROOT / "gateway").rglob("*.py"):
+        imported = re.findall(r"^\s*(?:import|from) (\w+)", file.read_text(), re.MULTILINE)
+        assert set(imported) - sys.stdlib_module_names <= named, file
 
 
 def test_no_image_runs_as_root() -> None:
