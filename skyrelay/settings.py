@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     tasks_path: Path = Field(Path("var/tasks"), description="the folders of all tasks")
 
     skyrelay_slots: int = Field(1, ge=1, description="stages a replica works on at once")
+    skyrelay_spare_workers: int = Field(
+        0, ge=0, description="warm workers beyond the slots, ready when a stage was killed"
+    )
     skyrelay_kill_grace: float = Field(
         2.0, ge=0, description="seconds between SIGTERM and SIGKILL for a stage that is stopped"
     )

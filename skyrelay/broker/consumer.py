@@ -27,8 +27,8 @@ from skyrelay.messages import (
 
 _log = logging.getLogger(__name__)
 
-#: Seconds between looks at the broker's heartbeat and at the wish to stop.
-TICK = 1.0
+#: Longest wait for news, and seconds between looks at the heartbeat, at least.
+TICK, HEARTBEAT_LOOK = 1.0, 0.5
 
 #: Seconds to wait before the handler or the connection is tried again: first, and at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
@@ -185,7 +185,7 @@ class EventConsumer:
     def _look(self, connection: Connection) -> None:
         """Send and check heartbeats; raises a connection error if the broker is silent."""
         now = time.monotonic()
-        if now - self._last_look >= TICK:
+        if now - self._last_look >= HEARTBEAT_LOOK:
             connection.heartbeat_check()
             self._last_look = now
 

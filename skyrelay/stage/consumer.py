@@ -29,6 +29,9 @@ RECONNECT = {"interval_start": 0.2, "interval_step": 0.5, "interval_max": 5}
 #: Pause after a look at a broker that has something else under one of our names.
 CONFLICT_PAUSE = 30.0
 
+#: Seconds between looks at the heartbeat, at least.
+HEARTBEAT_LOOK = 0.5
+
 #: The consumer looks around at least once a second; later than that it hangs.
 AWAKE = 10.0
 
@@ -48,6 +51,7 @@ class CommandQueueConsumer(QueueConsumer):
         self._connected = False
         self._draining = False
         self._last_look = 0.0
+        self._connection: Connection | None = None
 
     @property
     def settings(self) -> Settings:
@@ -105,9 +109,11 @@ class CommandQueueConsumer(QueueConsumer):
         with self.create_connection() as connection:
             connection.ensure_connection(self.on_connection_error, None, **RECONNECT)
             self._declare(connection)
+            self._connection = connection
             try:
                 yield connection
             finally:
+                self._connection = None
                 self._connected = False
                 self._consumers.clear()
 
@@ -129,8 +135,11 @@ class CommandQueueConsumer(QueueConsumer):
         self._connected = True
 
     def on_iteration(self) -> None:
-        """At least once a second."""
-        self._last_look = time.monotonic()
+        """At least once a second; kombu itself looks at heartbeats only while nothing arrives."""
+        now = time.monotonic()
+        if self._connection is not None and now - self._last_look >= HEARTBEAT_LOOK:
+            self._connection.heartbeat_check()
+            self._last_look = now
         if self._draining:
             while self._consumers:
                 self._consumers.popitem()[1].cancel()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from uuid import UUID
 
 import eventlet
@@ -22,8 +23,8 @@ from skyrelay.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-#: Seconds between looks at the broker's heartbeat.
-TICK = 1.0
+#: Longest wait for a message, and seconds between looks at the heartbeat, at least.
+TICK, HEARTBEAT_LOOK = 1.0, 0.5
 
 #: Pause before the next try to connect, in seconds: first and longest.
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 3.0
@@ -86,11 +87,12 @@ class KillListener(SharedExtension):
         queue = topology.kill_queue()
         with Consumer(connection, [queue], on_message=self._hear, no_ack=True):
             while True:
-                self._last_look = time.monotonic()
-                try:
-                    connection.drain_events(timeout=TICK)
-                except TimeoutError:
+                now = time.monotonic()
+                if now - self._last_look >= HEARTBEAT_LOOK:
                     connection.heartbeat_check()
+                    self._last_look = now
+                with suppress(TimeoutError):
+                    connection.drain_events(timeout=TICK)
 
     def _hear(self, message: Message) -> None:
         try:

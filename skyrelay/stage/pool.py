@@ -22,7 +22,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 
 
 class WorkerPool(SharedExtension):
-    """One worker process per slot, started with the replica and replaced whenever one is spent."""
+    """One worker process per slot, and spare ones; replaced whenever one is spent."""
 
     def __init__(self) -> None:
         self._workers: set[WorkerProcess] = set()
@@ -34,14 +34,14 @@ class WorkerPool(SharedExtension):
         """Begin to start the workers; they warm up while the replica looks for its broker."""
         self._settings: Settings = self.container.config["SETTINGS"]
         self._lifeline = Lifeline()
-        for _ in range(self._settings.skyrelay_slots):
+        self._size = self._settings.skyrelay_slots + self._settings.skyrelay_spare_workers
+        for _ in range(self._size):
             self.container.spawn_managed_thread(self._keep_a_worker, identifier="worker slot")
 
     @property
     def healthy(self) -> bool:
-        """Whether as many workers as there are slots live, or are warming up."""
-        living = sum(worker.alive for worker in self._workers)
-        return living == self._settings.skyrelay_slots
+        """Whether as many workers as there should be live, or are warming up."""
+        return bool(sum(worker.alive for worker in self._workers) == self._size)
 
     @property
     def warm(self) -> bool:

@@ -41,7 +41,6 @@ def main() -> None:
     die_with_parent(options.parent)
     adopt_orphans()
     guard = fork_guard(options.lifeline, options.channel)
-    os.nice(NICENESS)
     os.set_inheritable(options.channel, False)
     channel = socket.socket(fileno=options.channel)
     channel.setblocking(True)  # The replica's event loop has made both ends non-blocking.
@@ -66,6 +65,7 @@ def _serve(service: str, channel: socket.socket, guard: int) -> None:
     # What is here now stays: it need not be looked through after every image.
     gc.collect()
     gc.freeze()
+    os.nice(NICENESS)
     channel.sendall(Ready(guard=guard).to_line())
 
     last_told = 0.0

@@ -70,6 +70,17 @@ def test_two_kills_are_one(station: Station) -> None:
     assert len(station.of(command, StageFinished)) == 1
 
 
+def test_a_spare_worker_takes_the_next_stage_while_another_warms_up(station: Station) -> None:
+    replica = station.ready_replica(spare_workers=1)
+    assert wait_until(lambda: replica.log.read_text().count("a worker is warm") == 2)
+    first, second = station.order(seconds=60), station.order()
+    station.wait_for_begin(first)
+    assert station.begun(second) == 0, "a spare worker is no slot"
+    station.kill(first)
+    assert station.finished(second).outcome is Outcome.DONE
+    assert replica.log.read_text().count("a worker is warm") == 2
+
+
 def test_a_kill_at_any_moment_of_a_short_stage_ends_it_one_way(station: Station) -> None:
     station.ready_replica()
     commands = []
