@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from functools import cache
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, joinedload
@@ -20,8 +21,6 @@ from skyrelay.errors import Permanent
 #: The token that `POST /api/auth/token/` and the command line hand out.
 DEFAULT_TOKEN = "api"
 _KEY_LENGTH = 40
-#: Checked when there is no such user, so that the answer takes as long as if there were.
-_NOBODY = generate_password_hash(secrets.token_hex(16))
 
 
 def create_user(session: Session, name: str, password: str, *, staff: bool = False) -> User:
@@ -55,8 +54,14 @@ def find_user(session: Session, name: str) -> User | None:
 def authenticate(session: Session, name: str, password: str) -> User | None:
     """The active user of this name and password."""
     user = find_user(session, name)
-    right = check_password_hash(user.password_hash if user else _NOBODY, password)
+    right = check_password_hash(user.password_hash if user else _hash_of_nobody(), password)
     return user if user and right and user.is_active else None
+
+
+@cache
+def _hash_of_nobody() -> str:
+    """Checked when there is no such user, so that the answer takes as long as if there were."""
+    return generate_password_hash(secrets.token_hex(16))
 
 
 def key_of(session: Session, user: User, secret_key: str, name: str = DEFAULT_TOKEN) -> str:

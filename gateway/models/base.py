@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, MetaData
+from sqlalchemy import JSON, DateTime, MetaData, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -30,8 +31,48 @@ class UtcDateTime(TypeDecorator[datetime]):
         return moment.astimezone(UTC)
 
 
-#: JSON, in the form that the database can look into.
-JsonObject = JSON().with_variant(JSONB(), "postgresql")
+class PlainText(TypeDecorator[str]):
+    """A text of any origin; what PostgreSQL cannot store is replaced by a question mark."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else _storable_text(value)
+
+
+class JsonObject(TypeDecorator[Any]):
+    """JSON of any origin, in the form that the database can look into.
+
+    A header or a fit may bring a NUL or a NaN. JSON knows no NaN, PostgreSQL no NUL, and neither
+    may keep a run from advancing: they become null and a question mark.
+    """
+
+    impl = JSON
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        kind = JSONB() if dialect.name == "postgresql" else JSON()
+        return dialect.type_descriptor(kind)
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        return _storable(value)
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return _storable_text(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {_storable_text(str(key)): _storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(item) for item in value]
+    return value
+
+
+def _storable_text(text: str) -> str:
+    return text.replace("\x00", "?").encode("utf-8", "replace").decode("utf-8")
 
 
 class Base(DeclarativeBase):

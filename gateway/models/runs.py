@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from gateway.models.base import Base, JsonObject, UtcDateTime, now
+from gateway.models.base import Base, JsonObject, PlainText, UtcDateTime, now
 
 
 class RunState(StrEnum):
@@ -90,8 +90,8 @@ class StageAttempt(Base):
     started: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished: Mapped[datetime | None] = mapped_column(UtcDateTime)
     fraction: Mapped[float] = mapped_column(default=0.0)
-    doing: Mapped[str] = mapped_column(Text, default="")
-    worker: Mapped[str] = mapped_column(Text, default="")
+    doing: Mapped[str] = mapped_column(PlainText, default="")
+    worker: Mapped[str] = mapped_column(PlainText, default="")
     reasons: Mapped[list[str]] = mapped_column(JsonObject, default=list)
     values: Mapped[dict[str, Any]] = mapped_column(JsonObject, default=dict)
 

@@ -317,6 +317,18 @@ def test_a_lost_record_fails_the_run_instead_of_stopping_everything(
     assert "record" in state["error"]
 
 
+def test_what_no_database_can_hold_does_not_stop_a_run(bench: Bench, alice: Caller) -> None:
+    task = alice.new_task()
+    _process(alice, task, "inspect")
+    command = bench.command()
+    odd = {"name": "a\x00b", "list": [float("nan"), float("inf"), 1.5]}
+    finished = bench.finished(command, Outcome.DEGRADED, "odd \x00 reason", config=odd)
+    bench.hear(bench.progressed(command, 0.5, "reading \x00"), finished)
+    config = alice.get(f"tasks/{task}/").json["config"]
+    assert config == {"name": "a?b", "list": [None, None, 1.5]}
+    assert _state(alice, task)["degraded"] == ["odd ? reason"]
+
+
 def test_deleting_a_task_stops_its_run(bench: Bench, alice: Caller) -> None:
     task = alice.new_task()
     run = _process(alice, task).json["celery_id"]
