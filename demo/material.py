@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from astropy.table import Row
+
 from skyrelay import stages
 from skyrelay.synthetic import FieldSpec, Truth, render_observation
 
@@ -44,12 +46,24 @@ class Material:
         return config | self.config
 
 
+def brightest_alone(truth: Truth) -> Row:
+    """The injected transient of which the most is to be expected: bright and on no galaxy."""
+    alone = truth.transients[truth.transients["host"] == "none"]
+    return alone[int(alone["mag"].argmin())]
+
+
 def synthetic(folder: Path, spec: FieldSpec, config: dict[str, Any]) -> Material:
     """Render an observation of the synthetic sky into ``folder``."""
     observation = render_observation(spec)
     paths = observation.write(folder)
-    # The truth of the template is part of what an observer knows about it.
-    known = {"custom_template_gain": observation.truth.template.gain}
+    target = brightest_alone(observation.truth)
+    known = {
+        # An observer knows the gain of the template.
+        "custom_template_gain": observation.truth.template.gain,
+        # A target is measured, and everything else that is new is looked for all the same.
+        "target": f"{target['ra']:.6f} {target['dec']:+.6f}",
+        "subtraction_mode": "detection",
+    }
     return Material(
         title=f"{spec.name}, seed {spec.seed}",
         image=paths["image"],

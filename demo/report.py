@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
+from demo.material import brightest_alone
 from demo.results import Results
 from demo.verdict import Check, deviation_of_zero_point, score
 from skyrelay.stages import stage_of
@@ -59,7 +60,17 @@ def _measurements(results: Results, truth: Truth | None) -> Iterator[Row]:
         radius = results.config["rel_aper"] * results.config["fwhm"] if results.config else None
         limit = f"{image.limiting_magnitude(radius):.2f} mag" if radius else ""
     yield "limiting magnitude", _text(results, "mag_limit", "mag"), limit
+    if results.number("photometry", "target_0_mag") is not None:
+        yield "target", _text(results, "target_0_mag", "mag", 3), _true_target(truth)
     yield "objects", _text(results, "n_objects", "", 0), ""
+
+
+def _true_target(truth: Truth | None) -> str:
+    """Magnitude in the instrument's own system, as that of the target is measured."""
+    if truth is None:
+        return ""
+    target = brightest_alone(truth)
+    return f"{target['mag'] - truth.science.colour_term * target['colour']:.3f} mag"
 
 
 def _searches(results: Results, truth: Truth | None) -> Iterator[Row]:

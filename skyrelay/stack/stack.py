@@ -166,6 +166,7 @@ class Stack:
         if "AMQP_URI" not in environment:
             environment["AMQP_URI"] = self._start_broker()
         self.amqp_uri = environment["AMQP_URI"]
+        self._write_settings(environment)
 
         everything = self._roles()
         self._say(f"Starting {', '.join(role.name for role in everything)}.")
@@ -240,6 +241,12 @@ class Stack:
             path.touch(0o600)
             path.write_text(secrets.token_hex(32))
         return path.read_text()
+
+    def _write_settings(self, environment: Mapping[str, str]) -> None:
+        """Leave the settings that are the stack's own to the command line."""
+        path = self.folder / "settings.env"
+        path.touch(0o600)
+        path.write_text("".join(f"{name}='{environment[name]}'\n" for name in OWN_SETTINGS))
 
     def _describe(self) -> None:
         """Write the file that tells scripts about us; whole or not at all."""

@@ -43,6 +43,20 @@ def test_the_first_login_opens_the_door(stack: Stack) -> None:
     assert answer.json()["token"] == stack.admin_token
 
 
+def test_the_command_line_makes_users_with_the_settings_that_the_stack_leaves(stack: Stack) -> None:
+    settings = stack.folder / "settings.env"
+    assert settings.stat().st_mode & 0o777 == 0o600
+    skyrelay = [sys.executable, "-m", "skyrelay.cli", "--settings", str(settings), "user"]
+    subprocess.run([*skyrelay, "create", "bob", "--no-password"], check=True)
+    token = subprocess.run([*skyrelay, "token", "bob"], check=True, capture_output=True, text=True)
+    answer = requests.get(
+        f"{stack.base_url}/api/tasks/",
+        headers={"Authorization": f"Token {token.stdout.strip()}"},
+        timeout=30,
+    )
+    assert answer.json() == []
+
+
 def test_scripts_find_the_running_stack_in_a_private_file(stack: Stack) -> None:
     assert stack.description.stat().st_mode & 0o777 == 0o600
     found = description_in(stack.folder)
