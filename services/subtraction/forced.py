@@ -24,15 +24,9 @@ def measure_targets(
     pair: Pair,
     subtracted: Mosaic,
     profile: NDArray[np.float64],
+    positions: Table,
 ) -> None:
-    """Forced photometry of all targets in the difference: ``sub_target.vot`` and its cut-out.
-
-    Raises
-    ------
-    Permanent
-        If there is no target in the image.
-    """
-    positions = _positions(context, science)
+    """Forced photometry at ``positions`` in the difference: ``sub_target.vot`` and its cut-out."""
     if context.parameter("centroid_targets"):
         _centre(science, subtracted, profile, positions)
     measured = photometry_of(context, science, subtracted, profile, positions)
@@ -64,8 +58,14 @@ def measure_targets(
     )
 
 
-def _positions(context: StageContext, science: ScienceImage) -> Table:
-    """The targets that lie in the image."""
+def target_positions(context: StageContext, science: ScienceImage) -> Table:
+    """The targets that lie in the image: name, x, y (pixels), ra, dec (degrees).
+
+    Raises
+    ------
+    Permanent
+        If there is none.
+    """
     targets = list(context.config.get("targets") or [])
     if not targets and context.config.get("target_ra") is not None:
         ra, dec = context.config["target_ra"], context.config["target_dec"]

@@ -34,6 +34,7 @@ def run(context: StageContext) -> None:
     """
     science = load(context)
     engine = _engine(context)
+    positions = None if _detects(context) else forced.target_positions(context, science)
     context.measure("method", engine.name, doc="Engine of the subtraction.")
     context.progress(0.02, "fetching the template")
     template = templates.fetch(context, science)
@@ -42,13 +43,13 @@ def run(context: StageContext) -> None:
     context.progress(0.2, "subtracting")
     subtracted = _subtract(context, science, pair, engine)
     _write_planes(context, science, pair, subtracted)
-    context.progress(0.7, "searching" if _detects(context) else "measuring the targets")
+    context.progress(0.7, "measuring the targets" if positions is not None else "searching")
     stars = good_stars(science.objects, science.fwhm)
     profile = measure_point_spread(pair.image, stars, science.fwhm, context.log)
-    if _detects(context):
+    if positions is None:
         search.search(context, science, pair, subtracted, profile)
     else:
-        forced.measure_targets(context, science, pair, subtracted, profile)
+        forced.measure_targets(context, science, pair, subtracted, profile, positions)
 
 
 def _detects(context: StageContext) -> bool:

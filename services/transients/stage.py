@@ -146,7 +146,7 @@ def _stars_in_pixels(context: StageContext, science: ScienceImage, stars: Table)
     )
     x, y = to_pixels(science.wcs, ra, dec)
     name = str(context.config.get("cat_col_mag") or "")
-    magnitude = (
+    magnitude: Values = (
         np.ma.filled(np.ma.asarray(stars[name], dtype=float), np.nan)
         if name in stars.colnames
         else np.full(len(stars), np.nan)
@@ -183,9 +183,9 @@ def _unknown(
         f"{int((beside & ~brighter).sum())} are brighter and lie beside theirs"
     )
     if context.parameter("simple_blends"):
-        new &= exceeding
+        new = np.asarray(new & exceeding)
         context.log(f"{int(new.sum())} of them are no blends of catalogue stars")
-    return new
+    return np.asarray(new)
 
 
 def _star_like(field: Field, profile: Values, found: Table) -> Selection:
