@@ -13,6 +13,7 @@ import pytest
 from skyrelay.stack.broker_node import BrokerNode
 from tests.support.postgres import Cluster, cluster
 from tests.support.processes import processes_with
+from tests.support.station import Station, station
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -65,6 +66,13 @@ def amqp_uri(broker: BrokerNode) -> Iterator[str]:
 def postgres() -> Iterator[Cluster]:
     """One private PostgreSQL for the session."""
     with cluster() as made:
+        yield made
+
+
+@pytest.fixture(name="station")
+def a_station(tmp_path: Path, amqp_uri: str) -> Iterator[Station]:
+    """A store, a broker for this test alone, and room for replicas of the trial service."""
+    with station(tmp_path, amqp_uri) as made:
         yield made
 
 

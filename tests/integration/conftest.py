@@ -1,4 +1,4 @@
-"""What do the integration tests share: a room for replicas, and a whole Skyrelay?"""
+"""What do the integration tests share: a whole Skyrelay, and something to observe."""
 
 from __future__ import annotations
 
@@ -10,14 +10,6 @@ import pytest
 from skyrelay.client import Client
 from skyrelay.stack.stack import Stack
 from skyrelay.synthetic import FieldSpec, Observation, render_observation
-from tests.support.station import Station, station
-
-
-@pytest.fixture(name="station")
-def a_station(tmp_path: Path, amqp_uri: str) -> Iterator[Station]:
-    """A store, a broker for this test alone, and room for replicas of the trial service."""
-    with station(tmp_path, amqp_uri) as made:
-        yield made
 
 
 @pytest.fixture(scope="session")

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import time
-import urllib.error
-import urllib.request
-
 import pytest
 
 from skyrelay.broker import topology
-from skyrelay.broker.consumer import DeadCommand
 from skyrelay.broker.publisher import declare_topology
 from skyrelay.messages import Outcome, StageFinished, StageProgressed, StageStarted
-from skyrelay.stack.broker_node import BrokerNode
-from skyrelay.stack.ports import free_ports
 from tests.support.processes import is_alive, wait_until
-from tests.support.station import Station, group_of
-
-PRODUCTS = {"image.fits", "product.txt", "second.txt", "trial.log", "trial_results.json"}
+from tests.support.station import PRODUCTS, Station, group_of
 
 
 def test_a_stage_that_ends_well_publishes_its_products_whole(station: Station) -> None:
@@ -74,16 +64,6 @@ def test_a_second_delivery_is_answered_from_the_record(station: Station) -> None
     assert station.begun(command) == 1
 
 
-def test_two_deliveries_at_once_to_two_replicas_are_done_once(station: Station) -> None:
-    station.ready_replica()
-    station.ready_replica()
-    command = station.command(seconds=1.0)
-    for _ in range(3):
-        station.publisher.publish(command)
-    assert wait_until(lambda: len(station.of(command, StageFinished)) >= 2), station.logs()
-    assert station.begun(command) == 1
-
-
 def test_what_may_succeed_later_is_tried_again(station: Station) -> None:
     station.ready_replica()
     command = station.order(act="retriable once")
@@ -100,28 +80,6 @@ def test_trying_again_ends_with_the_last_reason(station: Station) -> None:
     assert finished.reasons == ("The catalogue does not answer.",)
     assert station.begun(command) == 3
     assert station.leftovers() == []
-
-
-def test_a_superseded_attempt_is_not_done_beside_the_next(station: Station) -> None:
-    station.ready_replica()
-    command = station.order(act="retriable once")
-    station.finished(command)
-    station.publisher.publish(command)
-    assert wait_until(lambda: len(station.of(command, StageFinished)) == 2), station.logs()
-    assert station.begun(command) == 2
-    assert {event.attempt for event in station.of(command, StageFinished)} == {2}
-
-
-def test_a_worker_that_dies_each_time_is_not_tried_for_ever(station: Station) -> None:
-    station.ready_replica()
-    command = station.order(act="die")
-    finished = station.finished(command)
-    assert finished.outcome is Outcome.FAILED
-    assert "The worker died 3 times while working on this image" in finished.reasons[0]
-    assert "signal 11" in finished.reasons[0]
-    assert station.begun(command) == 3
-    assert station.files(command) == {"image.fits", "trial.log"}
-    assert station.finished(station.order()).outcome is Outcome.DONE
 
 
 def test_a_stage_that_takes_too_long_is_stopped_and_fails(station: Station) -> None:
@@ -142,23 +100,6 @@ def test_what_the_science_started_does_not_outlive_its_stage(station: Station) -
     assert station.finished(command).outcome is Outcome.DONE
     worker = station.workers(command)[0]
     assert wait_until(lambda: len(group_of(worker)) == 2), "only the worker and its guard"
-
-
-def test_a_replica_killed_for_memory_takes_its_group_along_and_the_work_is_done_once(
-    station: Station,
-) -> None:
-    first = station.ready_replica()
-    command = station.order(seconds=3, children=True)
-    station.wait_for_begin(command)
-    worker = station.workers(command)[0]
-    first.kill()
-    assert wait_until(lambda: group_of(worker) == []), "the group outlived its replica"
-    station.ready_replica()
-    finished = station.finished(command)
-    assert finished.outcome is Outcome.DONE
-    assert (station.begun(command), station.ended(command)) == (2, 1)
-    assert station.files(command) == PRODUCTS
-    assert station.leftovers() == []
 
 
 def test_a_draining_replica_finishes_its_stage(station: Station) -> None:
@@ -211,21 +152,6 @@ def test_a_message_that_nobody_can_read_is_put_aside_with_the_reason(station: St
     assert reasons[1].startswith("The message could not be read: RunStage.version")
 
 
-def test_the_gateway_hears_of_a_command_that_kills_its_replica_each_time(
-    station: Station,
-) -> None:
-    station.ready_replica()
-    command = station.order(act="kill the replica")
-    for _ in range(topology.DELIVERY_LIMIT):
-        assert station.replicas[-1].wait() != 0
-        station.ready_replica()
-    assert wait_until(lambda: station.of(command, DeadCommand)), station.logs()
-    dead = station.of(command, DeadCommand)[0]
-    assert (
-        dead.reason == f"The worker died {topology.DELIVERY_LIMIT + 1} times while working on it."
-    )
-
-
 def test_a_run_whose_files_are_elsewhere_fails_with_the_cause(station: Station) -> None:
     station.ready_replica()
     command = station.command()
@@ -236,85 +162,11 @@ def test_a_run_whose_files_are_elsewhere_fails_with_the_cause(station: Station) 
     assert "the same TASKS_PATH" in finished.reasons[0]
 
 
-def test_a_broker_restart_in_mid_stage_costs_nothing(broker: BrokerNode, station: Station) -> None:
-    station.ready_replica()
-    command = station.order(seconds=12)
-    station.wait_for_begin(command)
-    broker.restart()
-    finished = station.finished(command)
-    assert finished.outcome is Outcome.DONE
-    assert station.begun(command) == 1, station.logs()
-    assert station.finished(station.order()).outcome is Outcome.DONE
-
-
-def test_a_stage_of_many_heartbeats_keeps_its_connection(station: Station) -> None:
-    replica = station.ready_replica(heartbeat=2)
-    command = station.order(seconds=10)
-    assert station.finished(command).outcome is Outcome.DONE
-    assert station.begun(command) == 1
-    assert replica.log.read_text().count("consuming") == 1
-
-
-def test_an_outcome_waits_for_its_broker(broker: BrokerNode, station: Station) -> None:
-    station.ready_replica()
-    command = station.order(seconds=1.5)
-    station.wait_for_begin(command)
-    broker.kill()
-    assert wait_until(lambda: station.ended(command) == 1)
-    time.sleep(0.5)
-    broker.start()
-    assert station.finished(command).outcome is Outcome.DONE
-    assert station.begun(command) == 1
-
-
-def test_a_replica_waits_for_a_broker_that_is_not_up_yet(
-    broker: BrokerNode, station: Station
-) -> None:
-    broker.stop()
-    replica = station.replica()
-    assert wait_until(lambda: replica.said("the broker is away"))
-    broker.start()
-    assert wait_until(lambda: replica.said("consuming"))
-    assert station.finished(station.order()).outcome is Outcome.DONE
-
-
-def test_a_replica_ends_at_once_while_its_broker_is_away(
-    broker: BrokerNode, station: Station
-) -> None:
-    replica = station.ready_replica()
-    broker.stop()
-    replica.terminate()
-    assert replica.wait() == 0
-
-
 def test_a_queue_that_was_declared_differently_is_said_in_one_sentence(amqp_uri: str) -> None:
     with topology.connect(amqp_uri) as connection:
         connection.default_channel.queue_declare("stage.inspect", durable=True, auto_delete=False)
     with pytest.raises(topology.TopologyConflict, match=r"stage\.inspect.*another version"):
         declare_topology(amqp_uri)
-
-
-def test_health_turns_red_without_a_broker_and_comes_back(
-    broker: BrokerNode, station: Station
-) -> None:
-    port = free_ports(1)[0]
-    station.ready_replica(health_port=port)
-
-    def status(path: str) -> int:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-                assert all(json.load(answer).values())
-                return int(answer.status)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code
-
-    assert wait_until(lambda: status("/readyz") == 200)
-    assert (status("/healthz"), status("/nothing")) == (200, 404)
-    broker.stop()
-    assert wait_until(lambda: status("/healthz") == 503)
-    broker.start()
-    assert wait_until(lambda: status("/healthz") == 200)
 
 
 def test_a_worker_that_has_grown_is_replaced_after_its_stage(station: Station) -> None:

@@ -19,6 +19,9 @@ from skyrelay.messages import KillRun, RunStage, StageFinished
 from skyrelay.store import TaskStore
 from tests.support.processes import is_alive, wait_until
 
+#: What is in the folder of a task after a trial that ended well.
+PRODUCTS = {"image.fits", "product.txt", "second.txt", "trial.log", "trial_results.json"}
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 #: Short, so that the tests of retries are quick; queues for them are made by the replicas.

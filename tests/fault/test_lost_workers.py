@@ -1,0 +1,77 @@
+"""Is the work of a replica or worker that dies done again, once, and not for ever?
+
+The invariant: every command comes to exactly one end, its products are those of one attempt, and
+nothing of an attempt runs after its end.
+"""
+
+from __future__ import annotations
+
+from skyrelay.broker import topology
+from skyrelay.broker.consumer import DeadCommand
+from skyrelay.messages import Outcome, StageFinished
+from tests.support.processes import wait_until
+from tests.support.station import PRODUCTS, Station, group_of
+
+
+def test_two_deliveries_at_once_to_two_replicas_are_done_once(station: Station) -> None:
+    station.ready_replica()
+    station.ready_replica()
+    command = station.command(seconds=1.0)
+    for _ in range(3):
+        station.publisher.publish(command)
+    assert wait_until(lambda: len(station.of(command, StageFinished)) >= 2), station.logs()
+    assert station.begun(command) == 1
+
+
+def test_a_superseded_attempt_is_not_done_beside_the_next(station: Station) -> None:
+    station.ready_replica()
+    command = station.order(act="retriable once")
+    station.finished(command)
+    station.publisher.publish(command)
+    assert wait_until(lambda: len(station.of(command, StageFinished)) == 2), station.logs()
+    assert station.begun(command) == 2
+    assert {event.attempt for event in station.of(command, StageFinished)} == {2}
+
+
+def test_a_worker_that_dies_each_time_is_not_tried_for_ever(station: Station) -> None:
+    station.ready_replica()
+    command = station.order(act="die")
+    finished = station.finished(command)
+    assert finished.outcome is Outcome.FAILED
+    assert "The worker died 3 times while working on this image" in finished.reasons[0]
+    assert "signal 11" in finished.reasons[0]
+    assert station.begun(command) == 3
+    assert station.files(command) == {"image.fits", "trial.log"}
+    assert station.finished(station.order()).outcome is Outcome.DONE
+
+
+def test_a_replica_killed_for_memory_takes_its_group_along_and_the_work_is_done_once(
+    station: Station,
+) -> None:
+    first = station.ready_replica()
+    command = station.order(seconds=3, children=True)
+    station.wait_for_begin(command)
+    worker = station.workers(command)[0]
+    first.kill()
+    assert wait_until(lambda: group_of(worker) == []), "the group outlived its replica"
+    station.ready_replica()
+    finished = station.finished(command)
+    assert finished.outcome is Outcome.DONE
+    assert (station.begun(command), station.ended(command)) == (2, 1)
+    assert station.files(command) == PRODUCTS
+    assert station.leftovers() == []
+
+
+def test_the_gateway_hears_of_a_command_that_kills_its_replica_each_time(
+    station: Station,
+) -> None:
+    station.ready_replica()
+    command = station.order(act="kill the replica")
+    for _ in range(topology.DELIVERY_LIMIT):
+        assert station.replicas[-1].wait() != 0
+        station.ready_replica()
+    assert wait_until(lambda: station.of(command, DeadCommand)), station.logs()
+    dead = station.of(command, DeadCommand)[0]
+    assert (
+        dead.reason == f"The worker died {topology.DELIVERY_LIMIT + 1} times while working on it."
+    )
