@@ -21,6 +21,10 @@ from skyrelay.imaging.calibration import Calibration
 from skyrelay.imaging.detection import BAD_SHAPE
 
 _DPI = 100
+#: Fixed, because to find the tightest ones takes as long as to draw.
+_MARGINS = {
+    "left": 0.1, "right": 0.91, "bottom": 0.09, "top": 0.94, "hspace": 0.3, "wspace": 0.2
+}  # fmt: skip
 #: Cells of a map per axis, for many and for few stars.
 _BINS_MANY, _BINS_FEW = 16, 8
 
@@ -126,7 +130,8 @@ class PhotometryPlots:
 
     @contextmanager
     def _figure(self, name: str, size: tuple[float, float]) -> Iterator[Figure]:
-        figure = Figure(figsize=size, dpi=_DPI, layout="tight")
+        figure = Figure(figsize=size, dpi=_DPI)
+        figure.subplots_adjust(**_MARGINS)
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             try:
