@@ -186,7 +186,7 @@ class EventConsumer:
         """Send and check heartbeats; raises a connection error if the broker is silent."""
         now = time.monotonic()
         if now - self._last_look >= HEARTBEAT_LOOK:
-            connection.heartbeat_check()
+            connection.heartbeat_check(rate=topology.HEARTBEAT_RATE)
             self._last_look = now
 
     def _sleep(self, seconds: float) -> None:

@@ -47,6 +47,10 @@ DELIVERY_LIMIT = 6
 #: An event does not kill its consumer, but a machine may restart often during a bad night.
 EVENT_DELIVERY_LIMIT = 20
 
+#: Heartbeats sent per interval. The library counts its own heartbeat as traffic and so leaves out
+#: every second look, of which there is one a second: at 2, its default, short intervals are missed.
+HEARTBEAT_RATE = 4
+
 #: How long an operator may take to look at a dead message.
 DEAD_TTL_MS = 30 * 24 * 3600 * 1000
 

@@ -138,7 +138,7 @@ class CommandQueueConsumer(QueueConsumer):
         """At least once a second; kombu itself looks at heartbeats only while nothing arrives."""
         now = time.monotonic()
         if self._connection is not None and now - self._last_look >= HEARTBEAT_LOOK:
-            self._connection.heartbeat_check()
+            self._connection.heartbeat_check(rate=topology.HEARTBEAT_RATE)
             self._last_look = now
         if self._draining:
             while self._consumers:

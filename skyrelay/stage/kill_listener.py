@@ -89,7 +89,7 @@ class KillListener(SharedExtension):
             while True:
                 now = time.monotonic()
                 if now - self._last_look >= HEARTBEAT_LOOK:
-                    connection.heartbeat_check()
+                    connection.heartbeat_check(rate=topology.HEARTBEAT_RATE)
                     self._last_look = now
                 with suppress(TimeoutError):
                     connection.drain_events(timeout=TICK)

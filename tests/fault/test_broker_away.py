@@ -26,7 +26,7 @@ def test_a_broker_restart_in_mid_stage_costs_nothing(broker: BrokerNode, station
 
 
 def test_a_stage_of_many_heartbeats_keeps_its_connection(station: Station) -> None:
-    replica = station.ready_replica(heartbeat=2)
+    replica = station.ready_replica(heartbeat=3)
     command = station.order(seconds=10)
     assert station.finished(command).outcome is Outcome.DONE
     assert station.begun(command) == 1
