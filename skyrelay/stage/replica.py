@@ -12,6 +12,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 _log = logging.getLogger("skyrelay.stage.replica")
@@ -19,6 +20,9 @@ _log = logging.getLogger("skyrelay.stage.replica")
 #: Green threads for handlers. A message that is delivered again while we work on it waits in one,
 #: so there must be more of them than slots.
 SPARE_HANDLERS = 100
+
+#: Threads that look for addresses: one for each connection of a replica, and some.
+RESOLVERS = 4
 
 
 def main() -> int:
@@ -33,11 +37,25 @@ def main() -> int:
     import eventlet
 
     eventlet.monkey_patch()
+    resolve_names_in_a_thread()
     from skyrelay import logs
     from skyrelay.settings import get_settings
 
     logs.configure(get_settings())
     return Replica(_service_in(sys.argv[1])).run()
+
+
+def resolve_names_in_a_thread() -> None:
+    """Let nothing else stand still while the system looks for the address of a name.
+
+    It may look for half a minute: for the broker's, say, while its container is away.
+    """
+    import socket
+
+    from eventlet import tpool
+
+    tpool.set_num_threads(RESOLVERS)
+    socket.getaddrinfo = partial(tpool.execute, socket.getaddrinfo)
 
 
 def _service_in(name: str) -> type[Any]:
