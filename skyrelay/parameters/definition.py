@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -27,9 +28,11 @@ class Kind(Enum):
     TEXTS = "a list of texts"
     INTEGERS = "a list of whole numbers"
     OBJECT = "an object"
+    OPTIONS = "an object of option names with numbers or lists of numbers"
     OBJECTS = "a list of objects"
 
 
+_OPTION_NAME = re.compile(r"[a-zA-Z]{1,12}")
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0"}
 
@@ -104,6 +107,7 @@ class Parameter:
             Kind.INTEGERS: self._to_integers,
             Kind.OBJECT: self._to_object,
             Kind.OBJECTS: self._to_objects,
+            Kind.OPTIONS: self._to_options,
         }
         return converters[self.kind](value)
 
@@ -160,6 +164,21 @@ class Parameter:
         if not isinstance(value, dict):
             raise self._refuse(value)
         return value
+
+    def _to_options(self, value: Any) -> dict[str, Any]:
+        """Nothing that could be anything else than an option in the command line of a program."""
+        options = self._to_object(value)
+        for name, setting in options.items():
+            if not _OPTION_NAME.fullmatch(name):
+                raise self._refuse(value)
+            for number in setting if isinstance(setting, list) else [setting]:
+                if not isinstance(number, bool):
+                    self._to_number(value, number)
+        return options
+
+    def _to_number(self, value: Any, number: Any) -> None:
+        if not isinstance(number, int | float) or not math.isfinite(number):
+            raise self._refuse(value)
 
     def _to_objects(self, value: Any) -> list[dict[str, Any]]:
         if not isinstance(value, list):

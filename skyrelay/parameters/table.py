@@ -518,7 +518,7 @@ _DIFFERENCE = (
     ),
     Parameter(
         name="hotpants_extra",
-        kind=Kind.OBJECT,
+        kind=Kind.OPTIONS,
         default={"ko": 0, "bgo": 0},
         steps=_SUBTRACTION,
         help="Options for HOTPANTS.",

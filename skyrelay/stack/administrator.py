@@ -7,7 +7,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 NAME = "admin"
@@ -41,23 +41,32 @@ def administrator(path: Path, environment: Mapping[str, str], folder: Path) -> A
     RuntimeError
         The command line refused; says why.
     """
-    if path.exists():
-        known = json.loads(path.read_text())
-        # The database may be another than it was, and tokens can be withdrawn.
-        token = _run(["token", known["name"]], environment, folder)
-        if token.returncode == 0:
-            return Administrator(known["name"], known["password"], token.stdout.strip())
-    password = secrets.token_urlsafe(12)
-    create = ["create", NAME, "--staff", "--password-stdin"]
-    for arguments in (create, ["token", NAME]):
-        answer = _run(arguments, environment, folder, password)
-        if answer.returncode != 0:
-            reason = (answer.stderr.strip() or answer.stdout.strip()).splitlines()[-1:]
-            raise RuntimeError(f"The first user cannot be made: {' '.join(reason)}")
-    made = Administrator(NAME, password, answer.stdout.strip())
-    path.touch(0o600)
-    path.write_text(json.dumps(asdict(made)))
-    return made
+    # The password is written down first: an interruption must not lock everybody out.
+    if not path.exists():
+        _write(path, {"name": NAME, "password": secrets.token_urlsafe(12)})
+    known = json.loads(path.read_text())
+    token = _run(["token", known["name"]], environment, folder)
+    if token.returncode != 0:
+        # There is no such user: the database is new.
+        create = ["create", known["name"], "--staff", "--password-stdin"]
+        _checked(_run(create, environment, folder, known["password"]))
+        token = _checked(_run(["token", known["name"]], environment, folder))
+    return Administrator(known["name"], known["password"], token.stdout.strip())
+
+
+def _write(path: Path, content: Mapping[str, str]) -> None:
+    """Whole or not at all, and readable by nobody else."""
+    new = path.with_name(f".{path.name}.new")
+    new.touch(0o600)
+    new.write_text(json.dumps(content))
+    new.replace(path)
+
+
+def _checked(answer: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    if answer.returncode != 0:
+        reason = (answer.stderr.strip() or answer.stdout.strip()).splitlines()[-1:]
+        raise RuntimeError(f"The first user cannot be made: {' '.join(reason)}")
+    return answer
 
 
 def _run(

@@ -48,9 +48,14 @@ def web(port: int) -> Role:
     return Role(name="web", command=command, environment={}, port=port)
 
 
-def events() -> Role:
+def events(port: int) -> Role:
     """The gateway's consumer of stage events."""
-    return Role(name="events", command=_python("gateway", "events"), environment={})
+    return Role(
+        name="events",
+        command=_python("gateway", "events"),
+        environment=_health_at(port),
+        port=port,
+    )
 
 
 def replica(service: str, number: int, port: int) -> Role:
@@ -58,11 +63,13 @@ def replica(service: str, number: int, port: int) -> Role:
     return Role(
         name=f"{service}-{number}",
         command=_python("skyrelay.stage.replica", f"services.{service}.service"),
-        environment={"SKYRELAY_HEALTH_PORT": str(port), "SKYRELAY_HEALTH_HOST": LOOPBACK},
+        environment=_health_at(port),
         port=port,
-        # A replica is well before its workers have imported what the science needs.
-        ready_path="/readyz",
     )
+
+
+def _health_at(port: int) -> dict[str, str]:
+    return {"SKYRELAY_HEALTH_PORT": str(port), "SKYRELAY_HEALTH_HOST": LOOPBACK}
 
 
 def parse_replicas(text: str) -> dict[str, int]:

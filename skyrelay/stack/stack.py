@@ -191,13 +191,13 @@ class Stack:
             for service, count in self._replicas.items()
             for number in range(count)
         ]
-        web_port, *ports = free_ports(1 + len(names))
+        web_port, events_port, *ports = free_ports(2 + len(names))
         self.base_url = f"http://{LOOPBACK}:{web_port}"
         replicas = [
             roles.replica(service, number, port)
             for (service, number), port in zip(names, ports, strict=True)
         ]
-        return [roles.web(web_port), roles.events(), *replicas]
+        return [roles.web(web_port), roles.events(events_port), *replicas]
 
     def _start_role(self, role: roles.Role, environment: Mapping[str, str]) -> Supervised:
         command = Command(
@@ -238,8 +238,10 @@ class Stack:
     def _secret_key(self) -> str:
         path = self.folder / "secret_key"
         if not path.exists():
-            path.touch(0o600)
-            path.write_text(secrets.token_hex(32))
+            new = path.with_name(".secret_key.new")
+            new.touch(0o600)
+            new.write_text(secrets.token_hex(32))
+            new.replace(path)
         return path.read_text()
 
     def _write_settings(self, environment: Mapping[str, str]) -> None:

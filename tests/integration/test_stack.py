@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 import requests
+from dotenv import dotenv_values
 
 from skyrelay.stack import stack as stack_module
+from skyrelay.stack.administrator import administrator
 from skyrelay.stack.stack import Stack
 from tests.support.processes import is_alive, processes_with, wait_until
 
@@ -41,6 +43,15 @@ def test_the_first_login_opens_the_door(stack: Stack) -> None:
     )
     assert answer.status_code == 200
     assert answer.json()["token"] == stack.admin_token
+
+
+def test_an_interrupted_first_start_does_not_lock_everybody_out(stack: Stack) -> None:
+    remembered = stack.folder / "admin.json"
+    environment = dotenv_values(stack.folder / "settings.env")
+    again = administrator(remembered, {**os.environ, **environment}, stack_module.PROJECT)
+    assert again == stack.administrator
+    # Stopped after the user was made and before anything else was.
+    assert json.loads(remembered.read_text())["password"] == again.password
 
 
 def test_the_command_line_makes_users_with_the_settings_that_the_stack_leaves(stack: Stack) -> None:
