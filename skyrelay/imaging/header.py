@@ -42,7 +42,7 @@ def gain_of(header: fits.Header, data: Any, log: Log) -> float:
             log(f"Gain is {value:g} e-/ADU, from {keyword}")
             return value
         log(f"{keyword} = {value:g} is no sensible gain")
-    brightest = float(np.nanmax(data))
+    brightest = float(data[np.isfinite(data)].max())
     if 0 < brightest <= 2:
         # Pixels scaled to unity by an image editor: the camera had 16 bits, most likely.
         gain = 65535.0 / brightest
@@ -60,8 +60,9 @@ def gain_of(header: fits.Header, data: Any, log: Log) -> float:
 
 def saturation_of(header: fits.Header, data: Any, log: Log) -> float:
     """Saturation level in ADU: from the header, else just below the brightest pixels."""
-    median = float(np.nanmedian(data))
-    brightest = float(np.nanmax(data))
+    finite = data[np.isfinite(data)]
+    median = float(np.median(finite))
+    brightest = float(finite.max())
     for keyword, value in _numbers(header, _SATURATION):
         if value > median:
             log(f"Saturation level is {value:g} ADU, from {keyword}")

@@ -88,6 +88,14 @@ def test_saturation_below_the_sky_is_not_believed() -> None:
     assert saturation_of(fits.Header({"SATURATE": 10}), COUNTS, silent) == pytest.approx(guess)
 
 
+def test_pixels_without_a_finite_value_do_not_count() -> None:
+    pixels = COUNTS.copy()
+    pixels[3, 4:7] = np.inf, -np.inf, np.nan
+    level = saturation_of(fits.Header(), pixels, silent)
+    assert level == pytest.approx(saturation_of(fits.Header(), COUNTS, silent), rel=0.01)
+    assert gain_of(fits.Header(), pixels / COUNTS.max(), silent) == pytest.approx(65535)
+
+
 @pytest.mark.parametrize(
     ("cards", "time"),
     [
