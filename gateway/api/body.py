@@ -17,6 +17,10 @@ from skyrelay.parameters import ParameterError, Validated, validate
 
 #: A configuration is some kilobytes; nobody needs megabytes of JSON.
 _LARGEST_JSON = 8 * 1024 * 1024
+#: Lists and objects inside each other. What no database, and no reader of it, can unwind is
+#: refused before it gets there.
+_DEEPEST = 32
+_TOO_DEEP = f"Lists and objects may lie at most {_DEEPEST} deep in each other."
 _FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
@@ -158,11 +162,11 @@ def _read_json() -> dict[str, Any]:
 
 
 def _parse_json(text: str) -> Any:
-    """Raises ValueError for anything that is not plain JSON, however nested or large."""
+    """Raises ValueError for what is no plain JSON, ApiError for what cannot be stored."""
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
     except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+        raise detail(400, _TOO_DEEP) from error
     _check_storable(value)
     return value
 
@@ -171,7 +175,9 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _check_storable(value: Any) -> None:
+def _check_storable(value: Any, depth: int = 0) -> None:
+    if depth > _DEEPEST:
+        raise detail(400, _TOO_DEEP)
     if isinstance(value, str):
         if "\x00" in value:
             raise detail(400, "Null characters are not allowed.")
@@ -184,7 +190,7 @@ def _check_storable(value: Any) -> None:
     elif isinstance(value, dict):
         for key, item in value.items():
             _check_storable(key)
-            _check_storable(item)
+            _check_storable(item, depth + 1)
     elif isinstance(value, list):
         for item in value:
-            _check_storable(item)
+            _check_storable(item, depth + 1)

@@ -159,6 +159,33 @@ def test_a_body_that_is_no_json_object_is_refused(alice: Caller, body: bytes) ->
     assert list(answer.json) == ["detail"]
 
 
+def _nested(depth: int) -> Any:
+    value: Any = 1
+    for level in range(depth):
+        value = {"x": value} if level % 2 else [value]
+    return value
+
+
+@pytest.mark.parametrize("depth", [40, 900, 5000])
+def test_what_is_nested_deeply_is_refused_in_a_sentence_in_every_form(
+    bench: Bench, alice: Caller, depth: int
+) -> None:
+    task = alice.new_task(config={"note": _nested(20)})
+    text = '{"note": ' + "[" * depth + "]" * depth + "}"
+    whole = f'{{"original_name": "a", "steps": ["inspect"], "config": {text}}}'
+    answers = [
+        alice.post("tasks/", data=whole, content_type="application/json"),
+        alice.post("tasks/", data={"original_name": "a", "config": text}),
+        alice.post("tasks/", json={"original_name": "a", "config": text}),
+        alice.post(f"tasks/{task}/process/", data=whole, content_type="application/json"),
+        alice("PATCH", f"tasks/{task}/", data=whole, content_type="application/json"),
+    ]
+    for answer in answers:
+        assert answer.status_code == 400
+        assert "32 deep" in answer.json["detail"]
+    assert _count(bench) == 1
+
+
 def test_a_body_of_another_kind_is_refused(alice: Caller) -> None:
     answer = alice.post("tasks/", data=b"<a/>", content_type="text/xml")
     assert answer.status_code == 415
