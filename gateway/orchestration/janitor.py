@@ -7,7 +7,11 @@ janitor comes by every half minute.
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import TypeVar
+from uuid import UUID
 
 from sqlalchemy import select
 
@@ -28,27 +32,49 @@ _YOUNG = timedelta(minutes=1)
 _ORPHAN = timedelta(minutes=10)
 #: An upload may take long, but not this long.
 _ABANDONED_UPLOAD = timedelta(days=1)
+#: Rows asked for in one question.
+_CHUNK = 500
+
+_T = TypeVar("_T")
 
 
 def clean_up(gateway: Gateway) -> None:
     """One round."""
-    on_disk = gateway.store.runs()
     _end_runs_without_folder(gateway)
-    for run_id, made in on_disk.items():
-        with gateway.database.reading() as session:
-            run = session.get(Run, str(run_id))
-        if run is None:
-            over = now() - made > _ORPHAN
-        elif run.ended is None:
-            over = False
-            if gateway.store.is_cancelled(run_id) and now() - made > _YOUNG:
-                _cancel_again(gateway, run)
-        else:
-            over = now() - run.ended > _YOUNG
-        if over:
-            gateway.store.close_run(run_id)
+    _close_runs(gateway)
     gateway.store.empty_trash()
     gateway.store.drop_incoming(now() - _ABANDONED_UPLOAD)
+
+
+def _close_runs(gateway: Gateway) -> None:
+    """Take away the folders of runs that are over."""
+    on_disk = gateway.store.runs()
+    for chunk in _batched(on_disk.items()):
+        known = _runs(gateway, [str(run_id) for run_id, _ in chunk])
+        for run_id, made in chunk:
+            try:
+                _close_if_over(gateway, run_id, made, known.get(str(run_id)))
+            except OSError:
+                # One folder that cannot be touched is no reason to leave the others.
+                _log.exception("cannot clear away run %s", run_id)
+
+
+def _runs(gateway: Gateway, ids: Sequence[str]) -> dict[str, Run]:
+    with gateway.database.reading() as session:
+        return {run.id: run for run in session.scalars(select(Run).where(Run.id.in_(ids)))}
+
+
+def _close_if_over(gateway: Gateway, run_id: UUID, made: datetime, run: Run | None) -> None:
+    if run is None:
+        over = now() - made > _ORPHAN
+    elif run.ended is None:
+        over = False
+        if gateway.store.is_cancelled(run_id) and now() - made > _YOUNG:
+            _cancel_again(gateway, run)
+    else:
+        over = now() - run.ended > _YOUNG
+    if over:
+        gateway.store.close_run(run_id)
 
 
 def _end_runs_without_folder(gateway: Gateway) -> None:
@@ -56,8 +82,8 @@ def _end_runs_without_folder(gateway: Gateway) -> None:
     query = select(Run).where(Run.state == RunState.OPEN, Run.created < now() - _YOUNG)
     with gateway.database.reading() as session:
         open_runs = list(session.scalars(query))
-    on_disk = gateway.store.runs()
-    for lost in (run for run in open_runs if run.id not in map(str, on_disk)):
+    on_disk = {str(run) for run in gateway.store.runs()}
+    for lost in (run for run in open_runs if run.id not in on_disk):
         with gateway.database.writing() as session:
             task = lock_task(session, lost.task_id)
             run = session.get(Run, lost.id)
@@ -76,3 +102,10 @@ def _cancel_again(gateway: Gateway, found: Run) -> None:
             except NotRunning:
                 return
             _log.warning("run %s had been cancelled by half; now it is", found.id)
+
+
+def _batched(items: Iterable[_T]) -> Iterator[list[_T]]:
+    """The items, in lists of as many as one question to the database may name."""
+    rest = iter(items)
+    while chunk := list(islice(rest, _CHUNK)):
+        yield chunk

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from gateway.models import AuditEntry, Run, Task, now
@@ -357,6 +358,22 @@ def test_the_janitor_takes_away_what_ended_runs_have_left(bench: Bench, alice: C
     _age(bench, run, ended=now() - timedelta(hours=1))
     janitor.clean_up(bench.gateway)
     assert runs_on_disk(bench.gateway) == set()
+
+
+def test_the_janitor_asks_the_database_a_few_times_however_many_runs_there_are(
+    bench: Bench, alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(janitor, "_CHUNK", 20)
+    runs = [_process(alice, alice.new_task()).json["celery_id"] for _ in range(3)]
+    for number in range(57):
+        bench.store.create_run(UUID(int=number), {})
+    asked = []
+    event.listen(bench.gateway.database.engine, "begin", asked.append)
+    janitor.clean_up(bench.gateway)
+    assert len(asked) <= 1 + 60 / 20
+    monkeypatch.setattr(janitor, "_ORPHAN", timedelta())
+    janitor.clean_up(bench.gateway)
+    assert runs_on_disk(bench.gateway) == {UUID(run) for run in runs}
 
 
 def test_the_janitor_ends_a_run_whose_folder_is_gone(bench: Bench, alice: Caller) -> None:
