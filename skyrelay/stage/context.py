@@ -23,14 +23,25 @@ class StageLog:
     """The stage's log: a text file in the task's folder, one line per call, readable as it grows.
 
     Call it like ``print``. With ``timing`` every line begins with the seconds since the start.
+    Libraries name files by their whole path; of folders that are hidden it shows only ``…``.
     """
 
     def __init__(self, path: Path, *, timing: bool = False) -> None:
         self._file = path.open("w", encoding="utf-8", buffering=1)
         self._start = time.monotonic() if timing else None
+        self._hidden: list[str] = []
+
+    def hide(self, *folders: Path) -> None:
+        """Write ``…`` instead of the path of these folders from now on."""
+        for folder in folders:
+            self._hidden += {str(folder), str(folder.absolute()), str(folder.resolve())} - {"/"}
+        # A folder within another goes first, lest it be shortened only in part.
+        self._hidden.sort(key=len, reverse=True)
 
     def __call__(self, *words: object, **_: object) -> None:
         text = " ".join(str(word) for word in words)
+        for folder in self._hidden:
+            text = text.replace(folder, "…")
         prefix = "" if self._start is None else f"[{time.monotonic() - self._start:8.2f}] "
         self._file.write(f"{prefix}{text}\n")
 
@@ -72,6 +83,9 @@ class StageContext:
     field: SkyField | None = None
     values: dict[str, Value] = dataclasses.field(default_factory=dict)
     degraded: list[str] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.log.hide(self.folder, self.temporary)
 
     def path(self, name: str) -> Path:
         """Place of the file ``name`` in the task's folder."""
