@@ -55,6 +55,7 @@ def events(port: int) -> Role:
         command=_python("gateway", "events"),
         environment=_health_at(port),
         port=port,
+        ready_path="/readyz",
     )
 
 
@@ -65,6 +66,8 @@ def replica(service: str, number: int, port: int) -> Role:
         command=_python("skyrelay.stage.replica", f"services.{service}.service"),
         environment=_health_at(port),
         port=port,
+        # A replica is well before its workers have imported what the science needs.
+        ready_path="/readyz",
     )
 
 

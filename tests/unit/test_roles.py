@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skyrelay.stack.roles import SERVICES, parse_replicas
+from skyrelay.stack.roles import SERVICES, events, parse_replicas, replica
 
 
 def test_every_service_has_one_replica_unless_said_otherwise() -> None:
@@ -35,3 +35,9 @@ def test_the_number_of_replicas_is_set_by_service(text: str) -> None:
 def test_a_slip_in_the_replicas_is_said_in_one_sentence(text: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         parse_replicas(text)
+
+
+def test_what_takes_messages_is_waited_for_until_it_does() -> None:
+    for role in (events(8001), replica("photometry", 1, 8002)):
+        assert role.ready_url == f"http://127.0.0.1:{role.port}/readyz"
+        assert role.environment["SKYRELAY_HEALTH_PORT"] == str(role.port)
