@@ -9,6 +9,8 @@ from flask.wrappers import Response
 
 from gateway import health, landing
 from gateway.api import api, errors
+from gateway.api.body import FILES_REFUSED
+from gateway.api.errors import detail
 from gateway.core import Gateway
 
 
@@ -22,6 +24,8 @@ class _Request(Request):
         filename: str | None = None,
         content_length: int | None = None,
     ) -> IO[bytes]:
+        if self.environ.get(FILES_REFUSED):
+            raise detail(400, "No file is taken here.")
         gateway: Gateway = current_app.extensions["skyrelay"]
         return gateway.store.incoming()
 

@@ -18,6 +18,8 @@ blueprint = Blueprint("auth", __name__)
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 _OPEN = "_open_to_all"
+#: Bytes. Anybody may send this request, and nobody may fill memory or disk with it.
+_LARGEST_LOGIN = 64 * 1024
 
 
 def gateway() -> Gateway:
@@ -67,7 +69,7 @@ def require_user() -> None:
 @open_to_all
 def obtain_token() -> ResponseReturnValue:
     """The key of the user's token, for a user name and a password."""
-    body = read_body()
+    body = read_body(largest=_LARGEST_LOGIN, files_too=False)
     missing = {
         name: ["This field is required."]
         for name in ("username", "password")

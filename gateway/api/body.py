@@ -21,6 +21,8 @@ _LARGEST_JSON = 8 * 1024 * 1024
 #: refused before it gets there.
 _DEEPEST = 32
 _TOO_DEEP = f"Lists and objects may lie at most {_DEEPEST} deep in each other."
+#: Marks, in the environment of a request, that its form may have no files.
+FILES_REFUSED = "skyrelay.files_refused"
 _FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
@@ -99,14 +101,19 @@ class BadConfig(Exception):
         self.sentence = sentence
 
 
-def read_body(*, json_too: bool = True) -> Body:
-    """The body of the present request.
+def read_body(*, json_too: bool = True, files_too: bool = True, largest: int | None = None) -> Body:
+    """The body of the present request, of at most ``largest`` bytes where that is given.
 
     Raises
     ------
     ApiError
         400 if it cannot be parsed, 415 if it is of a kind that is not taken here.
+    RequestEntityTooLarge
+        If it is too large.
     """
+    if largest is not None:
+        request.max_content_length = largest
+    request.environ[FILES_REFUSED] = not files_too
     if request.mimetype in _FORMS:
         # A field that is given several times is a list, as in JSON.
         fields = {
@@ -148,7 +155,7 @@ def field_config(body: Body) -> Validated:
 
 
 def _read_json() -> dict[str, Any]:
-    request.max_content_length = _LARGEST_JSON
+    request.max_content_length = min(request.max_content_length or _LARGEST_JSON, _LARGEST_JSON)
     content = request.get_data()
     if not content:
         return {}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
 from gateway.models import ApiToken
+from skyrelay.store import TaskStore
 from tests.support.gateway import PASSWORD, Bench, Caller
 
 
@@ -33,6 +36,27 @@ def test_a_wrong_password_gets_no_token(bench: Bench, alice: Caller, password: s
     assert answer.status_code == 400
     expected = "password" if not password else "non_field_errors"
     assert list(answer.json) == [expected]
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded"])
+def test_a_login_is_short(bench: Bench, kind: str) -> None:
+    answer = bench.app.test_client().post("/api/auth/token/", data=b"x" * 70_000, content_type=kind)
+    assert answer.status_code == 413
+
+
+def test_nobody_puts_a_file_on_the_disk_without_a_token(
+    bench: Bench, alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(TaskStore, "incoming", asked.append)
+    login = {"username": "alice", "password": PASSWORD}
+    small, large = ((io.BytesIO(b"x" * size), "a.fits") for size in (10, 200_000))
+    client = bench.app.test_client()
+    assert client.post("/api/auth/token/", data=login | {"file": small}).status_code == 400
+    assert client.post("/api/auth/token/", data=login | {"file": large}).status_code == 413
+    plain = client.post("/api/auth/token/", data=login, content_type="multipart/form-data")
+    assert plain.json == {"token": alice.token}
+    assert asked == []
 
 
 def test_an_unknown_user_gets_the_same_answer_as_a_wrong_password(bench: Bench) -> None:
