@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import stat
 import tempfile
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +30,8 @@ _LOCKS = ".locks"
 _TRASH = ".trash"
 _INCOMING = ".incoming"
 _CONFIG = "config.json"
+#: A stage may publish while a folder is listed; hardly each time.
+_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -138,27 +140,39 @@ class TaskStore:
         files.remove(path)
 
     def entries(self, task: int) -> list[Entry]:
-        """What is at the top level of the task's folder, by name."""
-        folder = self.folder(task)
-        if not folder.is_dir():
-            return []
-        return sorted(self._entries(folder.resolve()), key=lambda entry: entry.name)
+        """What is at the top level of the task's folder, by name: of one version, whole."""
+        for _ in range(_TRIES):
+            folder = self.folder(task).resolve()
+            try:
+                found = self._entries(folder)
+            except FileNotFoundError:
+                found = []
+            # While nothing else was published, nothing of this version was removed either.
+            if self.folder(task).resolve() == folder:
+                return found
+        with self.locked(task):
+            folder = self.folder(task).resolve()
+            return self._entries(folder) if folder.is_dir() else []
 
-    def _entries(self, folder: Path) -> Iterator[Entry]:
-        for path in folder.iterdir():
-            if path.name.startswith("."):
+    def _entries(self, folder: Path) -> list[Entry]:
+        found = []
+        for item in os.scandir(folder):
+            if item.name.startswith("."):
                 continue
             try:
-                stat = path.stat()
+                status = item.stat()
             except FileNotFoundError:
                 continue
-            yield Entry(
-                name=path.name,
-                path=path.name,
-                size=stat.st_size,
-                modified=datetime.fromtimestamp(stat.st_mtime, UTC),
-                is_dir=path.is_dir(),
+            found.append(
+                Entry(
+                    name=item.name,
+                    path=item.name,
+                    size=status.st_size,
+                    modified=datetime.fromtimestamp(status.st_mtime, UTC),
+                    is_dir=stat.S_ISDIR(status.st_mode),
+                )
             )
+        return sorted(found, key=lambda entry: entry.name)
 
     # Runs
 
