@@ -7,19 +7,34 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from skyrelay.messages import Outcome
+from skyrelay.messages import Outcome, RunStage
 from skyrelay.records import AttemptRecord
 
 
 class _Line(BaseModel):
+    """``attempt``: run, index and number of the attempt that the line is about."""
+
     model_config = ConfigDict(frozen=True)
 
-    def to_line(self) -> bytes:
-        """The object as it goes over the socket."""
-        return self.model_dump_json().encode() + b"\n"
+    attempt: tuple[UUID, int, int] | None = None
+
+    def to_line(self, command: RunStage | None = None) -> bytes:
+        """The object as it goes over the socket, said about ``command``."""
+        about = self.model_copy(update={"attempt": attempt_of(command) if command else None})
+        return about.model_dump_json().encode() + b"\n"
+
+    def is_about(self, command: RunStage) -> bool:
+        """Whether it was said about this command, and not about an earlier one."""
+        return self.attempt == attempt_of(command)
+
+
+def attempt_of(command: RunStage) -> tuple[UUID, int, int]:
+    """What tells the attempt that ``command`` asks for from all others."""
+    return command.run, command.index, command.attempt
 
 
 class Ready(_Line):

@@ -144,7 +144,10 @@ class WorkerProcess:
                 raise WorkerGone(self.last_words())
             self._unread += received
         line, _, self._unread = self._unread.partition(b"\n")
-        return LINE.validate_json(line)
+        try:
+            return LINE.validate_json(line)
+        except ValueError as error:
+            raise WorkerGone("it said what nobody understands") from error
 
     def end(self, grace: float) -> None:
         """End the worker and all its group; returns when nothing of it is left.

@@ -42,6 +42,7 @@ from skyrelay.stage.answers import (
     Progressed,
     Started,
     TryAgain,
+    attempt_of,
 )
 from skyrelay.stage.kill_listener import KillListener
 from skyrelay.stage.pool import WorkerPool
@@ -120,7 +121,7 @@ class StageRunner(DependencyProvider):
         NotSettled, NotSent
             If the message has to go back to the queue.
         """
-        key = (command.run, command.index, command.attempt)
+        key = attempt_of(command)
         if known := self._jobs.get(key):
             # Delivered again, after the connection was lost, while we still work on it.
             if not known.settled.wait():
@@ -153,6 +154,8 @@ class StageRunner(DependencyProvider):
             return
         job.stopped = why
         if job.worker is not None:
+            # From now on nobody else gets it, even if its answer comes first.
+            job.worker.ending = True
             eventlet.spawn(self._end, job.command, job.worker, why)
 
     def _end(self, command: RunStage, worker: WorkerProcess, why: Why) -> None:
@@ -170,8 +173,11 @@ class StageRunner(DependencyProvider):
         if worker is None:
             assert job.stopped is not None
             return self._after_stop(job, job.stopped)
+        answered = False
         try:
-            return self._converse(job, worker)
+            answer = self._converse(job, worker)
+            answered = True
+            return answer
         except WorkerGone as error:
             # The stop, if it was one, goes on beside us until nothing of the group is left.
             worker.end(0 if job.stopped is None else self._settings.skyrelay_kill_grace)
@@ -180,6 +186,9 @@ class StageRunner(DependencyProvider):
             return self._after_stop(job, job.stopped)
         finally:
             job.worker = None
+            if not answered:
+                # It may still compute, and its answer would be taken for one to the next command.
+                worker.end(0)
             self.pool.release(worker)
 
     def _hand_over(self, job: _Job) -> WorkerProcess | None:
@@ -202,6 +211,8 @@ class StageRunner(DependencyProvider):
     def _converse(self, job: _Job, worker: WorkerProcess) -> Answer:
         while True:
             line = worker.receive(TICK)
+            if line is not None and not line.is_about(job.command):
+                raise WorkerGone("it spoke about another attempt")
             if isinstance(line, Ended | TryAgain | Busy | Over):
                 return line
             if isinstance(line, Broken):

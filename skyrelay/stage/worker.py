@@ -69,6 +69,7 @@ def _serve(service: str, channel: socket.socket, guard: int) -> None:
     channel.sendall(Ready(guard=guard).to_line())
 
     last_told = 0.0
+    command: RunStage
 
     def tell(line: Started | Progressed) -> None:
         nonlocal last_told
@@ -77,11 +78,12 @@ def _serve(service: str, channel: socket.socket, guard: int) -> None:
             if now - last_told < PROGRESS_PAUSE:
                 return
             last_told = now
-        channel.sendall(line.to_line())
+        channel.sendall(line.to_line(command))
 
     for line in channel.makefile("rb"):
-        command = parse(line)
-        assert isinstance(command, RunStage)
+        message = parse(line)
+        assert isinstance(message, RunStage)
+        command = message
         with logs.about(command):
             try:
                 answer: Answer | Broken = carry_out(command, store, settings, tell)
@@ -89,7 +91,7 @@ def _serve(service: str, channel: socket.socket, guard: int) -> None:
                 _log.exception("an attempt could not be carried out")
                 answer = Broken(reason=f"{type(error).__name__}: {error}")
             _end_children(guard)
-        channel.sendall(answer.to_line())
+        channel.sendall(answer.to_line(command))
         gc.collect()
 
 

@@ -10,8 +10,10 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from skyrelay.errors import Permanent, Retriable
+from skyrelay.stage.answers import Over
 from skyrelay.stage.context import StageContext
 
 #: A child that does not listen to SIGTERM, with a child of its own.
@@ -62,6 +64,10 @@ def _act(order: dict[str, Any], trace: Path | None) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
         case "kill the replica":
             os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(60)
+        case "answer for another":
+            channel = int(sys.argv[sys.argv.index("--channel") + 1])
+            os.write(channel, Over(attempt=(uuid4(), 0, 1)).to_line())
             time.sleep(60)
 
 

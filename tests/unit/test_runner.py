@@ -1,0 +1,84 @@
+"""Does a runner give a worker back only when the worker has nothing more to say?"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from skyrelay.messages import RunStage
+from skyrelay.stage.answers import Over
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # Eventlet says on import that it is old.
+    from skyrelay.stage.runner import StageRunner, _Job
+
+
+class Worker:
+    """Says what it is given; a worker that computes says nothing."""
+
+    pid = 1
+
+    def __init__(self, *says: Any) -> None:
+        self.says = list(says)
+        self.ended = False
+
+    def send(self, text: str) -> None:
+        pass
+
+    def receive(self, seconds: float) -> Any:
+        return self.says.pop(0) if self.says else None
+
+    def end(self, grace: float) -> None:
+        self.ended = True
+
+
+class Pool:
+    """One worker; whether it had ended when it was given back."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.given_back: list[bool] = []
+
+    def acquire(self) -> Worker:
+        return self.worker
+
+    def release(self, worker: Worker) -> None:
+        self.given_back.append(worker.ended)
+
+
+class StoreOnBrokenDisk:
+    """Cannot say whether a run is over."""
+
+    def attempt(self, command: RunStage) -> StoreOnBrokenDisk:
+        return self
+
+    def run_is_over(self) -> bool:
+        raise OSError(5, "Input/output error")
+
+
+def runner_with(worker: Worker) -> tuple[Any, Pool]:
+    runner: Any = StageRunner()
+    pool = runner.pool = Pool(worker)
+    runner._store = StoreOnBrokenDisk()
+    return runner, pool
+
+
+def command() -> RunStage:
+    return RunStage(run=uuid4(), task=1, index=0, step="trial", config="config.json")
+
+
+def test_a_worker_that_has_answered_is_given_back_alive() -> None:
+    asked = command()
+    runner, pool = runner_with(Worker(Over(attempt=(asked.run, 0, 1))))
+    assert isinstance(runner._work(_Job(asked)), Over)
+    assert pool.given_back == [False]
+
+
+def test_a_worker_that_still_computes_when_the_runner_fails_is_ended() -> None:
+    runner, pool = runner_with(Worker())
+    with pytest.raises(OSError, match="Input/output error"):
+        runner._work(_Job(command()))
+    assert pool.given_back == [True]
