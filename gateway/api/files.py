@@ -96,6 +96,7 @@ def delete(task_id: int, path: str) -> ResponseReturnValue:
             path=path,
             access="api",
         )
+    gateway().store.empty_trash()
     return Response(status=204)
 
 

@@ -114,6 +114,7 @@ def delete_task(task_id: int) -> ResponseReturnValue:
         session.delete(task)
         session.flush()
         gateway().store.delete(task_id)
+    gateway().store.empty_trash()
     return Response(status=204)
 
 

@@ -16,7 +16,7 @@ from uuid import UUID
 from sqlalchemy import select
 
 from gateway.core import Gateway
-from gateway.models import Run, RunState, now
+from gateway.models import Run, RunState, Task, now
 from gateway.orchestration.advance import fail
 from gateway.orchestration.cancel import NotRunning, cancel
 from gateway.orchestration.runs import lock_task
@@ -42,6 +42,7 @@ def clean_up(gateway: Gateway) -> None:
     """One round."""
     _end_runs_without_folder(gateway)
     _close_runs(gateway)
+    _drop_orphans(gateway)
     gateway.store.empty_trash()
     gateway.store.drop_incoming(now() - _ABANDONED_UPLOAD)
 
@@ -75,6 +76,18 @@ def _close_if_over(gateway: Gateway, run_id: UUID, made: datetime, run: Run | No
         over = now() - run.ended > _YOUNG
     if over:
         gateway.store.close_run(run_id)
+
+
+def _drop_orphans(gateway: Gateway) -> None:
+    """Versions of folders that were never published, and locks of tasks that are deleted."""
+    for chunk in _batched(sorted(gateway.store.orphans())):
+        with gateway.database.reading() as session:
+            known = set(session.scalars(select(Task.id).where(Task.id.in_(chunk))))
+        for task in chunk:
+            try:
+                gateway.store.drop_orphans(task, gone=task not in known)
+            except OSError:
+                _log.exception("cannot clear away what is left of task %d", task)
 
 
 def _end_runs_without_folder(gateway: Gateway) -> None:

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 from uuid import UUID
 
 from skyrelay.messages import RunStage
@@ -61,19 +61,58 @@ class TaskStore:
 
     def create(self, task: int) -> Path:
         """Make the folder of a new task."""
-        version = self._new_version(task)
-        version.mkdir()
-        files.link_atomically(f"{_VERSIONS}/{version.name}", self.folder(task))
+        with self.locked(task):
+            version = self._new_version(task)
+            version.mkdir()
+            files.link_atomically(f"{_VERSIONS}/{version.name}", self.folder(task))
         return self.folder(task)
 
     def delete(self, task: int) -> None:
-        """Remove the task's folder with everything in it."""
+        """Take the task's folder away with everything in it; the trash has it until emptied."""
         with self.locked(task):
             link = self.folder(task)
             version = link.resolve()
             link.unlink(missing_ok=True)
-            if version.parent == (self.root / _VERSIONS).resolve():
-                files.remove(version)
+            if version.parent == (self.root / _VERSIONS).resolve() and version.is_dir():
+                self._throw_away(version)
+
+    def orphans(self) -> set[int]:
+        """The tasks of which there is a version, or a lock, and no folder that needs it.
+
+        A look without any lock: what is found may be in use a moment later, or be so already.
+        """
+        found = set()
+        for name in os.listdir(self.root / _VERSIONS):
+            task = name.partition("-")[0]
+            if task.isdecimal() and self._linked_version(int(task)) != name:
+                found.add(int(task))
+        for name in os.listdir(self.root / _LOCKS):
+            if name.isdecimal() and not self.folder(int(name)).is_symlink():
+                found.add(int(name))
+        return found
+
+    def drop_orphans(self, task: int, *, gone: bool) -> None:
+        """Remove what crashes have left of a task; ``gone``: it will never be back.
+
+        Who makes a version links it before letting go of the task's lock. So a version that is
+        not linked, seen by who holds the lock, is one whose maker died.
+        """
+        with self.locked(task):
+            linked = self._linked_version(task)
+            for path in (self.root / _VERSIONS).glob(f"{task}-*"):
+                if path.name != linked:
+                    self._throw_away(path)
+            for path in self.root.glob(f".{task}.*"):
+                path.unlink(missing_ok=True)
+            if gone and linked is None:
+                (self.root / _LOCKS / str(task)).unlink(missing_ok=True)
+
+    def _linked_version(self, task: int) -> str | None:
+        """The name of the version that is the task's folder."""
+        try:
+            return Path(os.readlink(self.folder(task))).name
+        except FileNotFoundError:
+            return None
 
     def locked(self, task: int) -> AbstractContextManager[None]:
         """Nobody else changes the task's folder, or cancels its run, inside this context."""
@@ -98,12 +137,6 @@ class TaskStore:
             raise FileNotFoundError(relative)
         return path
 
-    def put(self, task: int, relative: str, source: BinaryIO) -> int:
-        """Store a file in the task's folder, whole or not at all; its size in bytes."""
-        path = self.path(task, relative)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return files.copy_atomically(source, path)
-
     def incoming(self) -> IO[bytes]:
         """A named file on the store's file system for what arrives slowly; gone when closed."""
         return tempfile.NamedTemporaryFile(dir=self.root / _INCOMING)
@@ -127,7 +160,7 @@ class TaskStore:
                 path.unlink(missing_ok=True)
 
     def remove(self, task: int, relative: str) -> None:
-        """Remove a file, or a folder with all that is in it.
+        """Take a file away, or a folder with all that is in it, as `delete` does.
 
         Raises
         ------
@@ -137,7 +170,7 @@ class TaskStore:
         path = self.path(task, relative)
         if not path.exists():
             raise FileNotFoundError(relative)
-        files.remove(path)
+        self._throw_away(path)
 
     def entries(self, task: int) -> list[Entry]:
         """What is at the top level of the task's folder, by name: of one version, whole."""
@@ -208,11 +241,15 @@ class TaskStore:
         """Remove what a run that has ended left beside its products."""
         folder = self._run_folder(run)
         if folder.is_dir():
-            folder.rename(self.root / _TRASH / f"{run}-{secrets.token_hex(4)}")
+            self._throw_away(folder)
         self.empty_trash()
 
+    def _throw_away(self, path: Path) -> None:
+        """Out of sight at once; to remove all that is in a folder may take long."""
+        path.rename(self.root / _TRASH / secrets.token_hex(8))
+
     def empty_trash(self) -> None:
-        """Remove what could not be removed before, because somebody still wrote into it."""
+        """Remove what was thrown away, also what somebody still wrote into the last time."""
         for path in (self.root / _TRASH).iterdir():
             files.remove(path)
 

@@ -376,6 +376,20 @@ def test_the_janitor_asks_the_database_a_few_times_however_many_runs_there_are(
     assert runs_on_disk(bench.gateway) == {UUID(run) for run in runs}
 
 
+def test_the_janitor_takes_away_what_is_left_of_deleted_tasks_and_dead_stages(
+    bench: Bench, alice: Caller
+) -> None:
+    deleted, kept = alice.new_task(), alice.new_task()
+    alice("DELETE", f"tasks/{deleted}/")
+    versions, locks = bench.store.root / ".versions", bench.store.root / ".locks"
+    (versions / f"{kept}-dead").mkdir()
+    (versions / f"{deleted}-dead").mkdir()
+    janitor.clean_up(bench.gateway)
+    assert list(versions.iterdir()) == [bench.store.folder(kept).resolve()]
+    assert [path.name for path in locks.iterdir()] == [str(kept)]
+    assert list((bench.store.root / ".trash").iterdir()) == []
+
+
 def test_the_janitor_ends_a_run_whose_folder_is_gone(bench: Bench, alice: Caller) -> None:
     task = alice.new_task()
     run = _process(alice, task).json["celery_id"]

@@ -53,3 +53,55 @@ def test_a_listing_is_of_one_version_while_others_are_published(store: TaskStore
 def test_a_task_that_is_gone_has_no_files(store: TaskStore) -> None:
     store.delete(TASK)
     assert store.entries(TASK) == []
+
+
+def _left(store: TaskStore) -> list[str]:
+    folders = (".versions", ".locks")
+    return sorted(path.name for name in folders for path in (store.root / name).iterdir())
+
+
+def test_what_crashes_left_of_a_version_is_removed_and_the_linked_one_stays(
+    store: TaskStore,
+) -> None:
+    linked = store.folder(TASK).resolve().name
+    for name in (f"{TASK}-never-linked", f"{TASK}-before", "7-of-a-deleted-task"):
+        (store.root / ".versions" / name).mkdir()
+    (store.root / f".{TASK}.0a1b2c3d").symlink_to(".versions/half")
+    store.create(120)
+    assert store.orphans() == {7, TASK}
+    for task in store.orphans():
+        store.drop_orphans(task, gone=task == 7)
+    assert set(_left(store)) == {linked, store.folder(120).resolve().name, str(TASK), "120"}
+    assert not list(store.root.glob(".12.*"))
+    assert len(store.entries(TASK)) == 30
+    assert store.orphans() == set()
+
+
+def test_a_lock_goes_with_its_task_and_only_then(store: TaskStore) -> None:
+    store.drop_orphans(TASK, gone=True)
+    assert (store.root / ".locks" / str(TASK)).exists(), "its folder is there"
+    store.delete(TASK)
+    store.drop_orphans(TASK, gone=False)
+    assert store.orphans() == {TASK}
+    store.drop_orphans(TASK, gone=True)
+    assert _left(store) == []
+
+
+def test_a_lock_excludes_although_its_file_is_removed_again_and_again(store: TaskStore) -> None:
+    path = store.root / ".locks" / "99"
+    inside, most = [0], [0]
+
+    def work() -> None:
+        for _ in range(200):
+            with files.locked(path):
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+                path.unlink()
+                inside[0] -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1]
