@@ -9,13 +9,9 @@ from skyrelay.stages import stage_of
 
 # What the user brings
 IMAGE = "image.fits"
-IMAGE_ORIGINAL = "image.orig.fits"
 CUSTOM_MASK = "custom_mask.fits"
 CUSTOM_TEMPLATE = "custom_template.fits"
 CUSTOM_TEMPLATE_MASK = "custom_template_mask.fits"
-
-#: Files that no stage ever deletes.
-KEPT = (IMAGE, IMAGE_ORIGINAL, CUSTOM_MASK, CUSTOM_TEMPLATE, CUSTOM_TEMPLATE_MASK)
 
 # inspect
 MASK = "mask.fits"
