@@ -648,6 +648,12 @@ def _measured(name: str, unit: str, help_: str, kind: Kind = Kind.FLOAT) -> Para
 
 
 _MEASURED = (
+    _measured(
+        "inspected",
+        "",
+        "What the inspection found out by itself, by parameter: it does so anew the next time.",
+        Kind.OBJECT,
+    ),
     _measured("target_ra", "deg", "Right ascension of the first target (ICRS)."),
     _measured("target_dec", "deg", "Declination of the first target (ICRS)."),
     _measured("targets", "", "All targets: name, ra, dec.", Kind.OBJECTS),

@@ -80,3 +80,54 @@ def test_an_image_without_coordinates_is_to_be_solved_blindly(folder: Path) -> N
     assert result.outcome is Outcome.DONE
     assert result.field is None
     assert result.config["blind_match_wcs"] is True
+
+
+def test_another_image_is_inspected_anew(folder: Path) -> None:
+    first = run_stage("inspect", folder, {}).config
+    later = first | {"zp": 25.0, "fwhm": 3.0, "color_term": 0.1, "mag_limit": 20.0}
+    pixels = np.random.default_rng(1).normal(500, 10, (200, 200)).astype(np.float32)
+    cards = {"GAIN": 3.0, "SATURATE": 20000.0, "FILTER": "V", "DATE-OBS": "2020-02-02T02:02:02"}
+    fits.writeto(folder / products.IMAGE, pixels, fits.Header(cards), overwrite=True)
+    second = run_stage("inspect", folder, later).config
+    assert (second["gain"], second["saturation"], second["filter"]) == (3.0, 20000.0, "V")
+    assert second["time"].startswith("2020-02-02T02:02:02")
+    assert (second["bg_size"], second["cat_name"]) == (100, "gaiadr3syn")
+    assert second["blind_match_wcs"] is True
+    for name in ("zp", "fwhm", "color_term", "mag_limit", "field_ra", "pixscale"):
+        assert name not in second
+
+
+def test_what_the_user_set_after_an_inspection_stays(folder: Path) -> None:
+    first = run_stage("inspect", folder, {"cat_name": "sdss"}).config
+    assert "cat_name" not in first["inspected"]
+    second = run_stage("inspect", folder, first | {"gain": 2.5, "filter": "V"}).config
+    assert (second["gain"], second["filter"], second["cat_name"]) == (2.5, "V", "sdss")
+    third = run_stage("inspect", folder, second).config
+    assert third == second
+
+
+def test_the_mode_of_the_subtraction_follows_the_target(folder: Path) -> None:
+    config = run_stage("inspect", folder, {}).config
+    assert config["subtraction_mode"] == "detection"
+    config = run_stage("inspect", folder, config | {"target": "262.0 48.0"}).config
+    assert (config["subtraction_mode"], config["blind_match_center"]) == ("target", "262.0 48.0")
+    config = run_stage("inspect", folder, config | {"target": None}).config
+    assert config["subtraction_mode"] == "detection"
+    assert not {"blind_match_center", "targets", "target_ra"} & set(config)
+
+
+def test_a_repaired_image_is_inspected_as_the_original_was(folder: Path) -> None:
+    """The first inspection writes the image anew; the second finds the same in it."""
+    with fits.open(folder / products.IMAGE) as hdus:
+        pixels, header = hdus[0].data.astype(np.int32), hdus[0].header.copy()
+    for keyword in ("BZERO", "BSCALE", "GAIN", "SATURATE"):
+        header.remove(keyword, ignore_missing=True)
+    primary = fits.PrimaryHDU()
+    for keyword in ("DATE-OBS", "FILTER"):
+        primary.header[keyword] = header.pop(keyword)
+    hdus = fits.HDUList([primary, fits.CompImageHDU(pixels, header)])
+    hdus.writeto(folder / products.IMAGE, overwrite=True)
+    first = run_stage("inspect", folder, {}).config
+    assert first["time"].startswith("2024-05-14T23:12:41")
+    assert len(fits.info(folder / products.IMAGE, output=False)) == 1
+    assert run_stage("inspect", folder, first).config == first
