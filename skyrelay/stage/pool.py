@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 import eventlet
 from eventlet.event import Event
@@ -21,11 +22,16 @@ SECONDS_TO_WARM_UP = 300.0
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 
 
+#: Seconds between looks at whether an idle worker still lives.
+WATCH = 1.0
+
+
 class WorkerPool(SharedExtension):
     """One worker process per slot, and spare ones; replaced whenever one is spent."""
 
     def __init__(self) -> None:
         self._workers: set[WorkerProcess] = set()
+        self._in_use: set[WorkerProcess] = set()
         self._idle: LifoQueue = LifoQueue()
         self._warm = Event()
         self._stopping = False
@@ -57,11 +63,13 @@ class WorkerPool(SharedExtension):
         while True:
             worker: WorkerProcess = self._idle.get()
             if worker.alive:
+                self._in_use.add(worker)
                 return worker
             self._retire(worker)
 
     def release(self, worker: WorkerProcess) -> None:
         """Give the worker back; one that has died or grown too large is replaced."""
+        self._in_use.discard(worker)
         if worker.alive and worker.memory <= self._settings.skyrelay_worker_memory:
             self._idle.put(worker)
         else:
@@ -79,6 +87,18 @@ class WorkerPool(SharedExtension):
         if not worker.retired.ready():
             worker.retired.send()
 
+    def _watch(self, worker: WorkerProcess) -> None:
+        """Wait until the worker is spent, or has died while nobody used it."""
+        while not worker.retired.ready():
+            worker.retired.wait(WATCH)
+            if worker in self._in_use or worker.alive:
+                continue
+            if not self._stopping and not worker.retired.ready():
+                _log.warning("an idle worker has died", extra={"pid": worker.pid})
+            self._retire(worker)
+        with suppress(ValueError):
+            self._idle.queue.remove(worker)
+
     def _keep_a_worker(self) -> None:
         pause = FIRST_PAUSE
         while not self._stopping:
@@ -91,7 +111,7 @@ class WorkerPool(SharedExtension):
                 if not self._warm.ready():
                     self._warm.send()
                 self._idle.put(worker)
-                worker.retired.wait()
+                self._watch(worker)
             except WorkerGone as error:
                 if not self._stopping:
                     _log.error("a worker did not come up (%s); again in %.0f s", error, pause)

@@ -6,6 +6,9 @@ nothing of an attempt runs after its end.
 
 from __future__ import annotations
 
+import os
+import signal
+
 from skyrelay.broker import topology
 from skyrelay.broker.consumer import DeadCommand
 from skyrelay.messages import Outcome, StageFinished
@@ -43,6 +46,30 @@ def test_a_worker_that_dies_each_time_is_not_tried_for_ever(station: Station) ->
     assert station.begun(command) == 3
     assert station.files(command) == {"image.fits", "trial.log"}
     assert station.finished(station.order()).outcome is Outcome.DONE
+
+
+def test_an_answer_about_another_attempt_is_never_taken_for_this_one(station: Station) -> None:
+    station.ready_replica()
+    command = station.order(act="answer for another")
+    finished = station.finished(command)
+    assert finished.outcome is Outcome.FAILED
+    assert finished.reasons[0].endswith("the last time: it spoke about another attempt.")
+    assert station.finished(station.order()).outcome is Outcome.DONE
+
+
+def test_an_idle_worker_that_dies_is_replaced_before_the_next_command(station: Station) -> None:
+    replica = station.ready_replica()
+    command = station.order()
+    station.finished(command)
+    worker = station.workers(command)[0]
+    os.kill(worker, signal.SIGKILL)
+    assert wait_until(lambda: replica.said("an idle worker has died"))
+    assert wait_until(lambda: replica.log.read_text().count("a worker is warm") == 2)
+    assert group_of(worker) == []
+    following = station.order()
+    assert station.finished(following).outcome is Outcome.DONE
+    assert station.workers(following) != [worker]
+    assert replica.log.read_text().count("a worker is warm") == 2
 
 
 def test_a_replica_killed_for_memory_takes_its_group_along_and_the_work_is_done_once(
