@@ -32,6 +32,9 @@ UNKNOWN_RUN = (
     "services have the same TASKS_PATH?"
 )
 
+#: What a record raises that JSON cannot hold: an object, a circle, half a character.
+UNWRITABLE = (TypeError, ValueError, RecursionError)
+
 
 def carry_out(
     command: RunStage,
@@ -47,7 +50,11 @@ def carry_out(
 def close(
     command: RunStage, store: TaskStore, reason: str, *, started: datetime, may_retry: bool
 ) -> Answer:
-    """End an attempt whose worker has died: superseded if it may be tried again, else failed."""
+    """End an attempt whose worker has died: superseded if it may be tried again, else failed.
+
+    Where that cannot be recorded it has failed all the same: a message that went back to the
+    queue would only be done again and again.
+    """
     attempt = store.attempt(command)
 
     def verdict() -> Answer:
@@ -59,11 +66,13 @@ def close(
             config = store.read_config(command.config)
         except (OSError, ValueError, KeyError):
             return _failed_without_record(reason)
-        attempt.log(stage.log_name, f"Error! {reason}")
-        result = StageResult(Outcome.FAILED, (reason,), config, None, {})
-        return _publish(attempt, stage, result, started)
+        return _publish_failure(attempt, stage, reason, config, started)
 
-    return _with_claim(attempt, verdict)
+    try:
+        return _with_claim(attempt, verdict)
+    except Exception:
+        _log.exception("the end of an attempt could not be recorded")
+        return _failed_without_record(reason)
 
 
 def _with_claim(attempt: Attempt, work: Callable[[], Answer]) -> Answer:
@@ -118,7 +127,25 @@ def _work(
             attempt.supersede(str(error))
             return TryAgain(reason=str(error))
         result = StageResult(Outcome.FAILED, (str(error),), config, None, {})
-    return _publish(attempt, stage, result, started)
+    try:
+        return _publish(attempt, stage, result, started)
+    except UNWRITABLE as error:
+        _log.exception("the results of %s cannot be recorded", stage.step)
+        reason = (
+            f"Internal error in {stage.title.lower()}: its results cannot be recorded: "
+            f"{type(error).__name__}: {error}"
+        )
+    # The science may have changed what is inside the configuration that it was given.
+    return _publish_failure(attempt, stage, reason, store.read_config(command.config), started)
+
+
+def _publish_failure(
+    attempt: Attempt, stage: Stage, reason: str, config: dict[str, Any], started: datetime
+) -> Answer:
+    attempt.log(stage.log_name, f"Error! {reason}")
+    return _publish(
+        attempt, stage, StageResult(Outcome.FAILED, (reason,), config, None, {}), started
+    )
 
 
 def _publish(attempt: Attempt, stage: Stage, result: StageResult, started: datetime) -> Answer:

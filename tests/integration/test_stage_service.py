@@ -38,6 +38,7 @@ def test_a_degraded_stage_says_what_is_missing(station: Station) -> None:
     [
         ("permanent", "The image is broken."),
         ("bug", "Internal error in trial: ZeroDivisionError: division by zero"),
+        ("unwritable", "Internal error in trial: its results cannot be recorded: Pydantic"),
         ("full disk", "The disk with the tasks' files is full: make room on it"),
     ],
 )

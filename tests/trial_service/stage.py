@@ -39,7 +39,7 @@ def run(context: StageContext) -> None:
     context.path("product.txt").write_text(order.get("product", "product"))
     context.progress(0.5, "sleeping")
     time.sleep(order.get("seconds", 0.0))
-    _act(order, trace)
+    _act(context, order, trace)
     context.path("second.txt").write_text("second")
     context.measure("answer", 42, unit="mag")
     context.config["trial_done"] = True
@@ -48,7 +48,7 @@ def run(context: StageContext) -> None:
     _leave(trace, "ended")
 
 
-def _act(order: dict[str, Any], trace: Path | None) -> None:
+def _act(context: StageContext, order: dict[str, Any], trace: Path | None) -> None:
     match order.get("act"):
         case "permanent":
             raise Permanent("The image is broken.")
@@ -65,6 +65,8 @@ def _act(order: dict[str, Any], trace: Path | None) -> None:
         case "kill the replica":
             os.kill(os.getppid(), signal.SIGKILL)
             time.sleep(60)
+        case "unwritable":
+            context.config["thing"] = object()
         case "answer for another":
             channel = int(sys.argv[sys.argv.index("--channel") + 1])
             os.write(channel, Over(attempt=(uuid4(), 0, 1)).to_line())
