@@ -25,7 +25,6 @@ from skyrelay.messages import RunStage, parse
 from skyrelay.stack.broker_node import BrokerNode
 from skyrelay.stack.ports import LOOPBACK, free_ports
 from tests.support.gateway import PASSWORD
-from tests.support.postgres import Cluster
 from tests.support.processes import is_alive, wait_until
 from tests.support.servers import Installation, answers, installation
 from tests.support.station import RETRY_DELAYS, Replica
@@ -34,18 +33,6 @@ TRIAL = {
     "skyrelay_extra_stages": "tests.trial_service.stages",
     "skyrelay_retry_delays": RETRY_DELAYS,
 }
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database of the test's own, without any table."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'gateway.db'}"
-        return
-    postgres: Cluster = request.getfixturevalue("postgres")
-    url = postgres.new_database()
-    yield url
-    postgres.drop(url)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,19 +17,7 @@ from gateway.models import Base, Run
 from gateway.orchestration.advance import record
 from skyrelay.errors import Retriable
 from tests.support.gateway import Bench, opened
-from tests.support.postgres import Cluster, cluster
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database of the test's own, without any table."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'gateway.db'}"
-        return
-    postgres: Cluster = request.getfixturevalue("postgres")
-    url = postgres.new_database()
-    yield url
-    postgres.drop(url)
+from tests.support.postgres import cluster
 
 
 def test_the_migrations_make_the_tables_of_the_models(database_url: str) -> None:
