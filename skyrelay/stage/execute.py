@@ -105,7 +105,11 @@ def _write_results(context: StageContext) -> None:
     content = {
         "stage": context.stage.step,
         "degraded": context.degraded,
-        "values": {name: value.model_dump(mode="json") for name, value in context.values.items()},
+        "values": {
+            # model_dump_json, other than model_dump, writes null for what is not finite.
+            name: json.loads(value.model_dump_json())
+            for name, value in context.values.items()
+        },
     }
     path = context.path(context.stage.results_name)
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
