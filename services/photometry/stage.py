@@ -22,7 +22,7 @@ from skyrelay.imaging import astrometry, calibration, detection
 from skyrelay.imaging.apertures import Apertures, Exposure, measure
 from skyrelay.imaging.calibration import Calibration
 from skyrelay.imaging.fits import read_image, write_image
-from skyrelay.imaging.forced import measure_targets
+from skyrelay.imaging.forced import keep_targets, measure_targets
 from skyrelay.imaging.mask import HIDDEN, read_mask
 from skyrelay.imaging.plots import PhotometryPlots
 from skyrelay.imaging.target_cutouts import write_target_cutouts
@@ -89,7 +89,7 @@ def run(context: StageContext) -> None:
     context.progress(0.9, "writing")
     _write_tables(context, objects, stars, solution, apertures)
     _keep_results(context, frame, objects, stars, solution, limit)
-    _keep_targets(context, targets)
+    keep_targets(context, targets)
 
 
 def _load(context: StageContext) -> Frame:
@@ -424,23 +424,3 @@ def _keep_results(
     put("n_catalogue", len(stars), doc="Catalogue stars in the field.")
     put("n_matched", solution.matched, doc="Objects that lie on a catalogue star.")
     put("n_calibrators", solution.calibrators, doc="Stars in the final photometric fit.")
-
-
-def _keep_targets(context: StageContext, table: Table | None) -> None:
-    context.measure("n_targets", 0 if table is None else len(table), doc="Number of targets.")
-    for index, row in enumerate([] if table is None else table):
-        detected = np.isfinite(row["mag_calib"])
-        context.measure(
-            f"target_{index}_mag",
-            float(row["mag_calib"]) if detected else None,
-            error=float(row["mag_calib_err"]) if detected else None,
-            unit="mag",
-            doc=f"Calibrated magnitude of {row['name']}; none if its flux is not positive.",
-        )
-        limit = float(row["mag_limit"])
-        context.measure(
-            f"target_{index}_mag_limit",
-            limit if np.isfinite(limit) else None,
-            unit="mag",
-            doc=f"Limiting magnitude at {row['name']}.",
-        )

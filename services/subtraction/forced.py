@@ -11,6 +11,7 @@ from skyrelay import products
 from skyrelay.errors import Permanent
 from skyrelay.imaging import candidates, cutouts
 from skyrelay.imaging.candidates import Field
+from skyrelay.imaging.forced import forget_masked, keep_targets
 from skyrelay.imaging.mosaic import Mosaic
 from skyrelay.imaging.science_image import ScienceImage
 from skyrelay.imaging.subtraction import Pair
@@ -30,6 +31,7 @@ def measure_targets(
     if context.parameter("centroid_targets"):
         _centre(science, subtracted, profile, positions)
     measured = photometry_of(context, science, subtracted, profile, positions)
+    forget_masked(measured)
     cutouts.write_table(context.path(products.SUB_TARGET), measured)
     cutouts.write_cutout(
         context.path(products.SUB_TARGET_CUTOUT),
@@ -45,17 +47,7 @@ def measure_targets(
             f"{row['name']}: S/N {sn:.1f}, magnitude {row['mag_calib']:.3f} ± "
             f"{row['mag_calib_err']:.3f}, limit {row['mag_limit']:.2f}"
         )
-    first = measured[0]
-    context.measure(
-        "target_mag",
-        float(first["mag_calib"]),
-        error=float(first["mag_calib_err"]),
-        unit="mag",
-        doc="Magnitude of the first target in the difference image.",
-    )
-    context.measure(
-        "target_sn", float(first["flux"] / first["fluxerr"]), doc="Its signal-to-noise ratio."
-    )
+    keep_targets(context, measured)
 
 
 def target_positions(context: StageContext, science: ScienceImage) -> Table:

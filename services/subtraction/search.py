@@ -109,7 +109,7 @@ def photometry_of(
         fwhm=science.fwhm,
         mask=subtracted.mask,
         bg=np.zeros(science.shape),
-        err=subtracted.noise,
+        err=np.where(subtracted.mask, 0.0, subtracted.noise),
         optimal=bool(context.parameter("optimal_extraction")),
         centroid_iter=0,
         verbose=False,

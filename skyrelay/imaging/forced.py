@@ -12,9 +12,12 @@ from astropy.wcs import WCS
 from skyrelay.imaging.apertures import Apertures, Exposure, measure
 from skyrelay.imaging.calibration import Calibration
 from skyrelay.sky.targets import pixels_of
+from skyrelay.stage.context import StageContext
 
 #: Bit in ``flags`` of a target outside the image.
 OUTSIDE = 0x400
+#: Bit in stdpipe's ``flags`` of an aperture with masked pixels: what it sums up is no brightness.
+MASKED = 0x200
 
 Log = Callable[..., None]
 
@@ -39,7 +42,8 @@ def measure_targets(
         One row per target: ``ra dec x y flux fluxerr mag magerr flags bg_fluxerr mag_calib
         mag_calib_err mag_limit mag_filter_name mag_color_name mag_color_term``, and where the
         position was centred ``ra_orig dec_orig``. ``mag_limit`` is what gives the signal-to-noise
-        ratio ``sn`` above the background at that place.
+        ratio ``sn`` above the background at that place. Where the aperture has masked pixels
+        nothing is measured: NaN.
     """
     x, y = pixels_of(targets, wcs)
     height, width = exposure.data.shape
@@ -60,8 +64,61 @@ def measure_targets(
         )
         table["ra_orig"], table["dec_orig"] = original
     _calibrate(table, calibration, sn)
+    forget_masked(table)
     _describe(table, calibration, filter_name)
     return table
+
+
+def forget_masked(table: Table) -> None:
+    """Replace by NaN what was "measured" of targets on masked pixels."""
+    masked = (np.asarray(table["flags"]).astype(int) & MASKED) != 0
+    for name in _MEASURED:
+        if name in table.colnames:
+            table[name] = np.where(
+                masked, np.nan, np.ma.filled(np.ma.asarray(table[name], float), np.nan)
+            )
+
+
+_MEASURED = (
+    *("flux", "fluxerr", "bg_fluxerr", "mag", "magerr"),
+    *("mag_calib", "mag_calib_err", "mag_limit"),
+)
+
+
+def keep_targets(context: StageContext, table: Table | None) -> None:
+    """Keep magnitude, S/N and limit of every target as values of the stage.
+
+    A target on masked pixels has none, and makes the result degraded.
+    """
+    rows = [] if table is None else list(table)
+    context.measure("n_targets", len(rows), doc="Number of targets.")
+    for index, row in enumerate(rows):
+        name = row["name"]
+        if int(row["flags"]) & MASKED:
+            context.degrade(f"Target {name} lies on pixels that cannot be measured.")
+        magnitude = _finite(row["mag_calib"])
+        context.measure(
+            f"target_{index}_mag",
+            magnitude,
+            error=None if magnitude is None else _finite(row["mag_calib_err"]),
+            unit="mag",
+            doc=f"Calibrated magnitude of {name}; none if its flux is not positive.",
+        )
+        context.measure(
+            f"target_{index}_sn",
+            _finite(row["flux"] / row["fluxerr"]) if row["fluxerr"] > 0 else None,
+            doc=f"Signal-to-noise ratio of {name}.",
+        )
+        context.measure(
+            f"target_{index}_mag_limit",
+            _finite(row["mag_limit"]),
+            unit="mag",
+            doc=f"Limiting magnitude at {name}.",
+        )
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def _positions(targets: list[dict[str, Any]], wcs: WCS, x: Any, y: Any) -> tuple[Any, Any]:

@@ -18,7 +18,7 @@ _LEAST_GOOD = 0.02
 
 @dataclass(frozen=True)
 class Mosaic(Difference):
-    """The difference of the whole image.
+    """The difference of the whole image; its noise is NaN where a tile failed.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ def subtract(
     whole = Difference(
         convolved=np.zeros((rows, columns)),
         difference=np.zeros((rows, columns)),
-        noise=np.ones((rows, columns)),
+        noise=np.full((rows, columns), np.nan),
         mask=np.ones((rows, columns), dtype=bool),
     )
     failures: list[tuple[Tile, str]] = []

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from astropy.wcs import WCS
 from stdpipe.cutouts import load_cutout
 
 from skyrelay import products
@@ -134,6 +135,36 @@ def test_target_mode_measures_the_target_in_the_difference(
     assert target["mag_calib"] == pytest.approx(row["mag"], abs=5 * target["mag_calib_err"] + 0.02)
     assert (folder / products.SUB_TARGET_CUTOUT).exists()
     assert not (folder / products.CANDIDATES).exists()
+
+
+def test_targets_where_there_is_no_template_are_not_measured(
+    transient_field: Field, tmp_path: Path
+) -> None:
+    folder = copied(transient_field.folder, tmp_path)
+    rows = transient_field.truth.transients
+    rows = rows[np.argsort(-np.asarray(rows["sn"]))][:2]
+    template = folder / products.CUSTOM_TEMPLATE
+    data, header = fits.getdata(template, header=True)
+    x, y = WCS(header).all_world2pix(rows["ra"][1:], rows["dec"][1:], 0)
+    column, row = round(x[0]), round(y[0])
+    data[row - 4 : row + 5, column - 4 : column + 5] = np.nan
+    fits.writeto(template, data, header, overwrite=True)
+    targets = [
+        {"name": name, "ra": float(each["ra"]), "dec": float(each["dec"])}
+        for name, each in zip(("seen", "hidden"), rows, strict=True)
+    ]
+    config = {
+        **transient_field.photometry.config,
+        "subtraction_mode": "target",
+        "targets": targets,
+    }
+    result = run_stage("subtraction", folder, config)
+    assert result.outcome is Outcome.DEGRADED
+    assert "Target hidden lies on pixels that cannot be measured." in result.reasons
+    assert result.values["target_0_mag"].value is not None
+    for what in ("mag", "sn", "mag_limit"):
+        assert result.values[f"target_1_{what}"].value is None
+    assert Table.read(folder / products.SUB_TARGET)["mag_limit"][1] is np.ma.masked
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,7 @@ def test_failed_tile_is_masked_and_named(scene: tuple[Pair, Table, Table]) -> No
         "cover" in reason for _, reason in result.failures
     )
     assert result.mask[:150, :150].all() and not result.mask[170:280, 170:280].any()
+    assert all(np.isnan(result.noise[tile.core]).all() for tile, _ in result.failures)
 
 
 def test_unrelated_images_do_not_subtract(scene: tuple[Pair, Table, Table]) -> None:
