@@ -18,6 +18,7 @@ from skyrelay.imaging.unexplained import Expectation, expect
 from skyrelay.imaging.wcs import to_pixels
 from skyrelay.sky import known
 from skyrelay.sky.catalogues import LOCAL
+from skyrelay.sky.columns import POSITION_ERROR, floats
 from skyrelay.sky.targets import resolve
 from skyrelay.stage.context import StageContext
 
@@ -34,8 +35,6 @@ _LEAST_RADIUS = 1.0
 _EXCESS = 4.0
 #: An object farther from its counterpart than so many sigma is not (only) that counterpart.
 _DISPLACED = 2.5
-#: Position error of catalogues that give none, in arcsec.
-_CATALOGUE_ERROR = 0.1
 
 
 def run(context: StageContext) -> None:
@@ -152,12 +151,11 @@ def _stars_in_pixels(context: StageContext, science: ScienceImage, stars: Table)
         else np.full(len(stars), np.nan)
     )
     error = (
-        np.ma.filled(np.ma.asarray(stars["e_RAJ2000"], dtype=float), _CATALOGUE_ERROR)
+        floats(stars["e_RAJ2000"])
         if "e_RAJ2000" in stars.colnames
-        else np.full(len(stars), _CATALOGUE_ERROR)
+        else np.full(len(stars), POSITION_ERROR)
     )
-    pixels = np.nan_to_num(error, nan=_CATALOGUE_ERROR) / 3600 / science.pixel_scale
-    table = Table({"x": x, "y": y, "xyerr": pixels, "mag": magnitude})
+    table = Table({"x": x, "y": y, "xyerr": error / science.pixel_scale, "mag": magnitude})
     return table[np.isfinite(x) & np.isfinite(y)]
 
 

@@ -17,13 +17,16 @@ from stdpipe import astrometry, catalogs
 
 from skyrelay.errors import Permanent, Retriable
 from skyrelay.records import SkyField
-from skyrelay.sky.columns import floats
+from skyrelay.sky.columns import floats, position_error, without_objects
 from skyrelay.sky.filters import FILTERS
 from skyrelay.sky.local_catalogue import find_catalogue, read_catalogue
 
 LOCAL = "local"
 
 _JOHNSON = ("B", "V", "R", "I")
+
+#: Error of single magnitudes for which a catalogue gives none, in mag.
+_MISSING_ERROR = 0.1
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,8 @@ def get_catalogue(
     Returns
     -------
     Table
-        ``RAJ2000``, ``DEJ2000`` in degrees; ``<filter>mag``, ``e_<filter>mag`` in mag.
+        ``RAJ2000``, ``DEJ2000`` and, if known, their errors ``e_RAJ2000``, ``e_DEJ2000`` in
+        degrees; ``<filter>mag``, ``e_<filter>mag`` in mag.
 
     Raises
     ------
@@ -131,6 +135,7 @@ def columns_for(stars: Table, filter_name: str, catalogue: str) -> Columns:
     """The columns that calibrate images in a filter.
 
     Where a catalogue has only Sloan-like magnitudes, those of Johnson and Cousins are derived.
+    Single missing errors of the magnitudes are filled in.
 
     Raises
     ------
@@ -148,7 +153,7 @@ def columns_for(stars: Table, filter_name: str, catalogue: str) -> Columns:
             f"only in {', '.join(known) or 'none that is known'}; choose another catalogue or "
             "filter."
         )
-    error = f"e_{wanted}" if f"e_{wanted}" in stars.colnames else None
+    error = _usable_error(stars, wanted)
     for one, two in FILTERS[filter_name].colors:
         pair = (FILTERS[one].column, FILTERS[two].column)
         if set(pair) <= set(stars.colnames):
@@ -192,8 +197,29 @@ def _from_vizier(
         raise Retriable(f"VizieR gave no proper answer for {survey.title}.") from None
     if stars is None:
         return Table()
-    stars.meta["name"] = survey.title
-    return stars
+    return tidied(stars, survey.title)
+
+
+def tidied(stars: Table, title: str) -> Table:
+    """A table of VizieR as one is used here: position errors in degrees, no Python objects."""
+    for column in ("e_RAJ2000", "e_DEJ2000"):
+        if column in stars.colnames:
+            stars[column] = position_error(stars[column])
+    stars.meta["name"] = title
+    return without_objects(stars)
+
+
+def _usable_error(stars: Table, magnitude: str) -> str | None:
+    """The column of a magnitude's error, completed; None if it has no sensible value at all."""
+    name = f"e_{magnitude}"
+    if name not in stars.colnames:
+        return None
+    errors = floats(stars[name])
+    known = np.isfinite(errors) & (errors > 0)
+    if not np.any(known & _finite(stars[magnitude])):
+        return None
+    stars[name] = np.where(known, errors, _MISSING_ERROR)
+    return name
 
 
 def _finite(column: Any) -> Any:

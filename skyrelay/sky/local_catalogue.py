@@ -17,7 +17,7 @@ from astropy.coordinates import Angle
 from astropy.table import Table
 
 from skyrelay.errors import Permanent
-from skyrelay.sky.columns import floats
+from skyrelay.sky.columns import floats, position_error, without_objects
 from skyrelay.sky.filters import FILTERS
 
 _RA = {"ra", "raj2000", "radeg", "rad", "rajd", "raicrs", "alpha", "alphaj2000", "rightascension"}
@@ -71,7 +71,8 @@ def read_catalogue(path: Path, filter_name: str) -> Table:
     -------
     Table
         ``RAJ2000``, ``DEJ2000`` (degrees), ``<filter>mag`` and ``e_<filter>mag`` (mag) for
-        every filter that was recognized, and the table's other columns.
+        every filter that was recognized, ``e_RAJ2000`` and ``e_DEJ2000`` (degrees) if the table
+        has errors of its positions, and the table's other columns.
 
     Raises
     ------
@@ -79,6 +80,8 @@ def read_catalogue(path: Path, filter_name: str) -> Table:
         If it is no table, or has no positions or no magnitudes.
     """
     table = _read(path)
+    # Columns of ECSV may be objects of astropy, as times.
+    table.keep_columns([name for name in table.colnames if hasattr(table[name], "dtype")])
     if not len(table):
         raise Permanent(f"The catalogue {path.name} is empty.")
     magnitudes, errors, positions, position_errors = _recognize(table, filter_name)
@@ -96,7 +99,7 @@ def read_catalogue(path: Path, filter_name: str) -> Table:
     stars["DEJ2000"] = _degrees(table[positions[1]], hours=False, path=path)
     for name, column in zip(("e_RAJ2000", "e_DEJ2000"), position_errors, strict=True):
         if column is not None:
-            stars[name] = _position_error(table[column])
+            stars[name] = position_error(table[column])
     for band, column in magnitudes.items():
         stars[FILTERS[band].column] = _numbers(table[column])
         if band in errors:
@@ -106,6 +109,7 @@ def read_catalogue(path: Path, filter_name: str) -> Table:
         if column not in used and column not in stars.colnames and table[column].ndim == 1:
             stars[column] = table[column]
     stars.meta["name"] = path.name
+    without_objects(stars)
     return stars[np.isfinite(stars["RAJ2000"]) & np.isfinite(stars["DEJ2000"])]
 
 
@@ -223,13 +227,3 @@ def _degrees(column: Any, *, hours: bool, path: Path) -> Any:
         raise Permanent(
             f"The positions in the catalogue {path.name} cannot be understood: '{texts[0]}'."
         ) from None
-
-
-def _position_error(column: Any) -> Any:
-    """Errors of a position as degrees; arcseconds where no unit is given."""
-    unit = getattr(column, "unit", None) or u.arcsec
-    values = floats(column)
-    try:
-        return (values * unit).to(u.deg)
-    except u.UnitConversionError:
-        return (values * u.arcsec).to(u.deg)

@@ -7,10 +7,12 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 import pytest
-from astropy.table import Table
+from astropy.table import Column, MaskedColumn, Table
+from astropy.time import Time
 
 from skyrelay.errors import Permanent
-from skyrelay.sky.catalogues import columns_for
+from skyrelay.sky.catalogues import columns_for, tidied
+from skyrelay.sky.columns import POSITION_ERROR
 from skyrelay.sky.local_catalogue import find_catalogue, read_catalogue
 
 
@@ -107,6 +109,49 @@ def test_position_errors_keep_their_unit(tmp_path: Path) -> None:
     read = read_catalogue(tmp_path / "stars.vot", "r")
     assert read["e_RAJ2000"].quantity.to_value(u.arcsec)[0] == pytest.approx(0.03)
     assert read["e_DEJ2000"].quantity.to_value(u.arcsec)[0] == pytest.approx(0.03)
+
+
+def test_position_errors_are_in_degrees_whoever_made_the_catalogue() -> None:
+    for unit, value in ((u.mas, 30.0), (u.arcsec, 0.03), (u.deg, 0.03 / 3600), (None, 0.03)):
+        table = Table({"e_RAJ2000": Column(np.array([value, np.nan, -1.0]), unit=unit)})
+        error = tidied(table, "a survey")["e_RAJ2000"]
+        assert error.unit == u.deg
+        assert list(error) == pytest.approx([0.03 / 3600, POSITION_ERROR, POSITION_ERROR])
+
+
+def test_columns_of_texts_and_objects_can_be_stored_again(tmp_path: Path) -> None:
+    table = stars()
+    table["name"] = Column(["A 1", "B 2", "C 3"], dtype=object)
+    table["seen"] = Time([59000.0, 59001.0, 59002.0], format="mjd")
+    table.write(tmp_path / "stars.ecsv")
+    del table["seen"]
+    table.write(tmp_path / "stars.vot", format="votable")
+    for name in ("stars.ecsv", "stars.vot"):
+        read = read_catalogue(tmp_path / name, "r")
+        read.write(tmp_path / "cat.parquet", overwrite=True)
+        assert list(Table.read(tmp_path / "cat.parquet")["name"]) == ["A 1", "B 2", "C 3"]
+
+
+def test_objects_in_a_table_of_a_survey_become_texts(tmp_path: Path) -> None:
+    objects = MaskedColumn(["a", None, b"c", "d"], dtype=object, mask=[0, 0, 0, 1])
+    table = tidied(Table({"flag": objects}), "a survey")
+    table.meta.clear()
+    table.write(tmp_path / "cat.parquet")
+    assert list(Table.read(tmp_path / "cat.parquet")["flag"]) == ["a", "", "c", ""]
+
+
+@pytest.mark.parametrize("filler", [np.nan, -99.0, 0.0])
+def test_errors_without_any_value_are_not_used(filler: float) -> None:
+    table = stars()
+    table["e_rmag"] = filler
+    assert columns_for(table, "r", "stars").mag_err is None
+
+
+def test_single_missing_errors_are_filled() -> None:
+    table = stars()
+    table["e_rmag"] = [0.01, np.nan, -99.0]
+    assert columns_for(table, "r", "stars").mag_err == "e_rmag"
+    assert list(table["e_rmag"]) == [0.01, 0.1, 0.1]
 
 
 @pytest.mark.parametrize(
