@@ -32,6 +32,12 @@ from skyrelay.sky.filters import known_filter
 from skyrelay.sky.targets import resolve
 from skyrelay.stage.context import StageContext
 
+#: Parameters that the photometry sets; those of an earlier one say nothing about this image.
+_RESULTS = (
+    *("fwhm", "mag_limit", "zp", "zp_err", "color_term"),
+    *("cat_col_mag", "cat_col_mag_err", "cat_col_color_mag1", "cat_col_color_mag2"),
+)
+
 
 @dataclass
 class Frame:
@@ -59,6 +65,8 @@ class Frame:
 
 def run(context: StageContext) -> None:
     """Measure the image of the task."""
+    for name in _RESULTS:
+        context.config.pop(name, None)
     frame = _load(context)
     plots = PhotometryPlots(context.folder, context.log)
     _check_apertures(context)
@@ -229,7 +237,6 @@ def _catalogue(context: StageContext, frame: Frame, wcs: WCS) -> tuple[Table, Co
         ("cat_col_color_mag1", columns.color_mag1),
         ("cat_col_color_mag2", columns.color_mag2),
     ):
-        context.config.pop(key, None)
         if value is not None:
             context.config[key] = value
     return stars, columns
@@ -389,7 +396,6 @@ def _keep_results(
     config, put = context.config, context.measure
     config.update(zp=solution.zero_point, zp_err=solution.zero_point_error)
     for name, value in (("mag_limit", limit), ("color_term", solution.color_term)):
-        config.pop(name, None)
         if value is not None:
             config[name] = value
     fwhm_arcsec = float(config["fwhm"]) * float(config["pixscale"]) * 3600
