@@ -134,7 +134,7 @@ def match_template(
     shape = (2 * half + 1, 2 * half + 1)
     bad = mask | template_mask
     weights_noise = np.hypot(noise, _UNEXPLAINED * np.abs(image))
-    chosen = _choose(objects, bad, fwhm)
+    chosen = choose_objects(objects, bad, fwhm)
     terms = shape[0] * shape[1] * (orders.kernel + 1) * (orders.kernel + 2) // 2
     result = None
     for _ in range(_ROUNDS):
@@ -169,7 +169,7 @@ def match_template(
     return _with_wings(match, image, weights_noise, bad | missing, missing, fwhm)
 
 
-def _choose(objects: Table, bad: Mask, fwhm: float) -> Table:
+def choose_objects(objects: Table, bad: Mask, fwhm: float) -> Table:
     """The brightest unflagged objects whose surroundings are whole."""
     sn = np.asarray(objects["flux"], dtype=float) / np.asarray(objects["fluxerr"], dtype=float)
     # Neighbours and blends do no harm here: both images show them.
@@ -191,7 +191,7 @@ def _surroundings(objects: Table, bad: Mask, fwhm: float) -> Mask:
     """Good pixels near any of the objects."""
     near = np.zeros(bad.shape, dtype=bool)
     for row in objects:
-        window, inside = _disc(row, bad.shape, _REGION * fwhm)
+        window, inside = disc(row, bad.shape, _REGION * fwhm)
         near[window] |= inside
     return near & ~bad
 
@@ -202,7 +202,7 @@ def _explained(
     """Which objects vanish in the difference as well as most of them do."""
     chi2 = np.full(len(objects), np.nan)
     for i, row in enumerate(objects):
-        window, inside = _disc(row, bad.shape, fwhm)
+        window, inside = disc(row, bad.shape, fwhm)
         inside &= ~bad[window]
         if inside.any():
             chi2[i] = np.mean((difference[window][inside] / noise[window][inside]) ** 2)
@@ -214,8 +214,8 @@ def _explained(
     return kept
 
 
-def _disc(row: Table.Row, shape: tuple[int, ...], radius: float) -> tuple[tuple[slice, ...], Mask]:
-    """The window around an object and which of its pixels are within ``radius``."""
+def disc(row: Table.Row, shape: tuple[int, ...], radius: float) -> tuple[tuple[slice, ...], Mask]:
+    """The window around an object (``x``, ``y``) and which of its pixels are within ``radius``."""
     x, y = float(row["x"]), float(row["y"])
     window = (
         slice(max(0, int(y - radius)), max(0, min(shape[0], int(y + radius) + 2))),

@@ -9,7 +9,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from skyrelay.imaging.subtraction import Difference, Engine, Pair, TileFailed
+from skyrelay.imaging.subtraction import Difference, Engine, Pair, TileFailed, check_match
 from skyrelay.imaging.tiles import Tile, cut
 
 #: A tile with a smaller part of good pixels is not tried.
@@ -82,7 +82,10 @@ def _subtract_tile(
         raise TileFailed(
             "the template does not cover it" if part.template_mask.all() else "it is masked"
         )
-    return engine(part, _objects_in(objects, tile), log)
+    inside = _objects_in(objects, tile)
+    difference = engine(part, inside, log)
+    check_match(part, difference, inside)
+    return difference
 
 
 def _objects_in(objects: Table, tile: Tile) -> NDArray[np.void] | Table:

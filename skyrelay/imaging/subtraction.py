@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from stdpipe.subtraction import run_hotpants
 
-from skyrelay.imaging.kernel import Match, NoKernel, Orders, match_template
+from skyrelay.imaging.kernel import Match, NoKernel, Orders, choose_objects, disc, match_template
 from skyrelay.imaging.residuals import residual_variance
 
 Plane = NDArray[np.float64]
@@ -27,6 +27,11 @@ Mask = NDArray[np.bool_]
 
 #: Smoothing (in FWHM) of the light whose Poisson noise is wanted: noise must not judge itself.
 _SMOOTHING = 0.4
+#: A template that leaves more than this part of the usual star's light shows other stars: even the
+#: worst kernel of the right template takes most of it away.
+_MOST_LEFT = 0.5
+#: Fewer objects than this do not say whether template and image match.
+_LEAST_JUDGED = 3
 
 
 class TileFailed(Exception):
@@ -222,6 +227,28 @@ def _finish(pair: Pair, match: Match, objects: Table) -> Difference:
     )
     noise = np.sqrt(variance)
     return Difference(match.convolved, np.where(mask, 0.0, difference), noise, mask)
+
+
+def check_match(pair: Pair, difference: Difference, objects: Table) -> None:
+    """See whether the stars of the image are gone from the difference.
+
+    Raises
+    ------
+    TileFailed
+        If most of their light is still there.
+    """
+    left = []
+    for row in choose_objects(objects, difference.mask, pair.fwhm):
+        window, inside = disc(row, pair.image.shape, pair.fwhm)
+        inside &= ~difference.mask[window]
+        light = pair.image[window][inside].sum()
+        if light > 0:
+            left.append(abs(difference.difference[window][inside].sum()) / light)
+    if len(left) >= _LEAST_JUDGED and np.median(left) > _MOST_LEFT:
+        raise TileFailed(
+            f"template and image do not match, {100 * np.median(left):.0f} % of the stars' light "
+            "is left"
+        )
 
 
 def noise_ratio(scaled: Plane, mask: Mask) -> float:

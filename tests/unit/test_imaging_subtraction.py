@@ -129,6 +129,18 @@ def test_unrelated_images_do_not_subtract(scene: tuple[Pair, Table, Table]) -> N
     assert subtract(other, stars).failures
 
 
+@pytest.mark.parametrize("what", ["other stars", "blank sky"])
+def test_template_that_shows_something_else_fails(
+    scene: tuple[Pair, Table, Table], what: str
+) -> None:
+    pair, stars, _ = scene
+    blank = np.random.default_rng(8).normal(0, TEMPLATE_NOISE, pair.template.shape)
+    template = pair.template[::-1, ::-1].copy() if what == "other stars" else blank
+    result = subtract(Pair(**{**vars(pair), "template": template}), stars)
+    assert len(result.failures) == result.tiles
+    assert all("do not match" in reason for _, reason in result.failures)
+
+
 def test_engine_that_fails_in_one_tile_does_not_fail_the_others(
     scene: tuple[Pair, Table, Table],
 ) -> None:
