@@ -1,87 +1,131 @@
-"""Who lives in a process group, and how is the group ended for certain?"""
+"""Who belongs to a worker, however detached, and how is all of it ended for certain?
+
+A child that makes a session of its own leaves the worker's group, and when its own parent ends it
+becomes a child of the worker, which adopts orphans. So whatever a worker has started is to be
+found below it for as long as the worker itself lives: the worker is stopped first and killed last.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Set
 from contextlib import suppress
+from typing import NamedTuple
 
 #: First and longest pause between two looks at whether the group is gone, in seconds.
 _FIRST_LOOK, _LAST_LOOK = 0.001, 0.02
 
 
-def members(leader: int) -> set[int]:
-    """Living processes in the group or the session that ``leader`` leads, zombies left out.
+class Member(NamedTuple):
+    """A process; its start, in clock ticks since boot, tells it from a later one of its number."""
 
-    Signalling the group would count zombies as alive, and would miss a child that has made a
-    group of its own.
+    pid: int
+    started: int
+
+
+class _Status(NamedTuple):
+    state: str
+    parent: int
+    group: int
+    session: int
+    started: int
+
+    @property
+    def lives(self) -> bool:
+        return self.state not in "ZX"
+
+
+def members(leader: int) -> set[Member]:
+    """Living processes in the group or session of ``leader``, and all their descendants.
+
+    Zombies are left out; signalling the group would count them as alive.
     """
-    return {
-        pid
-        for pid, state, group, session in _processes()
-        if leader in (group, session) and state not in "ZX"
-    }
+    table = _processes()
+    children: dict[int, list[int]] = {}
+    for pid, status in table.items():
+        children.setdefault(status.parent, []).append(pid)
+    ahead = [pid for pid, status in table.items() if leader in (status.group, status.session)]
+    found: set[int] = set()
+    while ahead:
+        pid = ahead.pop()
+        if pid not in found:
+            found.add(pid)
+            ahead += children.get(pid, ())
+    return {Member(pid, table[pid].started) for pid in found if table[pid].lives}
 
 
-def _processes() -> Iterator[tuple[int, str, int, int]]:
-    """Process id, state, group and session of all processes."""
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and (status := _status(int(entry))):
-            yield int(entry), *status
+def _processes() -> dict[int, _Status]:
+    pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+    return {pid: status for pid in pids if (status := _status(pid))}
 
 
-def _status(pid: int) -> tuple[str, int, int] | None:
-    """State, group and session of a process; None if there is none."""
+def _status(pid: int) -> _Status | None:
+    """What the kernel says of a process; None if there is none."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             # The name, in parentheses, may itself hold blanks and parentheses.
-            state, _, group, session = file.read().rpartition(")")[2].split()[:4]
+            fields = file.read().rpartition(")")[2].split()
     except OSError:
         return None
-    return state, int(group), int(session)
+    parent, group, session = map(int, fields[1:4])
+    return _Status(fields[0], parent, group, session, started=int(fields[19]))
 
 
 def end(leader: int, grace: float, guard: int | None, sleep: Callable[[float], None]) -> None:
-    """SIGTERM the group, wait up to ``grace`` seconds, SIGKILL what is left, until nothing is.
+    """SIGTERM what the leader started, wait up to ``grace`` seconds, SIGKILL until nothing is left.
 
     Parameters
     ----------
     guard : int or None
-        The member that outlives SIGTERM and is not waited for; None: no SIGTERM at all, because
-        nothing worth asking runs yet.
+        The member that ignores SIGTERM, and watches until all others are gone; None: no SIGTERM
+        at all, because nothing worth asking runs yet.
     sleep : callable
         How to wait.
     """
-    if guard is not None:
-        _signal(-leader, signal.SIGTERM)
-        asked = members(leader) - {guard}
-        for pid in asked:
-            # Again for most of them, but some are in groups of their own.
-            _signal(pid, signal.SIGTERM)
-        _wait_for(asked, leader, grace, sleep)
-    while living := members(leader):
-        _signal(-leader, signal.SIGKILL)
-        for pid in living:
-            _signal(pid, signal.SIGKILL)
-        _wait_for(living, leader, 1.0, sleep)
+    spared = frozenset[int]() if guard is None else frozenset({guard})
+    if guard is not None and grace > 0:
+        _signal(leader, signal.SIGSTOP)
+        asked = _others(leader, spared | {leader})
+        for member in asked:
+            _signal(member.pid, signal.SIGTERM)
+        _wait_for(asked, grace, sleep)
+    kill(leader, spared, sleep)
+    _kill_all_but(frozenset(), leader, sleep)
 
 
-def _signal(target: int, number: signal.Signals) -> None:
-    """Signal a process, or a group if ``target`` is negative."""
+def kill(leader: int, spared: Set[int], sleep: Callable[[float], None]) -> None:
+    """SIGKILL the leader and all that it started, but the ``spared``; returns when it is gone."""
+    _signal(leader, signal.SIGSTOP)
+    _kill_all_but(spared | {leader}, leader, sleep)
+    _kill_all_but(spared, leader, sleep)
+
+
+def _kill_all_but(spared: Set[int], leader: int, sleep: Callable[[float], None]) -> None:
+    while living := _others(leader, spared):
+        for member in living:
+            _signal(member.pid, signal.SIGKILL)
+        _wait_for(living, 1.0, sleep)
+
+
+def _others(leader: int, spared: Set[int]) -> set[Member]:
+    return {member for member in members(leader) if member.pid not in spared}
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
-        os.kill(target, number)
+        os.kill(pid, number)
 
 
-def _wait_for(pids: set[int], leader: int, seconds: float, sleep: Callable[[float], None]) -> None:
-    """Wait until these members are gone; a look at a few costs less than one at all processes."""
+def _wait_for(asked: set[Member], seconds: float, sleep: Callable[[float], None]) -> None:
+    """Wait until these are gone; a look at a few costs less than one at all processes."""
     pause, waited = _FIRST_LOOK, 0.0
-    while any(_lives(pid, leader) for pid in pids) and waited < seconds:
+    while any(_lives(member) for member in asked) and waited < seconds:
         sleep(pause)
         waited += pause
         pause = min(2 * pause, _LAST_LOOK)
 
 
-def _lives(pid: int, leader: int) -> bool:
-    status = _status(pid)
-    return status is not None and status[0] not in "ZX" and leader in status[1:]
+def _lives(member: Member) -> bool:
+    status = _status(member.pid)
+    return status is not None and status.lives and status.started == member.started

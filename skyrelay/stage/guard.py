@@ -1,9 +1,9 @@
 """How does a worker's whole process group die when the replica dies, however it dies?
 
 The guard is a child of the worker, forked before anything heavy is imported. It waits on a pipe
-whose other end only the replica holds; when the replica is gone the kernel closes that end, and
-the guard kills the group and ends. It ignores SIGTERM: while a stage is being stopped
-somebody must still watch.
+whose other end only the replica holds. When the replica is gone the kernel closes that end and
+stops the worker; the guard kills all that the worker has started, then the worker, and ends. It
+ignores SIGTERM: while a stage is being stopped somebody must still watch.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-from contextlib import suppress
+import time
 
-from skyrelay.stage.group import members
+from skyrelay.stage.group import kill
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -39,11 +39,7 @@ def fork_guard(lifeline: int, *not_for_guard: int) -> int:
         os.close(descriptor)
     while os.read(lifeline, 1):
         pass
-    leader = os.getpgrp()
-    while others := members(leader) - {os.getpid()}:
-        for pid in others:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    kill(os.getpgrp(), {os.getpid()}, time.sleep)
     os._exit(0)
 
 
@@ -52,6 +48,14 @@ def die_with_parent(parent: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def stop_with_parent() -> None:
+    """Have the kernel stop this process as soon as its parent is gone, for the guard to end it.
+
+    Killed by the kernel it would leave behind, unknown, what has a session of its own.
+    """
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGSTOP)
 
 
 def adopt_orphans() -> None:

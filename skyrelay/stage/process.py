@@ -59,6 +59,7 @@ class WorkerProcess:
         self._unread = b""
         self._guard: int | None = None
         self._ending = Semaphore()
+        self._ended = False
         self.ending = False
         self.retired = Event()
         command = [sys.executable, "-m", "skyrelay.stage.worker", service]
@@ -156,11 +157,12 @@ class WorkerProcess:
         """
         self.ending = True
         with self._ending:
-            group.end(
-                self.pid, grace, self._guard if grace > 0 else None, sleep=self._sleep_and_reap
-            )
+            if self._ended:
+                return  # The number may be another process's by now.
+            group.end(self.pid, grace, self._guard, sleep=self._sleep_and_reap)
             self._process.wait()
             self._channel.close()
+            self._ended = True
 
     def last_words(self) -> str:
         """How the process ended, in a few words."""

@@ -17,7 +17,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from skyrelay.stage.guard import adopt_orphans, die_with_parent, fork_guard
+from skyrelay.stage.guard import adopt_orphans, die_with_parent, fork_guard, stop_with_parent
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +26,9 @@ NICENESS = 5
 
 #: Least seconds between two lines about progress.
 PROGRESS_PAUSE = 0.3
+
+#: Time for the guard to act when the replica is gone; it needs a few milliseconds.
+SECONDS_FOR_THE_GUARD = 10.0
 
 
 def main() -> None:
@@ -41,6 +44,7 @@ def main() -> None:
     die_with_parent(options.parent)
     adopt_orphans()
     guard = fork_guard(options.lifeline, options.channel)
+    stop_with_parent()
     os.set_inheritable(options.channel, False)
     channel = socket.socket(fileno=options.channel)
     channel.setblocking(True)  # The replica's event loop has made both ends non-blocking.
@@ -71,6 +75,14 @@ def _serve(service: str, channel: socket.socket, guard: int) -> None:
     last_told = 0.0
     command: RunStage
 
+    def say(line: Answer | Broken | Started | Progressed) -> None:
+        try:
+            channel.sendall(line.to_line(command))
+        except OSError:
+            # The replica is gone: nothing may be published, and the guard is about to end us.
+            time.sleep(SECONDS_FOR_THE_GUARD)
+            os._exit(1)
+
     def tell(line: Started | Progressed) -> None:
         nonlocal last_told
         now = time.monotonic()
@@ -78,7 +90,7 @@ def _serve(service: str, channel: socket.socket, guard: int) -> None:
             if now - last_told < PROGRESS_PAUSE:
                 return
             last_told = now
-        channel.sendall(line.to_line(command))
+        say(line)
 
     for line in channel.makefile("rb"):
         message = parse(line)
@@ -91,7 +103,7 @@ def _serve(service: str, channel: socket.socket, guard: int) -> None:
                 _log.exception("an attempt could not be carried out")
                 answer = Broken(reason=f"{type(error).__name__}: {error}")
             _end_children(guard)
-        channel.sendall(answer.to_line(command))
+        say(answer)
         gc.collect()
 
 

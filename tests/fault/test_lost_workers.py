@@ -76,11 +76,13 @@ def test_a_replica_killed_for_memory_takes_its_group_along_and_the_work_is_done_
     station: Station,
 ) -> None:
     first = station.ready_replica()
-    command = station.order(seconds=3, children=True)
+    command = station.order(seconds=3, children=True, detached=True)
     station.wait_for_begin(command)
+    assert wait_until(lambda: len(station.detached(command)) == 4)
     worker = station.workers(command)[0]
     first.kill()
     assert wait_until(lambda: group_of(worker) == []), "the group outlived its replica"
+    assert station.detached(command) == [], "a session of its own outlived the replica"
     station.ready_replica()
     finished = station.finished(command)
     assert finished.outcome is Outcome.DONE

@@ -26,6 +26,18 @@ def test_a_kill_ends_the_whole_group_while_every_slot_is_busy(station: Station) 
     assert station.finished(station.order()).outcome is Outcome.DONE
 
 
+def test_a_kill_ends_what_has_a_session_of_its_own(station: Station) -> None:
+    station.ready_replica()
+    command = station.order(seconds=60, children=True, detached=True)
+    station.wait_for_begin(command)
+    assert wait_until(lambda: len(station.detached(command)) == 4), "two sleep, one has a child"
+    station.kill(command)
+    assert station.finished(command).outcome is Outcome.CANCELLED
+    assert station.detached(command) == []
+    assert group_of(station.workers(command)[0]) == []
+    assert station.finished(station.order()).outcome is Outcome.DONE
+
+
 def test_a_run_killed_in_the_queue_never_starts(station: Station) -> None:
     command = station.command()
     replica = station.ready_replica()

@@ -85,20 +85,22 @@ def test_trying_again_ends_with_the_last_reason(station: Station) -> None:
 
 def test_a_stage_that_takes_too_long_is_stopped_and_fails(station: Station) -> None:
     station.ready_replica()
-    command = station.order(seconds=60, children=True, time_limit=1.0)
+    command = station.order(seconds=60, children=True, detached=True, time_limit=1.0)
     station.wait_for_begin(command)
     finished = station.finished(command)
     assert finished.outcome is Outcome.FAILED
     assert finished.reasons == ("It took longer than 1 s and was stopped.",)
     assert group_of(station.workers(command)[0]) == []
+    assert station.detached(command) == []
     assert station.files(command) == {"image.fits", "trial.log"}
     assert station.leftovers() == []
 
 
 def test_what_the_science_started_does_not_outlive_its_stage(station: Station) -> None:
     station.ready_replica()
-    command = station.order(children=True)
+    command = station.order(children=True, detached=True)
     assert station.finished(command).outcome is Outcome.DONE
+    assert station.detached(command) == []
     worker = station.workers(command)[0]
     assert wait_until(lambda: len(group_of(worker)) == 2), "only the worker and its guard"
 

@@ -17,7 +17,7 @@ from skyrelay.broker.consumer import DeadCommand, EventConsumer, News
 from skyrelay.broker.publisher import Publisher
 from skyrelay.messages import KillRun, RunStage, StageFinished
 from skyrelay.store import TaskStore
-from tests.support.processes import is_alive, wait_until
+from tests.support.processes import is_alive, processes_with, wait_until
 
 #: What is in the folder of a task after a trial that ended well.
 PRODUCTS = {"image.fits", "product.txt", "second.txt", "trial.log", "trial_results.json"}
@@ -143,6 +143,10 @@ class Station:
         """Process ids of the workers in which the science of this run has begun."""
         lines = self.trace(command.run).read_text().splitlines()
         return [int(line.split()[1]) for line in lines if line.startswith("begun")]
+
+    def detached(self, command: RunStage) -> list[int]:
+        """Living processes in sessions of their own that the science of this run has started."""
+        return list(processes_with(f"TRIAL_TRACE={self.trace(command.run)}"))
 
     def begun(self, command: RunStage) -> int:
         """How often the science of this run has begun."""

@@ -36,6 +36,12 @@ def run(context: StageContext) -> None:
         subprocess.Popen(["sleep", "600"])
         subprocess.Popen([sys.executable, "-c", STUBBORN])
         subprocess.Popen(["sleep", "601"], process_group=0)
+    if order.get("detached"):
+        marked = {**os.environ, "TRIAL_TRACE": str(trace)}
+        subprocess.Popen(["sleep", "602"], start_new_session=True, env=marked)
+        subprocess.Popen([sys.executable, "-c", STUBBORN], start_new_session=True, env=marked)
+        # A daemon: nobody that the stage knows is its parent.
+        subprocess.run(["setsid", "--fork", "sleep", "603"], env=marked, check=True)
     context.path("product.txt").write_text(order.get("product", "product"))
     context.progress(0.5, "sleeping")
     time.sleep(order.get("seconds", 0.0))
