@@ -96,8 +96,8 @@ def test_a_lock_excludes_although_its_file_is_removed_again_and_again(store: Tas
             with files.locked(path):
                 inside[0] += 1
                 most[0] = max(most[0], inside[0])
-                path.unlink()
                 inside[0] -= 1
+                path.unlink()
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
