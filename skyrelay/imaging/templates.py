@@ -6,6 +6,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 from stdpipe import templates as surveys
@@ -15,7 +16,7 @@ from skyrelay import products
 from skyrelay.errors import Permanent, Retriable
 from skyrelay.imaging.fits import read_image
 from skyrelay.imaging.science_image import ScienceImage
-from skyrelay.imaging.wcs import wcs_of
+from skyrelay.imaging.wcs import sky_field, wcs_of
 from skyrelay.parameters import default_of
 from skyrelay.stage.context import StageContext
 
@@ -24,6 +25,8 @@ Mask = NDArray[np.bool_]
 
 #: Below this part of the image there is nothing worth subtracting.
 _LEAST_OVERLAP = 0.01
+#: No field of stars is saturated in more than this part of its pixels.
+_MOST_SATURATED = 0.2
 #: Surveys whose original images stdpipe fetches, and those it has as HiPS: their filters.
 _ORIGINALS = {"ps1": "grizy", "ls": "griz"}
 _HIPS = {
@@ -106,8 +109,7 @@ def _custom(context: StageContext, science: ScienceImage) -> Template:
             "The custom template has no usable WCS: upload one with an astrometric solution."
         )
     bad = ~np.isfinite(image)
-    given = context.config.get("custom_template_saturation")
-    saturation = given if given is not None else _positive(header.get("SATURATE"))
+    saturation = _saturation(context, image, header)
     if saturation is not None:
         bad |= image >= saturation
     mask_path = context.path(products.CUSTOM_TEMPLATE_MASK)
@@ -124,6 +126,30 @@ def _custom(context: StageContext, science: ScienceImage) -> Template:
     return Template(
         image, bad, gain or default_of("custom_template_gain"), saturation, "custom_template.fits"
     )
+
+
+def _saturation(context: StageContext, image: Plane, header: fits.Header) -> float | None:
+    """The template's saturation level: given, else of its header, and only if it can be one."""
+    given = context.config.get("custom_template_saturation")
+    level = given if given is not None else _positive(header.get("SATURATE"))
+    pixels = image[np.isfinite(image)]
+    if level is None or not pixels.size:
+        return None
+    source = "SATURATE in its header" if given is None else "custom_template_saturation"
+    median = float(np.median(pixels))
+    if level <= median:
+        context.log(
+            f"Warning: The template's saturation level {level:g} ({source}) is not above its "
+            f"median {median:g}: it is not used"
+        )
+        return None
+    masked = float(np.mean(pixels >= level))
+    if masked > _MOST_SATURATED:
+        context.degrade(
+            f"The saturation level {level:g} ({source}) masks {100 * masked:.0f} % of the "
+            "template: check custom_template_saturation."
+        )
+    return float(level)
 
 
 def _onto(science: ScienceImage, image: Plane, bad: Mask, wcs: WCS) -> tuple[Plane, Mask]:
@@ -163,6 +189,8 @@ def _survey(context: StageContext, science: ScienceImage, name: str) -> Template
     where = {"wcs": science.wcs, "shape": science.shape}
     common = {"_tmpdir": str(context.temporary), "verbose": context.log}
     mask: Mask | None = None
+    if name in _ORIGINALS and not _covers(name, band, science):
+        raise _not_covered(name)
     try:
         if name in _ORIGINALS:
             image, flags = surveys.get_survey_image_and_mask(
@@ -174,13 +202,43 @@ def _survey(context: StageContext, science: ScienceImage, name: str) -> Template
             image = surveys.get_hips_image(
                 hips, **where, normalize=True, get_header=False, verbose=context.log
             )
+    except MemoryError:
+        raise
     except Exception as error:  # the network fails in too many ways to name them
-        raise Retriable(f"The template from {name} cannot be fetched now: {error}") from error
+        context.log(f"Fetching from {name}: {type(error).__name__}: {error}")
+        raise Retriable(f"The template from {name} cannot be fetched now.") from error
     if image is None:
         raise Retriable(f"The template from {name} cannot be fetched now.")
     plane = np.asarray(image, dtype=np.float64)
+    if not np.isfinite(plane).any():
+        raise _not_covered(name)
     bad = ~np.isfinite(plane) | (mask if mask is not None else False)
     return Template(np.where(bad, 0.0, plane), bad, _SURVEY_GAIN, None, f"{name} {band}")
+
+
+def _covers(name: str, band: str, science: ScienceImage) -> bool:
+    """Whether any of the survey's images lies in the field."""
+    field = sky_field(science.wcs, science.shape)
+    rows, columns = science.shape
+    return bool(
+        surveys.find_skycells(
+            field.ra,
+            field.dec,
+            field.radius,
+            band=band,
+            survey=name,
+            wcs=science.wcs,
+            width=columns,
+            height=rows,
+        )
+    )
+
+
+def _not_covered(name: str) -> Permanent:
+    return Permanent(
+        f"The survey {name} does not cover this field: choose another template, or upload one as "
+        "custom_template.fits."
+    )
 
 
 def _survey_filter(context: StageContext, name: str) -> str:
