@@ -40,6 +40,12 @@ def search(
     sn, min_area = float(context.parameter("sn")), int(context.parameter("minarea"))
     found = candidates.detect(field, sn, min_area)
     context.log(f"{len(found)} detections in the difference with S/N of at least {sn:g}")
+    found, dropped = candidates.most_significant(found)
+    if dropped:
+        context.degrade(
+            f"Only the {len(found)} most significant of {len(found) + dropped} detections in the "
+            "difference are looked at: raise sn, or see whether the template fits."
+        )
     measured = candidates.measure(field, found)
     measured = measured[candidates.stands_out(measured, sn)]
     context.log(f"{len(measured)} of them stand out of their surroundings")

@@ -43,6 +43,9 @@ _LEAST_GAIN, _LEAST_SHARE = 7.0, 0.15
 _LOCAL = 0.7
 #: Largest reduced chi-square of a point source.
 _WORST_FIT = 4.0
+#: Each detection costs fits and a cut-out with many planes; more than this are no transients but
+#: a bad match, and nobody looks through them.
+MOST = 1000
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,12 @@ def detect(field: Field, sn: float, min_area: int) -> Table:
     )
     found = found[found["npix"] >= min_area]
     return found[np.argsort(-np.asarray(found["sn"]), kind="stable")]
+
+
+def most_significant(found: Table) -> tuple[Table, int]:
+    """At most `MOST` detections, those of the highest S/N, and how many are left out."""
+    order = np.argsort(-np.asarray(found["sn"]), kind="stable")[:MOST]
+    return found[order], len(found) - len(order)
 
 
 def matched_filter(field: Field) -> tuple[Plane, Plane]:

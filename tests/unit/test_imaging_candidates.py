@@ -115,3 +115,10 @@ def test_duplicates_become_the_brightest_of_them() -> None:
     table = Table({"x": [10.0, 11.0, 40.0], "y": [10.0, 10.5, 40.0], "sn": [6.0, 9.0, 7.0]})
     merged = candidates.merge_duplicates(table, 3.0)
     assert sorted(merged["sn"]) == [7.0, 9.0]
+
+
+def test_no_more_than_the_most_significant_are_looked_at() -> None:
+    found = Table({"sn": np.arange(candidates.MOST + 7.0)})
+    kept, dropped = candidates.most_significant(found)
+    assert (len(kept), dropped) == (candidates.MOST, 7) and min(kept["sn"]) == 7
+    assert candidates.most_significant(found[:5])[1] == 0
