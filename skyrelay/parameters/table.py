@@ -446,14 +446,16 @@ _SIMPLE_TRANSIENTS = (
         kind=Kind.BOOLEAN,
         default=True,
         steps=_SIMPLE,
-        help="Match with the surveys in VizieR; without, only with the reference catalogue.",
+        help="Match with the surveys in VizieR; without, only with the reference catalogue. "
+        "With cat_name=local only if this is set explicitly.",
     ),
     Parameter(
         name="simple_skybot",
         kind=Kind.BOOLEAN,
         default=True,
         steps=_SIMPLE,
-        help="Leave out known objects of the Solar system (SkyBoT).",
+        help="Leave out known objects of the Solar system (SkyBoT). "
+        "With cat_name=local only if this is set explicitly.",
     ),
     Parameter(
         name="simple_others",
