@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
+import struct
+import zlib
 from pathlib import Path
 from typing import IO
+
+from skyrelay.store.files import is_full
 
 
 class NoSuchExtension(ValueError):
@@ -45,13 +50,19 @@ def copy_extension(source: Path, ext: int, target: IO[bytes]) -> None:
     """
     from astropy.io import fits  # Takes most of a second, and few requests need it.
 
+    damaged = (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, struct.error)
+    damaged += (zlib.error, lzma.LZMAError, fits.VerifyError)
     try:
         with fits.open(source, memmap=True) as content:
             hdu = content[ext]
             if not hdu.is_image or hdu.data is None:
                 raise NoSuchExtension(f"extension {ext} of {source.name} holds no image")
             fits.PrimaryHDU(hdu.data, hdu.header).writeto(target, output_verify="silentfix+ignore")
+    except NoSuchExtension:
+        raise
     except IndexError as error:
         raise NoSuchExtension(f"{source.name} has no extension {ext}") from error
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except damaged as error:
+        if isinstance(error, OSError) and is_full(error):
+            raise
         raise NoSuchExtension(f"cannot read extension {ext} of {source.name}: {error}") from error

@@ -13,6 +13,8 @@ from flask import Flask, Response, jsonify, request
 from sqlalchemy.exc import InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException
 
+from skyrelay.store.files import is_full
+
 _log = logging.getLogger(__name__)
 
 #: Seconds after which a client should try again what failed because the database was away.
@@ -62,6 +64,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(OperationalError, _answer_away)
     app.register_error_handler(InterfaceError, _answer_away)
+    app.register_error_handler(OSError, _answer_file_system)
     app.register_error_handler(Exception, _answer_unexpected)
 
 
@@ -92,6 +95,13 @@ def _answer_away(error: Exception) -> Response:
     answer = detail(503, "The database does not answer; try again in a moment.")
     answer.headers["Retry-After"] = _RETRY_AFTER
     return _answer(answer)
+
+
+def _answer_file_system(error: OSError) -> Response:
+    if not is_full(error):
+        return _answer_unexpected(error)
+    _log.error("no room left in %s %s: %s", request.method, request.path, error)
+    return _answer(detail(507, "The server's disk is full: nothing was stored; try again later."))
 
 
 def _answer_unexpected(error: Exception) -> Response:

@@ -14,6 +14,18 @@ from pathlib import Path
 #: What a file system without hard links answers.
 _NO_LINKS = {errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
 
+#: What a file system without room, or a user without quota, answers.
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether the error, or what it comes from, is that there is no room left."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write ``data`` so that a reader sees either the old content or all of the new."""

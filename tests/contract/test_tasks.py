@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from astropy.io import fits
 from sqlalchemy.orm import Query, Session
 
 from gateway.models import AuditEntry, Preset, Task
+from skyrelay.store import TaskStore
 from tests.support.gateway import Bench, Caller
 
 IMAGE = b"not looked at before the first stage"
@@ -92,6 +95,53 @@ def test_one_extension_of_a_file_becomes_a_task(bench: Bench, alice: Caller) -> 
     assert answer.status_code == 201
     image = bench.store.folder(answer.json["id"]) / "image.fits"
     assert fits.getdata(image).tolist() == np.full((4, 5), 2).tolist()
+
+
+@pytest.mark.parametrize("kept", [40, 0.3, 0.6, 0.95])
+def test_a_damaged_file_is_refused_in_a_sentence(bench: Bench, alice: Caller, kept: float) -> None:
+    whole = bench.gateway.settings.data_path / "whole.fits.gz"
+    noise = np.random.default_rng(1).normal(size=(200, 200))
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(noise)]).writeto(whole)
+    content = bytearray(whole.read_bytes())
+    if kept < 1:
+        del content[int(kept * len(content)) :]
+    else:
+        content[int(kept) : int(kept) + 40] = bytes(40)
+    (whole.parent / "damaged.fits.gz").write_bytes(content)
+    answer = alice.post("tasks/", json={"local_file": "damaged.fits.gz", "ext": 1})
+    assert answer.status_code == 400
+    assert "damaged.fits.gz" in answer.json["ext"][0]
+    assert list((bench.store.root / ".incoming").iterdir()) == []
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing that arrives finds room."""
+    with ExitStack() as opened:
+
+        def incoming(_: TaskStore) -> IO[bytes]:
+            return opened.enter_context(open("/dev/full", "wb", buffering=0))
+
+        monkeypatch.setattr(TaskStore, "incoming", incoming)
+        yield
+
+
+@pytest.mark.usefixtures("full_disk")
+@pytest.mark.parametrize("way", ["upload", "file", "local_file", "ext"])
+def test_a_full_disk_is_answered_as_such(bench: Bench, alice: Caller, way: str) -> None:
+    task = alice.new_task()
+    image = bench.gateway.settings.data_path / "image.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(np.ones((4, 5)))]).writeto(image)
+    if way == "upload":
+        answer = alice.post("tasks/", **_upload())
+    elif way == "file":
+        answer = alice.post(f"tasks/{task}/files/a.fits", **_upload())
+    else:
+        body: dict[str, Any] = {"local_file": "image.fits"} | ({"ext": 1} if way == "ext" else {})
+        answer = alice.post("tasks/", json=body)
+    assert answer.status_code == 507
+    assert "disk is full" in answer.json["detail"]
+    assert _count(bench) == 1
 
 
 @pytest.mark.parametrize(
