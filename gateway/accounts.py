@@ -66,9 +66,13 @@ def _hash_of_nobody() -> str:
 
 def key_of(session: Session, user: User, secret_key: str, name: str = DEFAULT_TOKEN) -> str:
     """The key of the user's token of this name; the token is made if there is none."""
-    token = session.scalar(
-        select(ApiToken).where(ApiToken.user_id == user.id, ApiToken.name == name)
-    )
+    named = select(ApiToken).where(ApiToken.user_id == user.id, ApiToken.name == name)
+    token = session.scalar(named)
+    if token is None:
+        # Of two first logins at once, the second finds what the first has made.
+        lock = select(User.id).where(User.id == user.id).with_for_update(key_share=True)
+        session.execute(lock)
+        token = session.scalar(named)
     if token is None:
         token = ApiToken(user_id=user.id, name=name, nonce=secrets.token_hex(16))
         session.add(token)

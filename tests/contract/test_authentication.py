@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import io
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import delete
 
+from gateway import accounts
 from gateway.models import ApiToken
 from skyrelay.store import TaskStore
-from tests.support.gateway import PASSWORD, Bench, Caller
+from tests.support.gateway import PASSWORD, SECRET, Bench, Caller
 
 
 def test_a_user_gets_the_same_token_each_time_and_it_opens_the_door(
@@ -21,6 +26,24 @@ def test_a_user_gets_the_same_token_each_time_and_it_opens_the_door(
     assert first.json == second.json == {"token": alice.token}
     assert len(alice.token) == 40
     assert alice.get("tasks/").status_code == 200
+
+
+def test_first_logins_at_once_get_the_same_token(bench: Bench, alice: Caller) -> None:
+    with bench.gateway.database.writing() as session:
+        session.execute(delete(ApiToken))
+    start = threading.Barrier(6)
+
+    def log_in(_: int) -> str:
+        start.wait()
+        with bench.gateway.database.writing() as session:
+            user = accounts.find_user(session, "alice")
+            assert user is not None
+            key = accounts.key_of(session, user, SECRET)
+            time.sleep(0.05)  # Both must have looked before one of them commits.
+            return key
+
+    with ThreadPoolExecutor(6) as pool:
+        assert len(set(pool.map(log_in, range(6)))) == 1
 
 
 def test_the_key_of_a_token_is_nowhere_in_the_database(bench: Bench, alice: Caller) -> None:
