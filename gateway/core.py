@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.database import Database
 from gateway.orchestration.outbox import Outbox
+from gateway.orchestration.patience import Patience
 from skyrelay.errors import Permanent
 from skyrelay.settings import Settings
 from skyrelay.store import TaskStore
@@ -21,6 +22,7 @@ class Gateway:
     database: Database
     store: TaskStore
     outbox: Outbox
+    patience: Patience = field(default_factory=Patience)
 
     def close(self) -> None:
         """Stop publishing and give the connections back."""

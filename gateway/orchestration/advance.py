@@ -55,7 +55,10 @@ def record(gateway: Gateway, batch: Sequence[News]) -> None:
     except (OperationalError, InterfaceError, OSError) as error:
         raise Retriable(f"the database or the store does not answer: {error}") from error
     for run in over:
-        gateway.store.close_run(run)
+        try:
+            gateway.store.close_run(run)
+        except OSError:
+            _log.exception("cannot clear away run %s; the janitor tries again", run)
 
 
 def _task_of(news: News) -> int:
@@ -107,7 +110,12 @@ def fail(gateway: Gateway, session: Session, task: Task, run: Run, reason: str) 
     """
     give_up_attempt(session, run, AttemptState.FAILED)
     _end_failed(session, task, run, (reason,))
-    gateway.store.cancel_run(task.id, UUID(run.id))
+    try:
+        gateway.store.cancel_run(task.id, UUID(run.id))
+    except OSError:
+        if not gateway.store.answers():
+            raise
+        _log.exception("cannot mark run %s as over", run.id)
 
 
 def _move_to_attempt(session: Session, run: Run, attempt: int) -> None:
@@ -228,10 +236,25 @@ def _end_failed(session: Session, task: Task, run: Run, reasons: tuple[str, ...]
 
 
 def _read_record(gateway: Gateway, event: StageFinished) -> AttemptRecord | None:
+    """The record of an attempt; None if there is none that can be read.
+
+    Raises
+    ------
+    OSError
+        If it may be readable later. A store that does not answer at all is waited for as long
+        as it takes; one record that cannot be read, while others can, must not stop all runs.
+    """
     if event.record is None:
         return None
     try:
-        return gateway.store.read_record(event.record)
+        kept = gateway.store.read_record(event.record)
     except (FileNotFoundError, ValidationError):
         _log.exception("cannot read the record %s", event.record)
-        return None
+        kept = None
+    except OSError:
+        if not (gateway.store.answers() and gateway.patience.is_over(event.record)):
+            raise
+        _log.exception("giving up on the record %s", event.record)
+        kept = None
+    gateway.patience.forget(event.record)
+    return kept

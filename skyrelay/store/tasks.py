@@ -53,6 +53,17 @@ class TaskStore:
         for name in (_VERSIONS, _RUNS, _LOCKS, _TRASH, _INCOMING):
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
+    def answers(self) -> bool:
+        """Whether the store as such can be read and written now."""
+        try:
+            with self.incoming() as probe:
+                probe.write(b"?")
+                probe.flush()
+            os.listdir(self.root / _LOCKS)
+        except OSError:
+            return False
+        return True
+
     # The task's folder
 
     def folder(self, task: int) -> Path:

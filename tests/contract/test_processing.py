@@ -11,9 +11,10 @@ from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from gateway.models import AuditEntry, Run, Task, now
-from gateway.orchestration import janitor
+from gateway.orchestration import janitor, patience
 from gateway.orchestration.advance import record
 from skyrelay.broker.consumer import DeadCommand
+from skyrelay.errors import Retriable
 from skyrelay.messages import Outcome, RunStage
 from skyrelay.records import SkyField
 from tests.support.gateway import Bench, Caller, runs_on_disk
@@ -316,6 +317,49 @@ def test_a_lost_record_fails_the_run_instead_of_stopping_everything(
     state = _state(alice, task)
     assert state["state"] == "inspect_failed"
     assert "record" in state["error"]
+
+
+def test_a_record_that_cannot_be_read_is_given_up_after_a_while_and_others_go_on(
+    bench: Bench, alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, other = alice.new_task(), alice.new_task()
+    _process(alice, task, "inspect")
+    finished = bench.finished(bench.command())
+    _process(alice, other, "inspect")
+    fine = bench.finished(bench.command())
+    path = bench.store.root / str(finished.record)
+    path.unlink()
+    path.mkdir()  # Reading it is an error of the file system, whoever we are.
+    for _ in range(3):
+        with pytest.raises(Retriable):
+            record(bench.gateway, [finished, fine])
+    monkeypatch.setattr(patience, "LONGEST", 0.0)
+    record(bench.gateway, [finished, fine])
+    assert _state(alice, task)["state"] == "inspect_failed"
+    assert "record" in _state(alice, task)["error"]
+    assert _state(alice, other)["state"] == "inspect_done"
+
+
+def test_a_store_that_does_not_answer_is_waited_for(
+    bench: Bench, alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = alice.new_task()
+    _process(alice, task, "inspect")
+    finished = bench.finished(bench.command())
+    path = bench.store.root / str(finished.record)
+    content = path.read_bytes()
+    path.unlink()
+    path.mkdir()
+    monkeypatch.setattr(patience, "LONGEST", 0.0)
+    incoming = bench.store.root / ".incoming"
+    incoming.rmdir()
+    with pytest.raises(Retriable):
+        record(bench.gateway, [finished])
+    incoming.mkdir()
+    path.rmdir()
+    path.write_bytes(content)
+    record(bench.gateway, [finished])
+    assert _state(alice, task)["state"] == "inspect_done"
 
 
 def test_what_no_database_can_hold_does_not_stop_a_run(bench: Bench, alice: Caller) -> None:
