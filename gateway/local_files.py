@@ -50,8 +50,9 @@ def copy_extension(source: Path, ext: int, target: IO[bytes]) -> None:
     """
     from astropy.io import fits  # Takes most of a second, and few requests need it.
 
-    damaged = (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, struct.error)
-    damaged += (zlib.error, lzma.LZMAError, fits.VerifyError)
+    # What astropy, and what it unpacks with, raise for a damaged file.
+    damaged: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, lzma.LZMAError)
+    damaged += (ValueError, TypeError, KeyError, AttributeError, struct.error, fits.VerifyError)
     try:
         with fits.open(source, memmap=True) as content:
             hdu = content[ext]
