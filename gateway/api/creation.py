@@ -34,10 +34,12 @@ def create_task() -> ResponseReturnValue:
     name = _name(body)
     title = body.text("title", LONGEST_NAME)
     with ExitStack() as received:
-        files = _receive(body, received)
-        with gateway().database.writing() as session:
+        # All that takes time is done before the transaction, which others may wait for.
+        with gateway().database.reading() as session:
             preset = _preset(session, body)
-            files |= {path.name: _copied(path, received) for path in _preset_files(preset)}
+        files = _receive(body, received)
+        files |= {path.name: _copied(path, received) for path in _preset_files(preset)}
+        with gateway().database.writing() as session:
             task = Task(
                 original_name=name,
                 title=title,
