@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,16 +16,16 @@ def moment(value: datetime | None) -> str | None:
     return None if value is None else value.isoformat().replace("+00:00", "Z")
 
 
-def task_in_list(task: Task, username: str) -> dict[str, Any]:
-    """A task in a list."""
+def task_in_list(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """A task in a list, of the columns that the list needs; ``user`` is the owner's name."""
     return {
-        "id": task.id,
-        "original_name": task.original_name,
-        "title": task.title,
-        "state": task.state,
-        "user": username,
-        "created": moment(task.created),
-        "modified": moment(task.modified),
+        "id": row["id"],
+        "original_name": row["original_name"],
+        "title": row["title"],
+        "state": row["state"],
+        "user": row["user"],
+        "created": moment(row["created"]),
+        "modified": moment(row["modified"]),
     }
 
 

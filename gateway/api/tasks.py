@@ -22,6 +22,8 @@ from gateway.permissions import Right, visible_to
 
 blueprint = Blueprint("tasks", __name__)
 
+#: What a list says of a task. A configuration or a coverage of the sky may be long.
+_LISTED = (Task.id, Task.original_name, Task.title, Task.state, Task.created, Task.modified)
 _LARGEST_OFFSET = 2**62
 
 
@@ -30,7 +32,8 @@ def list_tasks() -> ResponseReturnValue:
     """The tasks that the user may see, newest first; a page of them where a limit is given."""
     conditions = _conditions()
     query = (
-        select(Task, User.username)
+        select(*_LISTED, User.username.label("user"))
+        .select_from(Task)
         .join(User, User.id == Task.user_id)
         .where(*conditions)
         .order_by(Task.id.desc())
@@ -40,7 +43,7 @@ def list_tasks() -> ResponseReturnValue:
         query = query.limit(limit).offset(offset)
     with gateway().database.reading() as session:
         found = session.execute(query).all()
-        results = [serializers.task_in_list(task, username) for task, username in found]
+        results = [serializers.task_in_list(row._mapping) for row in found]
         if not limit:
             return jsonify(results)
         counted = select(func.count()).select_from(Task).join(User, User.id == Task.user_id)
