@@ -7,7 +7,6 @@ A publisher belongs to one thread.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -76,23 +75,6 @@ class Publisher:
             No queue takes it, although one must.
         """
         self.publish_raw(message.to_json().encode(), topology.route_of(message))
-
-    def publish_many(self, messages: Iterable[Message]) -> list[Unroutable | None]:
-        """Publish messages in their order; what became of each (None: the broker has it).
-
-        Raises
-        ------
-        BrokerAway
-            Perhaps some were not published; publishing all again does no harm.
-        """
-        answers: list[Unroutable | None] = []
-        for message in messages:
-            try:
-                self.publish(message)
-                answers.append(None)
-            except Unroutable as error:
-                answers.append(error)
-        return answers
 
     def publish_raw(self, body: bytes, route: Route, headers: dict[str, str] | None = None) -> None:
         """Publish a body as it is; raises what `publish` raises."""
