@@ -31,7 +31,8 @@ def measure_targets(
     if context.parameter("centroid_targets"):
         _centre(science, subtracted, profile, positions)
     measured = photometry_of(context, science, subtracted, profile, positions)
-    forget_masked(measured)
+    radius = float(context.parameter("rel_aper")) * science.fwhm
+    forget_masked(measured, subtracted.mask, radius)
     cutouts.write_table(context.path(products.SUB_TARGET), measured)
     cutouts.write_cutout(
         context.path(products.SUB_TARGET_CUTOUT),

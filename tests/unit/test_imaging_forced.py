@@ -27,8 +27,9 @@ def context(tmp_path: Path) -> Iterator[StageContext]:
 
 @pytest.fixture
 def targets() -> Table:
-    """A bright target, one that is not seen, and one on masked pixels."""
-    table = Table({"name": ["bright", "gone", "hidden"], "flags": [0, 0, MASKED]})
+    """A bright target at the edge of a cosmic ray, one not seen, and one on masked pixels."""
+    table = Table({"name": ["bright", "gone", "hidden"], "flags": [MASKED, 0, MASKED]})
+    table["x"], table["y"] = [10.0, 30.0, 20.0], [10.0, 30.0, 20.0]
     table["flux"], table["fluxerr"] = [1000.0, -5.0, 3.0], [10.0, 10.0, 1.0]
     table["mag_calib"], table["mag_calib_err"] = [15.0, np.nan, 20.0], [0.01, np.nan, 0.3]
     table["mag_limit"] = [19.0, 19.0, 25.0]
@@ -38,7 +39,9 @@ def targets() -> Table:
 def test_every_target_has_its_values_and_what_is_masked_has_none(
     context: StageContext, targets: Table
 ) -> None:
-    forget_masked(targets)
+    mask = np.zeros((40, 40), bool)
+    mask[10, 13] = mask[20, 20] = True
+    forget_masked(targets, mask, radius=4.0)
     keep_targets(context, targets)
     values = {name: value.value for name, value in context.values.items()}
     assert values["n_targets"] == 3
