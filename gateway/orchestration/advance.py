@@ -24,7 +24,7 @@ from skyrelay.broker.consumer import DeadCommand, News
 from skyrelay.errors import Retriable
 from skyrelay.messages import Outcome, StageFinished, StageProgressed, StageStarted
 from skyrelay.records import AttemptRecord
-from skyrelay.stages import stage_of
+from skyrelay.stages import INSPECT, stage_of
 
 _log = logging.getLogger(__name__)
 
@@ -213,12 +213,14 @@ def _succeeded(
 
 def _take_over(task: Task, kept: AttemptRecord) -> None:
     task.config = kept.model_dump(mode="json")["config"]
-    if kept.field is not None:
-        task.ra = kept.field.ra
-        task.dec = kept.field.dec
-        task.radius = kept.field.radius
-        task.pixel_scale = kept.field.pixel_scale
-        task.moc = kept.field.moc
+    field = kept.field
+    # The inspection always has something to say of the position, if only that there is none.
+    if field is not None or kept.step == INSPECT.step:
+        task.ra = field.ra if field else None
+        task.dec = field.dec if field else None
+        task.radius = field.radius if field else None
+        task.pixel_scale = field.pixel_scale if field else None
+        task.moc = field.moc if field else None
 
 
 def _end_failed(session: Session, task: Task, run: Run, reasons: tuple[str, ...]) -> None:
