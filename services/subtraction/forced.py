@@ -10,7 +10,6 @@ from services.subtraction.search import cutout_planes, photometry_of
 from skyrelay import products
 from skyrelay.errors import Permanent
 from skyrelay.imaging import candidates, cutouts
-from skyrelay.imaging.candidates import Field
 from skyrelay.imaging.forced import forget_masked, keep_targets
 from skyrelay.imaging.mosaic import Mosaic
 from skyrelay.imaging.science_image import ScienceImage
@@ -90,14 +89,7 @@ def _centre(
     positions: Table,
 ) -> None:
     """Move every position to the centre of the light in the difference near to it."""
-    field = Field(
-        difference=subtracted.difference,
-        noise=subtracted.noise,
-        convolved=subtracted.convolved,
-        mask=subtracted.mask,
-        profile=profile,
-        fwhm=science.fwhm,
-    )
+    field = subtracted.as_field(profile, science.fwhm)
     centred = candidates.measure(field, positions)
     shines = np.asarray(centred["psf_flux"]) > 3 * np.asarray(centred["psf_flux_err"])
     for name in ("x", "y"):

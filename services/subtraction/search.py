@@ -10,7 +10,6 @@ from stdpipe.astrometry import spherical_distance
 
 from skyrelay import products
 from skyrelay.imaging import candidates, cutouts
-from skyrelay.imaging.candidates import Field
 from skyrelay.imaging.mosaic import Mosaic
 from skyrelay.imaging.science_image import ScienceImage
 from skyrelay.imaging.subtraction import Pair
@@ -29,14 +28,7 @@ def search(
     profile: NDArray[np.float64],
 ) -> None:
     """Find candidates in the difference and write them as table, regions and cut-outs."""
-    field = Field(
-        difference=subtracted.difference,
-        noise=subtracted.noise,
-        convolved=subtracted.convolved,
-        mask=subtracted.mask,
-        profile=profile,
-        fwhm=science.fwhm,
-    )
+    field = subtracted.as_field(profile, science.fwhm)
     sn, min_area = float(context.parameter("sn")), int(context.parameter("minarea"))
     found = candidates.detect(field, sn, min_area)
     context.log(f"{len(found)} detections in the difference with S/N of at least {sn:g}")

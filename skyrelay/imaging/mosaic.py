@@ -9,6 +9,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from skyrelay.imaging.candidates import Field
 from skyrelay.imaging.subtraction import Difference, Engine, Pair, TileFailed, check_match
 from skyrelay.imaging.tiles import Tile, cut
 
@@ -30,6 +31,17 @@ class Mosaic(Difference):
 
     tiles: int
     failures: list[tuple[Tile, str]]
+
+    def as_field(self, profile: NDArray[np.float64], fwhm: float) -> Field:
+        """The difference as one searches it, with the image's point source and FWHM (pixels)."""
+        return Field(
+            difference=self.difference,
+            noise=self.noise,
+            convolved=self.convolved,
+            mask=self.mask,
+            profile=profile,
+            fwhm=fwhm,
+        )
 
 
 def subtract(
