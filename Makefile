@@ -31,7 +31,7 @@ demo: setup  ## the main job on a synthetic sky, or IMAGE= CATALOG= TEMPLATE= CO
 up: setup  ## the whole stack until Ctrl-C; REPLICAS="inspect=2 photometry=1", VAR=folder
 	@exec $(PYTHON) -m skyrelay.stack --folder "$(VAR)" --replicas "$(REPLICAS)"
 
-test: setup-dev  ## lint and every tier of tests (about 20 minutes on 2 cores)
+test: setup-dev  ## lint and every tier of tests (about 15 minutes on 2 cores)
 	@scripts/test lint unit contract integration fault science
 
 test-unit: setup-dev  ## one tier: functions and classes by themselves
@@ -43,8 +43,8 @@ test-contract: setup-dev  ## one tier: the HTTP interface and the wire messages
 test-integration: setup-dev  ## one tier: real broker, real processes
 	@scripts/test integration
 
-test-fault: setup-dev  ## one tier: things killed at the worst moment (FULL=1: the long form)
-	@FULL=$(FULL) scripts/test fault
+test-fault: setup-dev  ## one tier: things killed at the worst moment
+	@scripts/test fault
 
 test-science: setup-dev  ## one tier: real images with known truth
 	@scripts/test science
