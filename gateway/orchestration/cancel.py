@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from gateway.core import Gateway
 from gateway.models import AttemptState, Run, RunState, Task
-from gateway.orchestration.runs import end, give_up_attempt
+from gateway.orchestration.queueing import QUEUES, release
+from gateway.orchestration.runs import end, give_up_attempts
 from skyrelay.messages import KillRun
 
 
@@ -30,8 +31,9 @@ def cancel(gateway: Gateway, session: Session, task: Task, reason: str = "cancel
     run = session.get(Run, task.celery_id) if task.celery_id else None
     if run is None:
         raise NotRunning
-    give_up_attempt(session, run, AttemptState.CANCELLED)
+    give_up_attempts(session, run, AttemptState.CANCELLED)
     end(run, task, RunState.CANCELLED, "cancelled")
+    release(gateway, session, QUEUES)
     gateway.outbox.add(session, KillRun(run=UUID(run.id), task=task.id, reason=reason))
     gateway.store.cancel_run(task.id, UUID(run.id))
     return len(run.steps) - run.position

@@ -16,7 +16,7 @@ from nameko.messaging import Consumer, QueueConsumer
 from skyrelay.broker import topology
 from skyrelay.broker.topology import TopologyConflict
 from skyrelay.messages import RunStage, UnreadableMessage, parse
-from skyrelay.settings import Settings
+from skyrelay.settings import Settings, get_settings
 from skyrelay.stage.pool import WorkerPool
 from skyrelay.stage.sender import NotSent, Sender
 from skyrelay.stages import Stage
@@ -25,9 +25,6 @@ _log = logging.getLogger(__name__)
 
 #: Pauses between tries to connect, in seconds.
 RECONNECT = {"interval_start": 0.2, "interval_step": 0.5, "interval_max": 5}
-
-#: Pause after a look at a broker that has something else under one of our names.
-CONFLICT_PAUSE = 30.0
 
 #: Seconds between looks at the heartbeat, at least.
 HEARTBEAT_LOOK = 0.5
@@ -160,7 +157,7 @@ class CommandQueueConsumer(QueueConsumer):
                 return
             except TopologyConflict as error:
                 _log.error("%s", error)
-                eventlet.sleep(CONFLICT_PAUSE)
+                eventlet.sleep(topology.CONFLICT_PAUSE)
 
 
 class CommandConsumer(Consumer):
@@ -174,7 +171,8 @@ class CommandConsumer(Consumer):
     sender = Sender()
 
     def __init__(self, stage: Stage) -> None:
-        super().__init__(topology.work_queue(stage.step), requeue_on_error=True)
+        queue = topology.work_queue(stage.step, get_settings().skyrelay_lane)
+        super().__init__(queue, requeue_on_error=True)
         self.stage = stage
 
     def stop(self) -> None:
