@@ -70,7 +70,9 @@ class Settings(BaseSettings):
     )
     skyrelay_heartbeat: int = Field(20, ge=2, description="AMQP heartbeat in seconds")
     skyrelay_web_workers: int = Field(2, ge=1, description="processes of the web server")
-    skyrelay_web_threads: int = Field(8, ge=1, description="threads of each of them")
+    skyrelay_web_threads: int = Field(
+        24, ge=1, description="threads of each of them; half of them may serve streams"
+    )
     skyrelay_max_upload: int = Field(4 * 1024**3, description="largest accepted upload in bytes")
     skyrelay_log_level: str = "INFO"
     skyrelay_log_format: Literal["text", "json"] = "text"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from gateway.models import AttemptState, Preset, Run, StageAttempt, Task, now
+from gateway.models import AttemptState, DeadLetter, Preset, Run, StageAttempt, Task, now
 from skyrelay.stages import stage_of
 from skyrelay.store import Entry
 
@@ -152,6 +152,22 @@ def _seconds(start: datetime | None, end: datetime | None) -> float | None:
 def preset(found: Preset) -> dict[str, Any]:
     """A preset; its files are nobody's business."""
     return {"id": found.id, "name": found.name, "config": found.config}
+
+
+def dead_letter(letter: DeadLetter) -> dict[str, Any]:
+    """A message that was put aside."""
+    return {
+        "id": letter.id,
+        "died": moment(letter.died),
+        "meant_for": letter.meant_for,
+        "reason": letter.reason,
+        "task": letter.task_id,
+        "run": letter.run_id,
+        "body": letter.body,
+        "handled": letter.handled,
+        "handled_at": moment(letter.handled_at),
+        "handled_by": letter.handled_by,
+    }
 
 
 def file_entry(entry: Entry) -> dict[str, Any]:

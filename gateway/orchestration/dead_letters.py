@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from gateway.core import Gateway
-from gateway.models import DeadLetter, Run, User, now
+from gateway.models import DeadLetter, Run, now
 from gateway.orchestration import runs
 from skyrelay.broker import consumer, topology
 from skyrelay.errors import Permanent
@@ -32,6 +32,10 @@ class GivenUp:
 
     place: Place
     reason: str
+
+
+class UnknownLetter(Permanent):
+    """There is no such dead letter."""
 
 
 def keep(session: Session, letter: consumer.DeadLetter) -> GivenUp | None:
@@ -71,8 +75,22 @@ def listed(session: Session, *, handled: bool = False) -> Sequence[DeadLetter]:
     return session.scalars(query if handled else query.where(DeadLetter.handled == "")).all()
 
 
-def replay(gateway: Gateway, session: Session, letter_id: int, user: User | None) -> Run:
-    """Try again what a dead letter has kept from happening.
+def find(session: Session, letter_id: int) -> DeadLetter:
+    """The dead letter of this number.
+
+    Raises
+    ------
+    UnknownLetter
+        If there is none.
+    """
+    letter = session.get(DeadLetter, letter_id)
+    if letter is None:
+        raise UnknownLetter(f"There is no dead letter {letter_id}.")
+    return letter
+
+
+def replay(gateway: Gateway, session: Session, letter_id: int, by: str) -> Run:
+    """Try again what a dead letter has kept from happening; ``by``: who wants it.
 
     The letter's own run has failed and stays so: a new one does the steps that were left.
 
@@ -97,31 +115,30 @@ def replay(gateway: Gateway, session: Session, letter_id: int, user: User | None
         run = runs.start(gateway, session, task, left, {}, failed.user_id, failed.priority)
     except runs.AlreadyRunning as error:
         raise Permanent(f"The task {task.id} is being processed: wait for its end.") from error
-    _handle(letter, REPLAYED, user)
+    _handle(letter, REPLAYED, by)
     return run
 
 
-def drop(session: Session, letter_id: int, user: User | None) -> None:
-    """Decide that nothing is to be done about a dead letter.
+def drop(session: Session, letter_id: int, by: str) -> None:
+    """Decide that nothing is to be done about a dead letter; ``by``: who does.
 
     Raises
     ------
     Permanent
         If there is no such letter, or something was done already.
     """
-    _handle(_open_letter(session, letter_id), DROPPED, user)
+    _handle(_open_letter(session, letter_id), DROPPED, by)
 
 
 def _open_letter(session: Session, letter_id: int) -> DeadLetter:
-    letter = session.get(DeadLetter, letter_id, with_for_update=True)
-    if letter is None:
-        raise Permanent(f"There is no dead letter {letter_id}.")
+    letter = find(session, letter_id)
+    session.refresh(letter, with_for_update=True)
     if letter.handled:
         raise Permanent(f"The dead letter {letter_id} was {letter.handled} already.")
     return letter
 
 
-def _handle(letter: DeadLetter, what: str, user: User | None) -> None:
+def _handle(letter: DeadLetter, what: str, by: str) -> None:
     letter.handled = what
     letter.handled_at = now()
-    letter.handled_by = user.username if user else "the command line"
+    letter.handled_by = by

@@ -1,6 +1,6 @@
 """Which of the attempts that wait goes to its stage next?
 
-The broker gets a window of each stage's commands, enough to keep every replica busy; the others
+The broker gets a window of each service's commands, enough to keep every replica busy; the others
 wait in the database, where they can still be put in order: the higher priority first, and users
 of the same priority in turns. So a follow-up overtakes a survey's backlog, and one user's
 thousand images do not hold up another's single one.
@@ -18,15 +18,15 @@ from sqlalchemy.orm import Session
 
 from gateway.core import Gateway
 from gateway.models import IS_OUT, IS_WAITING, AttemptState, Run, StageAttempt, now
-from skyrelay.broker.topology import lane_key
+from skyrelay.broker.topology import in_lane
 from skyrelay.messages import Lane, RunStage
 from skyrelay.products import IMAGE
-from skyrelay.stages import STAGES
+from skyrelay.stages import SERVICES, stage_of
 
 _MIB = 1024 * 1024
 
-#: All queues of all stages, by the name that attempts have for them.
-QUEUES = tuple(lane_key(stage.step, lane) for stage in STAGES for lane in Lane)
+#: All queues of commands, by the name that attempts have for them.
+QUEUES = tuple(in_lane(service, lane) for service in SERVICES for lane in Lane)
 
 
 def lane_of(gateway: Gateway, task_id: int) -> Lane:
@@ -43,7 +43,7 @@ def lane_of(gateway: Gateway, task_id: int) -> Lane:
 
 def enqueue(gateway: Gateway, session: Session, run: Run, command: RunStage) -> None:
     """Begin an attempt: its command goes to the broker, now or when it is its turn."""
-    queue = lane_key(command.step, command.lane)
+    queue = in_lane(stage_of(command.step).service, command.lane)
     out, present, last = session.execute(
         select(
             func.count(),

@@ -6,7 +6,7 @@ waits for the target's confirmation, an explicit consumer time-out.
 
 ::
 
-    RunStage --> skyrelay.work --> stage.<step>, stage.<step>.large --> a replica
+    RunStage --> skyrelay.work --> work.<service>, work.<service>.large --> a replica
                       ^                        |
          retry.<s> ---+ (when its time is up)  | rejected, or delivered too often
              ^                                 v
@@ -28,15 +28,15 @@ from kombu import Connection, Exchange, Queue, binding
 
 from skyrelay.messages import KillRun, Lane, Message, RunStage, StageProgressed
 from skyrelay.settings import get_settings
-from skyrelay.stages import STAGES
+from skyrelay.stages import SERVICES, stages_of_service
 
 WORK = Exchange("skyrelay.work", type="direct", durable=True)
 EVENTS = Exchange("skyrelay.events", type="topic", durable=True)
 KILLS = Exchange("skyrelay.kills", type="fanout", durable=True)
 DEAD = Exchange("skyrelay.dead", type="fanout", durable=True)
 
-#: Before the routing key, in the names of the queues in which commands wait.
-WORK_QUEUE_PREFIX = "stage."
+#: Before service and lane, in the names of the queues in which commands wait.
+WORK_QUEUE_PREFIX = "work."
 
 #: Longer than any stage with all its patience; the broker's default of half an hour would take a
 #: long stage's message away and give it to the next replica, for ever. Brokers before 3.12 do not
@@ -109,21 +109,24 @@ def dead_route(step: str) -> Route:
 
 
 def _work_key(message: RunStage) -> str:
-    return lane_key(message.step, message.lane)
+    return in_lane(message.step, message.lane)
 
 
-def lane_key(step: str, lane: Lane) -> str:
-    """Routing key of a stage's commands; also the end of their queue's name."""
-    return step if lane is Lane.NORMAL else f"{step}.{lane}"
+def in_lane(name: str, lane: Lane) -> str:
+    """The name of a service, or a step, with the lane in which its commands travel."""
+    return name if lane is Lane.NORMAL else f"{name}.{lane}"
 
 
-def work_queue(step: str, lane: Lane = Lane.NORMAL) -> Queue:
-    """The queue from which the replicas of a stage that serve this lane take their work."""
+def work_queue(service: str, lane: Lane = Lane.NORMAL) -> Queue:
+    """The queue from which the replicas of a service that serve this lane take their work.
+
+    One for all stages of the service: with one each, a replica that is busy with one stage would
+    hoard commands for the others.
+    """
     return Queue(
-        f"{WORK_QUEUE_PREFIX}{lane_key(step, lane)}",
-        WORK,
-        routing_key=lane_key(step, lane),
-        queue_arguments=_quorum(DELIVERY_LIMIT, dead_letter_to=DEAD, key=step),
+        f"{WORK_QUEUE_PREFIX}{in_lane(service, lane)}",
+        bindings=[binding(WORK, in_lane(stage.step, lane)) for stage in stages_of_service(service)],
+        queue_arguments=_quorum(DELIVERY_LIMIT, dead_letter_to=DEAD),
     )
 
 
@@ -179,10 +182,10 @@ def kill_queue() -> Queue:
 
 def queues(retry_delays: Sequence[float]) -> list[Queue]:
     """All lasting queues."""
-    stages = [work_queue(stage.step, lane) for stage in STAGES for lane in Lane]
+    work = [work_queue(service, lane) for service in SERVICES for lane in Lane]
     waiting = [retry_queue(delay) for delay in sorted(set(retry_delays))]
     gateway = [gateway_events(), gateway_progress(), gateway_dead()]
-    return [*stages, *waiting, *gateway]
+    return [*work, *waiting, *gateway]
 
 
 def connect(amqp_uri: str, patience: float = 10.0) -> Connection:

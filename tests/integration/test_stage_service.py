@@ -167,8 +167,8 @@ def test_a_run_whose_files_are_elsewhere_fails_with_the_cause(station: Station) 
 
 def test_a_queue_that_was_declared_differently_is_said_in_one_sentence(amqp_uri: str) -> None:
     with topology.connect(amqp_uri) as connection:
-        connection.default_channel.queue_declare("stage.inspect", durable=True, auto_delete=False)
-    with pytest.raises(topology.TopologyConflict, match=r"stage\.inspect.*another version"):
+        connection.default_channel.queue_declare("work.inspect", durable=True, auto_delete=False)
+    with pytest.raises(topology.TopologyConflict, match=r"work\.inspect.*another version"):
         declare_topology(amqp_uri)
 
 
