@@ -19,7 +19,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
 
-    amqp_uri: str = Field("amqp://guest:guest@127.0.0.1:5672/%2F", description="the broker")
+    amqp_uri: str = Field(
+        "amqp://guest:guest@127.0.0.1:5672/%2F",
+        description="the broker, or the nodes of a cluster separated by `;`",
+    )
     database_url: str = Field(
         "sqlite:///var/skyrelay.db", description="the gateway's database, as SQLAlchemy names it"
     )
@@ -51,7 +54,8 @@ class Settings(BaseSettings):
     skyrelay_extra_stages: str = Field(
         "", description="modules with more stages, as dotted names separated by commas"
     )
-    skyrelay_heartbeat: int = Field(20, ge=2, description="AMQP heartbeat in seconds")
+    # Heartbeats are looked after once a second: in less than three, one may be late.
+    skyrelay_heartbeat: int = Field(20, ge=3, description="AMQP heartbeat in seconds")
     skyrelay_web_workers: int = Field(2, ge=1, description="processes of the web server")
     skyrelay_web_threads: int = Field(8, ge=1, description="threads of each of them")
     skyrelay_max_upload: int = Field(4 * 1024**3, description="largest accepted upload in bytes")
@@ -71,7 +75,9 @@ class Settings(BaseSettings):
     @classmethod
     def _name_default_vhost(cls, uri: str) -> str:
         """kombu takes a last ``//`` for the virtual host ``/``, pika for one without a name."""
-        return f"{uri[:-2]}/%2F" if uri.endswith("//") else uri
+        return ";".join(
+            f"{node[:-2]}/%2F" if node.endswith("//") else node for node in uri.split(";")
+        )
 
 
 @lru_cache(maxsize=1)

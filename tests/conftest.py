@@ -15,6 +15,8 @@ from tests.support.postgres import Cluster, cluster
 from tests.support.processes import processes_with
 from tests.support.station import Station, station
 
+pytest_plugins = ["tests.support.report"]
+
 PROJECT = Path(__file__).resolve().parents[1]
 
 #: Inherited by every process that the tests start, however it detaches itself.

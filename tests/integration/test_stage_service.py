@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from skyrelay.broker import topology
+from skyrelay.broker.connection import connect
 from skyrelay.broker.publisher import declare_topology
 from skyrelay.messages import Outcome, StageFinished, StageProgressed, StageStarted
 from tests.support.processes import is_alive, wait_until
@@ -147,7 +148,7 @@ def test_a_message_that_nobody_can_read_is_put_aside_with_the_reason(station: St
     station.publisher.publish(good)
     assert station.finished(good).outcome is Outcome.DONE
     assert station.begun(good) == 1
-    with topology.connect(station.amqp_uri) as connection:
+    with connect(station.amqp_uri, "test") as connection:
         queue = topology.dead_queue("trial")(connection.default_channel)
         dead = [queue.get(no_ack=True) for _ in range(2)]
     reasons = [topology.reason_of(message.headers) for message in dead]
@@ -166,7 +167,7 @@ def test_a_run_whose_files_are_elsewhere_fails_with_the_cause(station: Station) 
 
 
 def test_a_queue_that_was_declared_differently_is_said_in_one_sentence(amqp_uri: str) -> None:
-    with topology.connect(amqp_uri) as connection:
+    with connect(amqp_uri, "test") as connection:
         connection.default_channel.queue_declare("stage.inspect", durable=True, auto_delete=False)
     with pytest.raises(topology.TopologyConflict, match=r"stage\.inspect.*another version"):
         declare_topology(amqp_uri)

@@ -142,8 +142,13 @@ def installation(
 
 def answers(url: str) -> bool:
     """Whether something answers 200 there."""
+    return status(url) == 200
+
+
+def status(url: str) -> int:
+    """The status with which something answers there, 0 if nothing does."""
     try:
         with requests.get(url, timeout=5) as response:
-            return response.status_code == 200
+            return response.status_code
     except requests.RequestException:
-        return False
+        return 0
