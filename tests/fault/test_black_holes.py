@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from skyrelay.messages import Outcome
+from skyrelay.messages import Outcome, StageStarted
 from skyrelay.stack.ports import LOOPBACK, free_ports
 from tests.support.processes import wait_until
 from tests.support.proxy import Proxy, proxy
@@ -41,7 +41,7 @@ def test_a_consumer_returns_and_does_not_work_twice_at_once(
     network: Proxy, station: Station, report: Report
 ) -> None:
     replica = replica_behind(network, station)
-    command = station.order(seconds=10)
+    command = station.order(seconds=8)
     station.wait_for_begin(command)
     with report.time(f"black hole (heartbeat {HEARTBEAT} s) to the consumer's return"):
         assert network.swallow("skyrelay commands") == 1
@@ -55,7 +55,7 @@ def test_another_replica_waits_for_the_one_that_cannot_be_reached(
     network: Proxy, station: Station
 ) -> None:
     replica_behind(network, station)
-    command = station.order(seconds=12)
+    command = station.order(seconds=8)
     station.wait_for_begin(command)
     other = station.ready_replica()
     network.swallow_all()
@@ -94,8 +94,8 @@ def test_an_outcome_that_was_swallowed_is_sent_over_a_new_connection(
 ) -> None:
     replica_behind(network, station)
     command = station.order(seconds=1)
-    station.wait_for_begin(command)
-    assert wait_until(lambda: network.swallow("skyrelay outcomes") == 1)
+    assert wait_until(lambda: station.of(command, StageStarted)), station.logs()
+    assert network.swallow("skyrelay outcomes") == 1
     assert wait_until(lambda: station.ended(command) == 1)
     with report.time("outcome swallowed by the network to its arrival"):
         assert station.finished(command).outcome is Outcome.DONE
