@@ -69,6 +69,18 @@ def postgres() -> Iterator[Cluster]:
         yield made
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of the test's own, without any table."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'gateway.db'}"
+        return
+    postgres: Cluster = request.getfixturevalue("postgres")
+    url = postgres.new_database()
+    yield url
+    postgres.drop(url)
+
+
 @pytest.fixture(name="station")
 def a_station(tmp_path: Path, amqp_uri: str) -> Iterator[Station]:
     """A store, a broker for this test alone, and room for replicas of the trial service."""

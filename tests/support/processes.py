@@ -40,3 +40,21 @@ def processes_with(text: str) -> dict[int, str]:
         if text.encode() in environment:
             found[int(entry.name)] = command.strip()
     return found
+
+
+def children_of(pid: int) -> list[int]:
+    """Living children of a process."""
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [child for child in map(int, text.split()) if is_alive(child)]
+
+
+def parent_of(pid: int) -> int:
+    """The parent of a process; 0 if there is no such process."""
+    try:
+        stat = Path("/proc", str(pid), "stat").read_text()
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[1])
