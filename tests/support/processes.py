@@ -34,12 +34,20 @@ def processes_with(text: str) -> dict[int, str]:
             continue
         try:
             environment = (entry / "environ").read_bytes()
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue  # It ended, or it is another user's.
         if text.encode() in environment:
-            found[int(entry.name)] = command.strip()
+            found[int(entry.name)] = command_of(int(entry.name))
     return found
+
+
+def command_of(pid: int) -> str:
+    """The command line of a process; the empty text if it has ended."""
+    try:
+        words = Path("/proc", str(pid), "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    return b" ".join(words).decode(errors="replace").strip()
 
 
 def children_of(pid: int) -> list[int]:
