@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from skyrelay.stack.broker_node import BrokerNode
-from tests.support.postgres import Cluster, cluster
+from tests.support.postgres import DATABASES, Cluster, a_database, cluster
 from tests.support.processes import processes_with
 from tests.support.station import Station, station
 
@@ -69,16 +69,11 @@ def postgres() -> Iterator[Cluster]:
         yield made
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A database of the test's own, without any table."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'gateway.db'}"
-        return
-    postgres: Cluster = request.getfixturevalue("postgres")
-    url = postgres.new_database()
-    yield url
-    postgres.drop(url)
+    with a_database(request, tmp_path) as url:
+        yield url
 
 
 @pytest.fixture(name="station")

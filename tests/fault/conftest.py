@@ -7,15 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.servers import Installation, installation
-
-#: Retries after moments, so that a run which loses its worker is not waited for; a kill gives
-#: those who do not listen half a second.
-TRIAL = {
-    "skyrelay_extra_stages": "tests.trial_service.stages",
-    "skyrelay_retry_delays": "[0.3, 0.6, 1.0]",
-    "skyrelay_kill_grace": "0.5",
-}
+from tests.support.servers import TRIAL, Installation, installation
 
 
 @pytest.fixture
