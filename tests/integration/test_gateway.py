@@ -5,12 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
-from amqp.exceptions import NotFound as AmqpNotFound
-from kombu import Connection
 
 from skyrelay.client import (
     Client,
@@ -21,18 +18,14 @@ from skyrelay.client import (
     RequestRefused,
     ServerAway,
 )
-from skyrelay.messages import RunStage, parse
+from skyrelay.messages import RunStage
 from skyrelay.stack.broker_node import BrokerNode
 from skyrelay.stack.ports import LOOPBACK, free_ports
 from tests.support.gateway import PASSWORD
 from tests.support.processes import is_alive, wait_until
-from tests.support.servers import Installation, answers, installation
-from tests.support.station import RETRY_DELAYS, Replica
-
-TRIAL = {
-    "skyrelay_extra_stages": "tests.trial_service.stages",
-    "skyrelay_retry_delays": RETRY_DELAYS,
-}
+from tests.support.queues import take
+from tests.support.servers import TRIAL, Installation, answers, installation
+from tests.support.station import Replica
 
 
 @pytest.fixture
@@ -45,28 +38,9 @@ def place(tmp_path: Path, database_url: str, amqp_uri: str) -> Iterator[Installa
 @pytest.fixture
 def replica(place: Installation) -> Iterator[Replica]:
     """A replica of the trial service in that installation."""
-    environment = place.environment | {"SKYRELAY_KILL_GRACE": "0.5"}
-    made = Replica(environment, place.folder / "replica.log")
+    made = Replica(place.environment, place.folder / "replica.log")
     yield made
     made.end()
-
-
-def _take(amqp_uri: str, queue: str) -> list[Any]:
-    """The messages of a queue, as soon as there is the queue and something in it."""
-    taken: list[Any] = []
-    with Connection(amqp_uri) as connection:
-
-        def look() -> bool:
-            with connection.channel() as channel:
-                try:
-                    while (message := channel.basic_get(queue, no_ack=True)) is not None:
-                        taken.append(parse(message.body))
-                except AmqpNotFound:
-                    return False
-            return bool(taken)
-
-        wait_until(look)
-    return taken
 
 
 def test_a_task_goes_through_a_real_stage_and_comes_out_measured(
@@ -199,7 +173,7 @@ def test_a_message_outlives_a_gateway_that_dies_before_it_is_published(
             server.kill()
         with installation(tmp_path, database_url, uri, **TRIAL) as second:
             second.web()
-            (command,) = _take(uri, "stage.trial")
+            (command,) = take(uri, "stage.trial")
         assert isinstance(command, RunStage)
         assert (str(command.run), command.task) == (run, task)
     finally:

@@ -22,6 +22,9 @@ from skyrelay.stack.ports import LOOPBACK, free_ports
 from skyrelay.stack.process import GuardedProcess
 from tests.support.processes import wait_until
 
+#: What the gateway runs on; it must behave the same on both.
+DATABASES = ("sqlite", "postgresql")
+
 _OWNER = "postgres"
 _VERSIONS = Path("/usr/lib/postgresql")
 
@@ -120,6 +123,18 @@ def cluster() -> Iterator[Cluster]:
     finally:
         made.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def a_database(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    """Address of a new database of the kind that is the parameter of a fixture."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{folder / 'gateway.db'}"
+        return
+    postgres: Cluster = request.getfixturevalue("postgres")
+    url = postgres.new_database()
+    yield url
+    postgres.drop(url)
 
 
 def _as_owner() -> list[str]:

@@ -19,6 +19,14 @@ from tests.support.processes import wait_until
 
 PROJECT = Path(__file__).resolve().parents[2]
 
+#: Settings of an installation with the trial stage. It tries again after moments, so that a run
+#: which loses its worker is not waited for, and gives those who do not obey half a second.
+TRIAL = {
+    "skyrelay_extra_stages": "tests.trial_service.stages",
+    "skyrelay_retry_delays": "[0.3, 0.6]",
+    "skyrelay_kill_grace": "0.5",
+}
+
 
 class Server:
     """A process of the gateway."""

@@ -18,14 +18,10 @@ from skyrelay.broker.publisher import Publisher
 from skyrelay.messages import KillRun, Outcome, RunStage, StageFinished
 from skyrelay.store import TaskStore
 from tests.support.processes import is_alive, processes_with, wait_until
+from tests.support.servers import PROJECT, TRIAL
 
 #: What is in the folder of a task after a trial that ended well.
 PRODUCTS = {"image.fits", "product.txt", "second.txt", "trial.log", "trial_results.json"}
-
-PROJECT = Path(__file__).resolve().parents[2]
-
-#: Short, so that the tests of retries are quick; queues for them are made by the replicas.
-RETRY_DELAYS = "[0.3, 0.6]"
 
 
 class Replica:
@@ -102,9 +98,7 @@ class Station:
             **os.environ,
             "AMQP_URI": str(amqp_uri),
             "TASKS_PATH": str(self.store.root),
-            "SKYRELAY_EXTRA_STAGES": "tests.trial_service.stages",
-            "SKYRELAY_RETRY_DELAYS": RETRY_DELAYS,
-            "SKYRELAY_KILL_GRACE": "0.5",
+            **{name.upper(): value for name, value in TRIAL.items()},
             **ours,
         }
         replica = Replica(environment, self.folder / f"replica-{len(self.replicas)}.log")
