@@ -23,6 +23,9 @@ _TICK = 0.02
 #: What a client has said first is kept, so that its link can be told from others.
 _REMEMBERED = 1 << 18
 
+#: Seconds after which an end that takes no more data counts as dead.
+_PATIENCE = 10.0
+
 #: Closes with RST instead of FIN.
 _LINGER_NOT = struct.pack("ii", 1, 0)
 
@@ -47,7 +50,7 @@ class _Link:
             if self.aborted:
                 _abort(self._client)
                 return
-            with socket.create_connection(self._proxy.target, timeout=10) as server:
+            with socket.create_connection(self._proxy.target, timeout=_PATIENCE) as server:
                 self._pass(server)
                 if self.aborted:
                     _abort(self._client, server)
@@ -88,6 +91,7 @@ class Proxy:
         self.swallowing = False
         (self.port,) = free_ports(1)
         self._links: list[_Link] = []
+        self._lock = threading.Lock()
         self._listener = self._listen()
         self._closed = False
         self._thread = threading.Thread(target=self._accept, daemon=True)
@@ -119,9 +123,10 @@ class Proxy:
 
     def reset(self) -> None:
         """Break all present connections with RST."""
-        for link in self._living():
+        links = self._living()
+        for link in links:
             link.aborted = True
-        for link in self._living():
+        for link in links:
             link.thread.join()
 
     def refuse(self) -> None:
@@ -140,8 +145,9 @@ class Proxy:
         self._thread.join()
 
     def _living(self) -> list[_Link]:
-        self._links = [link for link in self._links if link.thread.is_alive()]
-        return self._links
+        with self._lock:
+            self._links = [link for link in self._links if link.thread.is_alive()]
+            return list(self._links)
 
     def _listen(self) -> socket.socket:
         listener = socket.create_server((LOOPBACK, self.port), backlog=50)
@@ -155,8 +161,9 @@ class Proxy:
             except OSError:  # Nobody has come, or we refuse.
                 time.sleep(_TICK)
                 continue
-            client.setblocking(True)
-            self._links.append(_Link(self, client))
+            client.settimeout(_PATIENCE)
+            with self._lock:
+                self._links.append(_Link(self, client))
 
 
 def _abort(*ends: socket.socket) -> None:
