@@ -24,7 +24,7 @@ from tests.support.traffic import Traffic, traffic
 ALARMING, USUAL = 10**18, 50 * 10**6
 
 #: Seconds for which the alarm lasts: longer than a publisher waits for a confirmation.
-ALARM = 15.0
+ALARM = 12.0
 
 #: Of all processes, in seconds: a silent connection is given up after two of them.
 HEARTBEAT = 3
@@ -51,20 +51,15 @@ def flow(tmp_path: Path, amqp_uri: str, network: Proxy) -> Iterator[Traffic]:
         yield made
 
 
-def test_a_broker_that_stops_or_is_killed_loses_nothing(
+def test_a_broker_that_stops_dies_or_has_no_disk_delays_and_loses_nothing(
     broker: BrokerNode, flow: Traffic, report: Report
 ) -> None:
     for stop in (BrokerNode.stop, BrokerNode.kill):
         stop(broker)
         flow.wait_for_accepted()
-        with report.time(f"start of a broker ({stop.__name__}) to the end of the next chain"):
-            broker.start()
+        broker.start()
+        with report.time(f"broker up again after {stop.__name__} to the end of the next chain"):
             flow.wait_for_progress()
-
-
-def test_a_broker_without_disk_delays_and_loses_nothing(
-    broker: BrokerNode, flow: Traffic, report: Report
-) -> None:
     broker.evaluate(f"ok = rabbit_disk_monitor:set_disk_free_limit({ALARMING}).")
     try:
         time.sleep(ALARM)
@@ -75,19 +70,14 @@ def test_a_broker_without_disk_delays_and_loses_nothing(
         flow.wait_for_progress()
 
 
-def test_connections_that_are_reset_all_the_time_lose_nothing(
-    network: Proxy, flow: Traffic
+def test_connections_that_are_reset_or_swallowed_return_and_lose_nothing(
+    network: Proxy, flow: Traffic, report: Report
 ) -> None:
-    for _ in range(6):
+    for _ in range(5):
         time.sleep(1.0)
         network.reset()
     flow.wait_for_progress()
-
-
-@pytest.mark.parametrize("who", ["events", "publisher", "outcomes", "commands"])
-def test_connections_that_are_swallowed_return(
-    who: str, network: Proxy, flow: Traffic, report: Report
-) -> None:
-    assert wait_until(lambda: network.swallow(f"skyrelay {who}") > 0)
-    with report.time(f"black hole (heartbeat {HEARTBEAT} s) of all {who} to the next chain's end"):
-        flow.wait_for_progress()
+    for who in ("events", "publisher"):
+        assert wait_until(lambda who=who: network.swallow(f"skyrelay {who}") > 0)
+        with report.time(f"all {who} in a black hole (heartbeat {HEARTBEAT} s) to a chain's end"):
+            flow.wait_for_progress()
