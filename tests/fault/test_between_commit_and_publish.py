@@ -115,8 +115,8 @@ class Scene:
     ("database_url", "times"),
     [
         ("postgresql", 3),
-        pytest.param("sqlite", 70, marks=pytest.mark.soak),
-        pytest.param("postgresql", 70, marks=pytest.mark.soak),
+        pytest.param("sqlite", 30, marks=pytest.mark.soak),
+        pytest.param("postgresql", 30, marks=pytest.mark.soak),
     ],
     indirect=["database_url"],
 )
