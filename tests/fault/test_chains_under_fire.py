@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 
 from gateway.core import Gateway
 from gateway.models import Run, RunState, StageAttempt
+from skyrelay.broker import topology
 from tests.support.fleet import Fleet, fleet, sigkill
 from tests.support.gateway import opened
 from tests.support.invariants import of_the_broker, violations, wait_for_the_end
@@ -124,8 +125,9 @@ def under_fire(place: Installation, amqp_uri: str, chains: int, seed: int) -> No
         logs = made.logs(200)
         report = _report(gateway, traces)
         made.end()
-        dead = report.pop("put aside")
-        found += of_the_broker(amqp_uri, dead=dead)
+        found += of_the_broker(
+            amqp_uri, put_aside={topology.dead_queue("trial").name: report["put aside"]}
+        )
     print(
         f"\n{chains} chains of {LENGTH} on {gateway.database.url.get_backend_name()}, seed {seed}:"
         f" {seconds:.0f} s, {sum(shooter.kills.values())} kills {dict(shooter.kills)},"

@@ -180,6 +180,11 @@ def test_news_of_a_stage_that_was_never_asked_for_change_nothing(stage: Stage) -
     assert (stage.run(command).state, stage.run(command).position) == (RunState.OPEN, 0)
 
 
+@pytest.mark.parametrize(
+    "database_url",
+    ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)],
+    indirect=True,
+)
 def test_everything_said_three_times_is_done_once(
     place: Installation, amqp_uri: str, tmp_path: Path
 ) -> None:

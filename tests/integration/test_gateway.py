@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,41 +119,6 @@ def test_cancel_ends_a_stage_in_the_middle_and_a_run_that_waits_never_starts(
     assert client.wait(third, interval=0.05).state == "trial_done"
     assert not traces[1].exists()
     assert [entry.name for entry in client.files(tasks[0])] == []
-
-
-def test_of_two_process_calls_at_the_same_instant_exactly_one_wins(
-    place: Installation, amqp_uri: str
-) -> None:
-    addresses = [place.web()[1] for _ in range(2)]
-    place.user("alice")
-    clients = [place.client(address, "alice") for address in addresses]
-    task = clients[0].create_task(original_name="a.fits").id
-    barrier = threading.Barrier(2)
-    answers_of: list[list[int]] = []
-    trials = 100
-
-    def call(client: Client, answers: list[int]) -> None:
-        for _ in range(trials):
-            barrier.wait()
-            try:
-                client.process(task, ["trial"])
-                answers.append(200)
-            except RequestRefused as error:
-                answers.append(error.status)
-            barrier.wait()
-            if client is clients[0]:
-                client.cancel(task)
-
-    threads = []
-    for client in clients:
-        answers_of.append([])
-        threads.append(threading.Thread(target=call, args=(client, answers_of[-1])))
-        threads[-1].start()
-    for thread in threads:
-        thread.join()
-    pairs = [tuple(sorted(pair)) for pair in zip(*answers_of, strict=True)]
-    assert pairs == [(200, 409)] * trials, place.logs()[-5000:]
-    assert len(clients[0].runs(task)) == trials
 
 
 def test_a_message_outlives_a_gateway_that_dies_before_it_is_published(

@@ -279,12 +279,14 @@ def _run_of(pid: int) -> str:
     )
 
 
-def of_the_broker(amqp_uri: str, *, seconds: float = 10.0, dead: int = 0) -> Iterator[str]:
-    """No message is left; `dead`: of commands that were put aside, so many.
+def of_the_broker(
+    amqp_uri: str, *, put_aside: Mapping[str, int] | None = None, seconds: float = 10.0
+) -> Iterator[str]:
+    """No message is left but those that were `put_aside`, by the names of their queues.
 
     Asked after all consumers have ended: what they had not acknowledged is in its queue again.
     """
-    allowed = {topology.dead_queue(TRIAL.step).name: dead}
+    allowed = put_aside or {}
     queues = [
         *topology.queues(()),
         topology.work_queue(TRIAL.step),

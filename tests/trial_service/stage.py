@@ -130,6 +130,9 @@ def _act(context: StageContext, order: dict[str, Any], trace: Path | None) -> No
             channel = int(sys.argv[sys.argv.index("--channel") + 1])
             os.write(channel, Over(attempt=(uuid4(), 0, 1)).to_line())
             time.sleep(60)
+        case "compute":
+            while True:
+                sum(range(10_000))
         case "extract":
             _extract(context, Path(order["image"]))
         case "eat memory":
