@@ -45,4 +45,5 @@ def open_gateway(settings: Settings) -> Gateway:
         )
     database = Database(settings.database_url)
     store = TaskStore(settings.tasks_path)
-    return Gateway(settings, database, store, Outbox(database, store, settings.amqp_uri))
+    outbox = Outbox(database, store, settings.amqp_uri, settings.skyrelay_heartbeat)
+    return Gateway(settings, database, store, outbox)

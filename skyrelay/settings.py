@@ -21,7 +21,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
 
-    amqp_uri: str = Field("amqp://guest:guest@127.0.0.1:5672/%2F", description="the broker")
+    amqp_uri: str = Field(
+        "amqp://guest:guest@127.0.0.1:5672/%2F",
+        description="the broker, or the nodes of a cluster separated by `;`",
+    )
     database_url: str = Field(
         "sqlite:///var/skyrelay.db", description="the gateway's database, as SQLAlchemy names it"
     )
@@ -68,7 +71,8 @@ class Settings(BaseSettings):
     skyrelay_extra_stages: str = Field(
         "", description="modules with more stages, as dotted names separated by commas"
     )
-    skyrelay_heartbeat: int = Field(20, ge=2, description="AMQP heartbeat in seconds")
+    # Heartbeats are looked after once a second: in less than three, one may be late.
+    skyrelay_heartbeat: int = Field(20, ge=3, description="AMQP heartbeat in seconds")
     skyrelay_web_workers: int = Field(2, ge=1, description="processes of the web server")
     skyrelay_web_threads: int = Field(
         24, ge=1, description="threads of each of them; half of them may serve streams"
@@ -90,7 +94,9 @@ class Settings(BaseSettings):
     @classmethod
     def _name_default_vhost(cls, uri: str) -> str:
         """kombu takes a last ``//`` for the virtual host ``/``, pika for one without a name."""
-        return f"{uri[:-2]}/%2F" if uri.endswith("//") else uri
+        return ";".join(
+            f"{node[:-2]}/%2F" if node.endswith("//") else node for node in uri.split(";")
+        )
 
 
 @lru_cache(maxsize=1)

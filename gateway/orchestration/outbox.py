@@ -45,10 +45,11 @@ _PENDING = "outbox"
 class Outbox:
     """The outbox as one process uses it: rows are added anywhere, a thread publishes them."""
 
-    def __init__(self, database: Database, store: TaskStore, amqp_uri: str) -> None:
+    def __init__(self, database: Database, store: TaskStore, amqp_uri: str, heartbeat: int) -> None:
         self._database = database
         self._store = store
         self._amqp_uri = amqp_uri
+        self._heartbeat = heartbeat
         self._wake = threading.Condition()
         self._fresh: list[tuple[int, Message]] = []
         self._stopping = False
@@ -95,7 +96,7 @@ class Outbox:
         pause = 0.2
         while not self._stopping:
             try:
-                with Publisher(self._amqp_uri) as publisher:
+                with Publisher(self._amqp_uri, self._heartbeat) as publisher:
                     publisher.connect()
                     self.connected = True
                     pause = 0.2

@@ -19,6 +19,7 @@ from gateway.models import IS_OUT, LIVE, AttemptState, Run, RunState, StageAttem
 from gateway.orchestration.queueing import QUEUES, release
 from gateway.orchestration.runs import lock_task
 from skyrelay.broker import topology
+from skyrelay.broker.connection import CHANNEL_ERRORS, CONNECTION_ERRORS, connect, using
 
 _log = logging.getLogger(__name__)
 
@@ -60,15 +61,12 @@ def _silent(gateway: Gateway) -> list[StageAttempt]:
 
 def _ready(amqp_uri: str, queues: set[str]) -> Mapping[str, int]:
     """How many messages nobody has taken yet, by queue; empty if the broker does not say."""
-    found = {}
-    with topology.connect(amqp_uri) as connection:
-        try:
-            for queue in queues:
-                found[queue] = _messages_in(connection, queue)
-        except connection.connection_errors + connection.channel_errors as error:
-            _log.warning("the broker does not say what is in its queues: %s", error)
-            return {}
-    return found
+    try:
+        with using(connect(amqp_uri, "watchdog")) as connection:
+            return {queue: _messages_in(connection, queue) for queue in queues}
+    except CONNECTION_ERRORS + CHANNEL_ERRORS as error:
+        _log.warning("the broker does not say what is in its queues: %s", error)
+        return {}
 
 
 def _messages_in(connection: Connection, queue: str) -> int:

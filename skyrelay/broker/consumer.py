@@ -15,6 +15,7 @@ from typing import Any
 from kombu import Connection, Consumer, Message
 
 from skyrelay.broker import topology
+from skyrelay.broker.connection import CHANNEL_ERRORS, CONNECTION_ERRORS, connect, using
 from skyrelay.errors import Retriable
 from skyrelay.messages import (
     Event,
@@ -59,7 +60,8 @@ class EventConsumer:
     Parameters
     ----------
     amqp_uri : str
-        The broker. It may be away; the consumer comes back by itself.
+        The broker, or the nodes of a cluster separated by ``;``. It may be away; the consumer
+        comes back by itself.
     handle : callable
         Gets a batch of news in the order of their arrival. Events may come twice and out of
         order. The batch is acknowledged when it returns. When it raises `Retriable` (the
@@ -97,20 +99,19 @@ class EventConsumer:
         """
         pause = FIRST_PAUSE
         while not self._stopping:
-            with Connection(self._uri, heartbeat=self._heartbeat, connect_timeout=5) as connection:
-                try:
+            try:
+                with using(connect(self._uri, "events", heartbeat=self._heartbeat)) as connection:
                     self._consume(connection)
+            except CONNECTION_ERRORS + CHANNEL_ERRORS as error:
+                if self._consuming:
                     pause = FIRST_PAUSE
-                except connection.connection_errors + connection.channel_errors as error:
-                    if self._consuming:
-                        pause = FIRST_PAUSE
-                    _log.warning("the broker is away (%s); again in %.1f s", error, pause)
-                    self._consuming = False
-                    self._sleep(pause)
-                    pause = min(2 * pause, LONGEST_PAUSE)
-                except topology.TopologyConflict as error:
-                    _log.error("%s", error)
-                    self._sleep(topology.CONFLICT_PAUSE)
+                _log.warning("the broker is away (%s); again in %.1f s", error, pause)
+                self._consuming = False
+                self._sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+            except topology.TopologyConflict as error:
+                _log.error("%s", error)
+                self._sleep(topology.CONFLICT_PAUSE)
 
     def stop(self) -> None:
         """Make `run` return after the batch in hand; safe in signal handlers."""

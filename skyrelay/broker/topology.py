@@ -188,11 +188,6 @@ def queues(retry_delays: Sequence[float]) -> list[Queue]:
     return [*work, *waiting, *gateway]
 
 
-def connect(amqp_uri: str, patience: float = 10.0) -> Connection:
-    """A connection for short use; ``patience``: seconds to wait for the broker."""
-    return Connection(amqp_uri, connect_timeout=patience)
-
-
 def declare(connection: Connection) -> None:
     """Make sure that all exchanges, queues and bindings are there.
 

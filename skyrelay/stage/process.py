@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -58,6 +59,7 @@ class WorkerProcess:
         self._channel, theirs = socket.socketpair()
         self._unread = b""
         self._guard: int | None = None
+        self._mark = secrets.token_hex(8)
         self._ending = Semaphore()
         self._ended = False
         self.ending = False
@@ -69,7 +71,7 @@ class WorkerProcess:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                env=_environment(settings),
+                env=_environment(settings) | {group.MARK_VARIABLE: self._mark},
                 pass_fds=(theirs.fileno(), lifeline.reading_end),
                 start_new_session=True,
             )
@@ -159,7 +161,7 @@ class WorkerProcess:
         with self._ending:
             if self._ended:
                 return  # The number may be another process's by now.
-            group.end(self.pid, grace, self._guard, sleep=self._sleep_and_reap)
+            group.end(self.pid, self._mark, grace, self._guard, sleep=self._sleep_and_reap)
             self._process.wait()
             self._channel.close()
             self._ended = True

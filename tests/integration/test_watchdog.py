@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from kombu import Connection
 
-from skyrelay.broker import topology
+from skyrelay.broker.connection import connect
 from skyrelay.client import Client
 from skyrelay.messages import Outcome
 from tests.support.processes import wait_until
@@ -110,7 +110,7 @@ def test_the_queue_of_a_service_that_is_gone_turns_its_replica_red_and_comes_bac
     station: Station,
 ) -> None:
     replica = station.ready_replica()
-    with topology.connect(station.amqp_uri) as connection:
+    with connect(station.amqp_uri, "test") as connection:
         connection.default_channel.queue_delete("work.trial")
     assert wait_until(lambda: replica.log.read_text().count("consuming") >= 2), station.logs()
     assert station.finished(station.order()).outcome is Outcome.DONE
