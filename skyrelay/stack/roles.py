@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from skyrelay.stack.ports import LOOPBACK
-from skyrelay.stages import STAGES
+from skyrelay.stages import STAGES, service_module
 
 #: Folders under services/, each once, in the order of the stages.
 SERVICES = tuple(dict.fromkeys(stage.service for stage in STAGES))
@@ -63,7 +63,7 @@ def replica(service: str, number: int, port: int) -> Role:
     """Replica `number` of the stage service `service`."""
     return Role(
         name=f"{service}-{number}",
-        command=_python("skyrelay.stage.replica", f"services.{service}.service"),
+        command=_python("skyrelay.stage.replica", service_module(service)),
         environment=_health_at(port),
         port=port,
         # A replica is well before its workers have imported what the science needs.

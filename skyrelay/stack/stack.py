@@ -58,6 +58,8 @@ class Stack:
     environment : mapping, optional
         Settings that take precedence over the stack's own, under their names in the environment;
         with AMQP_URI in it, no broker is started.
+    adapt : callable, optional
+        Takes the role of each process and returns the one to start: under a profiler, say.
     say : callable, optional
         Takes a sentence about what is going on (default: nobody listens).
 
@@ -73,11 +75,13 @@ class Stack:
         *,
         replicas: Mapping[str, int] | None = None,
         environment: Mapping[str, str] | None = None,
+        adapt: Callable[[roles.Role], roles.Role] = lambda role: role,
         say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.folder = folder.resolve()
         self._say = say
         self._given = dict(environment or {})
+        self._adapt = adapt
         self._replicas = dict.fromkeys(roles.SERVICES, 1) | dict(replicas or {})
         self._broker: Supervised | None = None
         self._processes: list[Supervised] = []
@@ -197,7 +201,8 @@ class Stack:
             roles.replica(service, number, port)
             for (service, number), port in zip(names, ports, strict=True)
         ]
-        return [roles.web(web_port), roles.events(events_port), *replicas]
+        everything = [roles.web(web_port), roles.events(events_port), *replicas]
+        return [self._adapt(role) for role in everything]
 
     def _start_role(self, role: roles.Role, environment: Mapping[str, str]) -> Supervised:
         command = Command(
