@@ -65,15 +65,13 @@ class _Measurement:
         say(f"Skyrelay: {workload.alone} chains, one at a time, watched.")
         seen, recorded = zip(*(self._watched(workload) for _ in range(workload.alone)), strict=True)
         say(f"Skyrelay: {workload.alone} chains, one at a time, undisturbed.")
-        meter = self._meter()
-        undisturbed = [self._undisturbed(workload) for _ in range(workload.alone)]
-        alone = meter.read()
+        undisturbed, alone = self._undisturbed(workload)
         say(f"Skyrelay: {COUNTED} chains whose statements and messages are counted.")
         statements, commits, messages = self._counted()
         say(f"Skyrelay: {workload.at_once} chains at once.")
-        meter, memory = self._meter(), processes.memory(self._stack.processes)
-        seconds = self._all_at_once(workload.at_once)
-        at_once, memory_after = meter.read(), processes.memory(self._stack.processes)
+        memory = processes.memory(self._stack.processes)
+        seconds, at_once = self._all_at_once(workload.at_once)
+        memory_after = processes.memory(self._stack.processes)
         return Figures(
             seen=Latency.of(seen),
             recorded=Latency.of(recorded),
@@ -104,16 +102,21 @@ class _Measurement:
         seen = time.time()
         return seen - begun, self._end_of(task) - begun
 
-    def _undisturbed(self, workload: Workload) -> float:
-        """Seconds until the chain was over, while nobody asked."""
-        task = self._api.new_task()
-        time.sleep(workload.pause)
-        begun = time.time()
-        self._api.process(task, STEPS)
-        time.sleep(LOOK)
-        while self._api.is_running(task):
+    def _undisturbed(self, workload: Workload) -> tuple[list[float], processes.Usage]:
+        """Seconds until each chain was over, while nobody asked, and what that has used."""
+        tasks = [self._api.new_task() for _ in range(workload.alone)]
+        begun = []
+        meter = self._meter()
+        for task in tasks:
+            time.sleep(workload.pause)
+            begun.append(time.time())
+            self._api.process(task, STEPS)
             time.sleep(LOOK)
-        return self._end_of(task) - begun
+            while self._api.is_running(task):
+                time.sleep(LOOK)
+        usage = meter.read()
+        ends = [self._end_of(task) for task in tasks]
+        return [end - begin for begin, end in zip(begun, ends, strict=True)], usage
 
     def _end_of(self, task: int) -> float:
         (run,) = self._api.get(f"tasks/{task}/runs/")
@@ -147,8 +150,8 @@ class _Measurement:
             {name: count / COUNTED for name, count in messages.items()},
         )
 
-    def _all_at_once(self, chains: int) -> float:
-        """Seconds from the first submission to the end of the last chain."""
+    def _all_at_once(self, chains: int) -> tuple[float, processes.Usage]:
+        """Seconds from the first submission to the end of the last chain, and what it used."""
         tasks = [self._api.new_task() for _ in range(chains)]
         over_before = self._over()
         apis = [self._new_api() for _ in range(CLIENTS)]
@@ -157,16 +160,17 @@ class _Measurement:
             for task in tasks[number::CLIENTS]:
                 apis[number].process(task, STEPS)
 
-        begun = time.time()
+        meter, begun = self._meter(), time.time()
         with ThreadPoolExecutor(CLIENTS) as pool:
             list(pool.map(submit, range(CLIENTS)))
         while self._over() < over_before + chains:
             if time.time() > begun + PATIENCE:
                 raise RuntimeError(f"Not all of {chains} chains have ended well in {PATIENCE:g} s.")
             time.sleep(LOOK)
+        usage = meter.read()
         for api in apis:
             api.close()
-        return max(map(self._end_of, tasks)) - begun
+        return max(map(self._end_of, tasks)) - begun, usage
 
     def _over(self) -> int:
         return self._api.count(STAGES[-1].state_done)
