@@ -5,7 +5,7 @@ VAR ?= var
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo up test test-unit test-contract test-integration test-fault \
-        test-science lint format docs lock images clean
+        test-science bench-orchestration soak-backlog lint format docs lock images clean
 # Recipes share the environment in .venv and two cores: not at the same time.
 .NOTPARALLEL:
 
@@ -48,6 +48,13 @@ test-fault: setup-dev  ## one tier: things killed at the worst moment
 
 test-science: setup-dev  ## one tier: real images with known truth
 	@scripts/test science
+
+bench-orchestration: setup-dev  ## no-op chains against Celery's (5 minutes); ALONE= AT_ONCE= JSON=1
+	@$(PYTHON) -m benchmarks.orchestration \
+	    $(if $(ALONE),--alone $(ALONE)) $(if $(AT_ONCE),--at-once $(AT_ONCE)) $(if $(JSON),--json)
+
+soak-backlog: setup-dev  ## drain 100,000 no-op stages, or TASKS=2000, and watch the gateway
+	@$(PYTHON) -m benchmarks.orchestration.backlog $(if $(TASKS),--tasks $(TASKS))
 
 lint: setup-dev  ## ruff and mypy --strict
 	@scripts/test lint
