@@ -58,6 +58,7 @@ class Attempt:
     pieces: Path
     link: Path
     next_version: Path
+    trash: Path
     task_lock: Path
     sync: bool
 
@@ -246,7 +247,7 @@ class Attempt:
         before = self.link.resolve()
         relative = os.path.relpath(self.next_version, self.link.parent)
         files.link_atomically(relative, self.link)
-        files.remove(before)
+        files.throw_away(before, self.trash)
 
     def _keep_record(self, published: Path) -> None:
         """Have the record also where the next attempt of another stage does not replace it."""

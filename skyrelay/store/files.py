@@ -119,6 +119,11 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def throw_away(path: Path, trash: Path) -> None:
+    """Out of sight at once, into the folder ``trash``: to remove all of it may take long."""
+    path.rename(trash / secrets.token_hex(8))
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on the file ``path``; the kernel frees it if the process dies.
