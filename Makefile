@@ -5,7 +5,7 @@ VAR ?= var
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo up test test-unit test-contract test-integration test-fault \
-        test-science lint format docs lock images clean
+        test-science soak bench-kill lint format docs lock images clean
 # Recipes share the environment in .venv and two cores: not at the same time.
 .NOTPARALLEL:
 
@@ -48,6 +48,13 @@ test-fault: setup-dev  ## one tier: things killed at the worst moment
 
 test-science: setup-dev  ## one tier: real images with known truth
 	@scripts/test science
+
+soak: setup-dev  ## the long forms of the fault tests, for hours; SOAK_CHAINS=300 SOAK_SEED=7
+	@$(if $(SOAK_CHAINS),SOAK_CHAINS=$(SOAK_CHAINS)) $(if $(SOAK_SEED),SOAK_SEED=$(SOAK_SEED)) \
+	    $(PYTHON) -m pytest tests/fault -m soak -s
+
+bench-kill: setup-dev  ## from the request to cancel to the last process dead (5 minutes); KILLS=
+	@$(PYTHON) -m benchmarks.kill $(if $(KILLS),--kills $(KILLS))
 
 lint: setup-dev  ## ruff and mypy --strict
 	@scripts/test lint

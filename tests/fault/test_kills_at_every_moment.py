@@ -146,8 +146,8 @@ def a_fleet(place: Installation) -> Iterator[Fleet]:
     ("database_url", "trials"),
     [
         ("sqlite", 8),
-        pytest.param("sqlite", 100, marks=pytest.mark.soak),
-        pytest.param("postgresql", 100, marks=pytest.mark.soak),
+        pytest.param("sqlite", 40, marks=pytest.mark.soak),
+        pytest.param("postgresql", 40, marks=pytest.mark.soak),
     ],
     indirect=["database_url"],
 )
