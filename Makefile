@@ -5,7 +5,8 @@ VAR ?= var
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo up test test-unit test-contract test-integration test-fault \
-        test-science bench-orchestration soak-backlog lint format docs lock images clean
+        test-science soak soak-backlog bench-orchestration bench-kill lint format docs lock images \
+        clean
 # Recipes share the environment in .venv and two cores: not at the same time.
 .NOTPARALLEL:
 
@@ -55,6 +56,13 @@ bench-orchestration: setup-dev  ## no-op chains against Celery's (5 minutes); AL
 
 soak-backlog: setup-dev  ## drain 100,000 no-op stages, or TASKS=2000, and watch the gateway
 	@$(PYTHON) -m benchmarks.orchestration.backlog $(if $(TASKS),--tasks $(TASKS))
+
+soak: setup-dev  ## the long forms of the fault tests, for hours; SOAK_CHAINS=300 SOAK_SEED=7
+	@$(if $(SOAK_CHAINS),SOAK_CHAINS=$(SOAK_CHAINS)) $(if $(SOAK_SEED),SOAK_SEED=$(SOAK_SEED)) \
+	    $(PYTHON) -m pytest tests/fault -m soak -s
+
+bench-kill: setup-dev  ## from the request to cancel to the last process dead (5 minutes); KILLS=
+	@$(PYTHON) -m benchmarks.kill $(if $(KILLS),--kills $(KILLS))
 
 lint: setup-dev  ## ruff and mypy --strict
 	@scripts/test lint
