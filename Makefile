@@ -5,7 +5,7 @@ VAR ?= var
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo up test test-unit test-contract test-integration test-fault \
-        test-science lint format docs lock images clean
+        test-science soak lint format docs lock images clean
 # Recipes share the environment in .venv and two cores: not at the same time.
 .NOTPARALLEL:
 
@@ -45,6 +45,9 @@ test-integration: setup-dev  ## one tier: real broker, real processes
 
 test-fault: setup-dev  ## one tier: things killed at the worst moment
 	@scripts/test fault
+
+soak: setup-dev  ## the long forms of the fault tests: hours; SOAK_REPETITIONS=20 SOAK_CHAINS=300
+	@$(PYTHON) -m pytest tests/fault -m soak
 
 test-science: setup-dev  ## one tier: real images with known truth
 	@scripts/test science
