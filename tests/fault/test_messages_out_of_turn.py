@@ -48,7 +48,7 @@ class Stage:
     def command(self, run: object, index: int) -> RunStage:
         """The one command that the gateway gives for a stage of a run."""
         while not (found := self.commands_for(run, index)):
-            self.commands += take(self.amqp_uri, "stage.trial")
+            self.commands += take(self.amqp_uri, "work.trial")
         (command,) = found
         return command
 

@@ -279,19 +279,12 @@ def _run_of(pid: int) -> str:
     )
 
 
-def of_the_broker(
-    amqp_uri: str, *, put_aside: Mapping[str, int] | None = None, seconds: float = 10.0
-) -> Iterator[str]:
-    """No message is left but those that were `put_aside`, by the names of their queues.
+def of_the_broker(amqp_uri: str, *, seconds: float = 10.0) -> Iterator[str]:
+    """No message is left.
 
     Asked after all consumers have ended: what they had not acknowledged is in its queue again.
     """
-    allowed = put_aside or {}
-    queues = [
-        *topology.queues(()),
-        topology.work_queue(TRIAL.step),
-        topology.dead_queue(TRIAL.step),
-    ]
+    queues = [*topology.queues(()), topology.work_queue(TRIAL.service)]
 
     def left() -> dict[str, int]:
         with Connection(amqp_uri) as connection, connection.channel() as channel:
@@ -299,7 +292,7 @@ def of_the_broker(
                 queue.name: channel.queue_declare(queue.name, passive=True).message_count
                 for queue in queues
             }
-        return {name: count for name, count in counts.items() if count != allowed.get(name, 0)}
+        return {name: count for name, count in counts.items() if count}
 
     wait_until(lambda: not left(), seconds)
     yield from (f"in the broker: {count} messages in {name}" for name, count in left().items())
