@@ -103,7 +103,7 @@ def test_a_partition_of_the_broker_loses_nothing_that_was_confirmed(
         diarist(brokers.nodes[LONELY].uri_of(vhost)) as lonely,
         diarist(uri) as failing_over,
     ):
-        assert brokers.members_of(vhost, "stage.trial") == 3
+        assert brokers.members_of(vhost, "work.trial") == 3
         with report.time(f"partition (net_ticktime {NET_TICKTIME} s) to the lonely node's pause"):
             brokers.cut_off(LONELY)
             assert wait_until(lambda: brokers.neighbours(LONELY) == 0)
