@@ -47,6 +47,11 @@ class Settings(BaseSettings):
     skyrelay_silence: float = Field(
         300.0, gt=0, description="seconds without a sign of life after which a stage is done anew"
     )
+    skyrelay_sync_products: bool = Field(
+        False,
+        description="end a stage only when the disk has taken its products: slower, and safe "
+        "from power failures",
+    )
     skyrelay_slots: int = Field(1, ge=1, description="stages a replica works on at once")
     skyrelay_spare_workers: int = Field(
         0, ge=0, description="warm workers beyond the slots, ready when a stage was killed"

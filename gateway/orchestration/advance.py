@@ -96,13 +96,15 @@ def _record_for_task(
     task = lock_task(session, task_id)
     for news in lasting:
         place = _place_of(news)
-        run = session.get(Run, str(place.run)) if task else None
+        run, present = _at(session, place)
         if task is None or run is None or run.state != RunState.OPEN:
             _log.debug("old news: %s", news)
             if not isinstance(news, StageStarted):
                 over.add(place.run)
             continue
-        attempt = _attempt_at(session, run, place)
+        if present is None or place.index != run.position:
+            continue
+        attempt = _current(session, present, place)
         if attempt is None:
             continue
         if isinstance(news, StageStarted):
@@ -117,24 +119,29 @@ def _record_for_task(
             over.add(place.run)
 
 
-def _attempt_at(session: Session, run: Run, place: Place | Event) -> StageAttempt | None:
-    """The attempt that news are about; None if they are old, or about nothing that there is.
+def _at(session: Session, place: Place | Event) -> tuple[Run | None, StageAttempt | None]:
+    """The run that news are about, and its latest attempt there."""
+    found = session.execute(
+        select(Run, StageAttempt)
+        .outerjoin(
+            StageAttempt,
+            (StageAttempt.run_id == Run.id)
+            & (StageAttempt.index == place.index)
+            & (StageAttempt.part == place.part),
+        )
+        .where(Run.id == str(place.run))
+        .order_by(StageAttempt.attempt.desc())
+        .limit(1)
+    ).one_or_none()
+    return (None, None) if found is None else (found[0], found[1])
+
+
+def _current(session: Session, present: StageAttempt, place: Place | Event) -> StageAttempt | None:
+    """The attempt that news are about; None if they are old.
 
     A later attempt than the one that we know takes its place: replicas decide about those.
     """
-    if place.index != run.position:
-        return None
-    present = session.scalar(
-        select(StageAttempt)
-        .where(
-            StageAttempt.run_id == run.id,
-            StageAttempt.index == place.index,
-            StageAttempt.part == place.part,
-        )
-        .order_by(StageAttempt.attempt.desc())
-        .limit(1)
-    )
-    if present is None or present.state not in LIVE or place.attempt < present.attempt:
+    if present.state not in LIVE or place.attempt < present.attempt:
         return None
     if place.attempt == present.attempt:
         return present
@@ -142,7 +149,7 @@ def _attempt_at(session: Session, run: Run, place: Place | Event) -> StageAttemp
     present.finished = now()
     command = present.run_stage.model_copy(update={"attempt": place.attempt})
     following = StageAttempt(
-        run_id=run.id,
+        run_id=present.run_id,
         index=present.index,
         part=present.part,
         attempt=place.attempt,

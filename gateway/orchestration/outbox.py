@@ -9,6 +9,7 @@ twice, and never gets lost: its readers know the first from the second.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -33,6 +34,11 @@ _log = logging.getLogger(__name__)
 HOLD = timedelta(seconds=2)
 #: How often left rows are looked for, in seconds.
 SWEEP = 1.0
+#: Seconds for which rows whose messages were sent may stay, so that many go in one transaction;
+#: much less than `HOLD`, after which others would send them again.
+_SENT_STAY = 0.25
+#: Rows that go at once, however young they are.
+_MOST_SENT = 200
 #: A message that no queue takes is tried again after this time, so that the alarm is repeated.
 UNROUTABLE_PAUSE = timedelta(seconds=5)
 #: Rows claimed at once.
@@ -40,6 +46,27 @@ _BATCH = 200
 _LONGEST_PAUSE = 5.0
 
 _PENDING = "outbox"
+
+
+class _Sent:
+    """Rows whose messages the broker has; removed together, soon."""
+
+    def __init__(self) -> None:
+        self._rows: list[int] = []
+        #: When they are to be removed.
+        self.due = math.inf
+
+    def add(self, row: int) -> None:
+        if not self._rows:
+            self.due = time.monotonic() + _SENT_STAY
+        self._rows.append(row)
+        if len(self._rows) >= _MOST_SENT:
+            self.due = 0.0
+
+    def take(self) -> list[int]:
+        rows, self._rows = self._rows, []
+        self.due = math.inf
+        return rows
 
 
 class Outbox:
@@ -52,6 +79,7 @@ class Outbox:
         self._heartbeat = heartbeat
         self._wake = threading.Condition()
         self._fresh: list[tuple[int, Message]] = []
+        self._sent = _Sent()
         self._stopping = False
         self._thread: threading.Thread | None = None
         #: Whether the broker answered the last time.
@@ -114,35 +142,43 @@ class Outbox:
 
     def _publish_until_stopped(self, publisher: Publisher) -> None:
         next_sweep = 0.0
-        while True:
-            with self._wake:
-                if not self._fresh and not self._stopping:
-                    self._wake.wait(max(0.0, next_sweep - time.monotonic()))
-                batch, self._fresh = self._fresh, []
-                stopping = self._stopping
-            self._publish(publisher, batch)
-            if time.monotonic() >= next_sweep:
-                publisher.keep_alive()
-                self._publish(publisher, self._claim_left())
-                next_sweep = time.monotonic() + SWEEP
-            if stopping:
-                return
+        try:
+            while not self._stopping or self._fresh:
+                self._publish(publisher, self._next_batch(min(next_sweep, self._sent.due)))
+                if time.monotonic() >= next_sweep:
+                    publisher.keep_alive()
+                    self._publish(publisher, self._claim_left())
+                    next_sweep = time.monotonic() + SWEEP
+                if time.monotonic() >= self._sent.due:
+                    self._remove_sent()
+        finally:
+            self._remove_sent()
+
+    def _next_batch(self, until: float) -> Sequence[tuple[int, Message]]:
+        """What has been decided on since the last time; waits for it, but not beyond ``until``."""
+        with self._wake:
+            if not self._fresh and not self._stopping:
+                self._wake.wait(max(0.0, until - time.monotonic()))
+            batch, self._fresh = self._fresh, []
+        # A kill does not wait for commands; one for a run whose command follows is kept in mind.
+        return sorted(batch, key=lambda pair: not isinstance(pair[1], KillRun))
 
     def _publish(self, publisher: Publisher, batch: Sequence[tuple[int, Message]]) -> None:
-        sent = []
         for row, message in batch:
             if isinstance(message, KillRun):
                 # Whoever wrote this row may have died before it marked the run itself.
                 self._store.cancel_run(message.task, message.run)
             try:
                 publisher.publish(message)
-                sent.append(row)
+                self._sent.add(row)
             except Unroutable:
                 _log.error("NO QUEUE takes %s; it is kept and tried again", message.to_json())
                 self._put_off(row)
-        if sent:
+
+    def _remove_sent(self) -> None:
+        if rows := self._sent.take():
             with self._database.writing() as session:
-                session.execute(delete(OutboxMessage).where(OutboxMessage.id.in_(sent)))
+                session.execute(delete(OutboxMessage).where(OutboxMessage.id.in_(rows)))
 
     def _put_off(self, row: int) -> None:
         with self._database.writing() as session:

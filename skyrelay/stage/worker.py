@@ -57,7 +57,7 @@ def _serve(service: str, channel: socket.socket, guard: int) -> None:
 
     settings = get_settings()
     logs.configure(settings)
-    store = TaskStore(settings.tasks_path)
+    store = TaskStore(settings.tasks_path, sync=settings.skyrelay_sync_products)
     for stage in stages_of_service(service):
         importlib.import_module(stage.science)
     # What is here now stays: it need not be looked through after every image.

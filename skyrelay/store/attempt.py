@@ -48,7 +48,8 @@ class Attempt:
     """One attempt of one stage, or of a part of a stage that was split, on disk.
 
     What is prepared for the parts, and what the parts make, is published as ``pieces`` of the run,
-    in the same way as the products of a stage are published as the task's folder.
+    in the same way as the products of a stage are published as the task's folder. With ``sync``
+    the disk has taken whatever is published.
     """
 
     message: RunStage
@@ -58,6 +59,7 @@ class Attempt:
     link: Path
     next_version: Path
     task_lock: Path
+    sync: bool
 
     @property
     def record_key(self) -> str:
@@ -128,7 +130,7 @@ class Attempt:
                 continue
             record = AttemptRecord.model_validate_json(published.read_bytes())
             if self._is_mine(record):
-                self._write_record(record)
+                self._keep_record(published)
                 return record
         return None
 
@@ -138,7 +140,7 @@ class Attempt:
         Written before the next attempt is asked for, so that a second delivery of this one asks
         for it again instead of working beside it.
         """
-        files.write_atomically(self.folder / _SUPERSEDED, reason.encode())
+        files.write_atomically(self.folder / _SUPERSEDED, reason.encode(), sync=self.sync)
         self.discard()
 
     def superseded(self) -> str | None:
@@ -184,7 +186,7 @@ class Attempt:
         (self.folder / _SCRATCH).mkdir(exist_ok=True)
         path = self.folder / _SCRATCH / name
         before = path.read_bytes() if path.exists() else b""
-        files.write_atomically(path, before + text.encode() + b"\n")
+        files.write_atomically(path, before + text.encode() + b"\n", sync=False)
 
     def publish(self, record: AttemptRecord, log_name: str | None = None) -> None:
         """Make the scratch folder the task's folder, whole.
@@ -198,33 +200,39 @@ class Attempt:
             If the run was cancelled, or another attempt has taken the place of this one, before
             this moment; the task's folder is as it was.
         """
-        scratch = self.folder / _SCRATCH
+        scratch = self._finished_scratch(record)
         with files.locked(self.task_lock):
             self._check_that_it_counts()
-            content = record.model_dump_json().encode()
             if log_name is None:
-                files.write_atomically(scratch / _RECORD_IN_TASK, content)
                 scratch.rename(self.next_version)
             else:
                 files.remove(self.next_version)
                 files.clone_tree(self.link.resolve(), self.next_version)
                 self._take_over(scratch / log_name)
-                files.write_atomically(self.next_version / _RECORD_IN_TASK, content)
+                self._take_over(scratch / _RECORD_IN_TASK)
             self._swap()
-        self._write_record(record)
+        self._keep_record(self.next_version / _RECORD_IN_TASK)
         self.discard()
 
     def publish_piece(self, record: AttemptRecord) -> None:
         """Make the scratch folder a piece of the run, whole; raises what `publish` raises."""
-        scratch, piece = self.folder / _SCRATCH, self.piece(self.message.part)
+        scratch, piece = self._finished_scratch(record), self.piece(self.message.part)
         with files.locked(self.task_lock):
             self._check_that_it_counts()
-            files.write_atomically(scratch / _RECORD_IN_TASK, record.model_dump_json().encode())
             self.pieces.mkdir(exist_ok=True)
             files.remove(piece)
             scratch.rename(piece)
-        self._write_record(record)
+        self._keep_record(piece / _RECORD_IN_TASK)
         self.discard()
+
+    def _finished_scratch(self, record: AttemptRecord) -> Path:
+        """The scratch folder with the record in it."""
+        scratch = self.folder / _SCRATCH
+        content = record.model_dump_json().encode()
+        files.write_atomically(scratch / _RECORD_IN_TASK, content, sync=False)
+        if self.sync:
+            files.sync_tree(scratch)
+        return scratch
 
     def _check_that_it_counts(self) -> None:
         if self.run_is_over() or self.superseded() is not None:
@@ -240,8 +248,9 @@ class Attempt:
         files.link_atomically(relative, self.link)
         files.remove(before)
 
-    def _write_record(self, record: AttemptRecord) -> None:
-        files.write_atomically(self.folder / _RECORD, record.model_dump_json().encode())
+    def _keep_record(self, published: Path) -> None:
+        """Have the record also where the next attempt of another stage does not replace it."""
+        files.link_or_copy_atomically(published, self.folder / _RECORD)
 
     def _is_mine(self, record: AttemptRecord) -> bool:
         mine = self.message

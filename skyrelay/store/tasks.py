@@ -46,10 +46,14 @@ class Entry:
 
 
 class TaskStore:
-    """The files of all tasks under one folder of a local or shared file system."""
+    """The files of all tasks under one folder of a local or shared file system.
 
-    def __init__(self, root: Path) -> None:
+    ``sync``: an attempt has ended only when the disk has taken its products.
+    """
+
+    def __init__(self, root: Path, *, sync: bool = False) -> None:
         self.root = root.absolute()
+        self._sync = sync
         for name in (_VERSIONS, _RUNS, _LOCKS, _TRASH, _INCOMING):
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
@@ -152,12 +156,16 @@ class TaskStore:
         """A named file on the store's file system for what arrives slowly; gone when closed."""
         return tempfile.NamedTemporaryFile(dir=self.root / _INCOMING)
 
+    def complete(self, received: IO[bytes]) -> None:
+        """Have the disk take an `incoming` file: what was accepted must survive a power failure."""
+        received.flush()
+        os.fsync(received.fileno())
+
     def adopt(self, task: int, relative: str, received: IO[bytes]) -> int:
-        """Make an `incoming` file, complete now, one of the task's; its size in bytes.
+        """Make an `incoming` file, `complete` now, one of the task's; its size in bytes.
 
         Takes no time, whatever the size, so that it can be done while others are kept waiting.
         """
-        received.flush()
         path = self.path(task, relative)
         path.parent.mkdir(parents=True, exist_ok=True)
         os.chmod(received.name, 0o644)
@@ -278,6 +286,7 @@ class TaskStore:
             link=self.folder(message.task),
             next_version=self.root / _VERSIONS / version,
             task_lock=self.root / _LOCKS / str(message.task),
+            sync=self._sync,
         )
 
     def read_config(self, key: str) -> dict[str, Any]:

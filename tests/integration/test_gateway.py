@@ -258,3 +258,24 @@ def test_without_a_secret_the_gateway_says_so(place: Installation) -> None:
     assert wait_until(lambda: not server.running)
     assert "SECRET_KEY is missing" in server.log.read_text()
     assert "Traceback" not in server.log.read_text()
+
+
+def test_a_client_follows_a_run_and_its_stream_does_not_keep_the_server_up(
+    place: Installation, replica: Replica
+) -> None:
+    place.events()
+    server, address = place.web()
+    place.user("alice")
+    client = place.client(address, "alice")
+    task = client.create_task(original_name="a.fits").id
+    stream = client.follow(task)
+    assert next(stream).state == "initial"
+    client.process(task, ["trial"], {"trial": {"seconds": 1.5}})
+    seen = []
+    for state in stream:
+        seen.append(state.state)
+        if state.state == "trial_done":
+            break
+    assert "trial" in seen
+    assert server.stop() == 0
+    assert not server.running

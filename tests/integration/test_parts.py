@@ -12,15 +12,10 @@ import pytest
 
 from skyrelay.client import Client
 from tests.support.processes import is_alive, wait_until
-from tests.support.servers import Installation, installation
-from tests.support.station import RETRY_DELAYS, Replica
+from tests.support.servers import TRIAL, Installation, installation
+from tests.support.station import Replica
 
 PARTS = 4
-SETTINGS = {
-    "skyrelay_extra_stages": "tests.trial_service.stages",
-    "skyrelay_retry_delays": RETRY_DELAYS,
-    "skyrelay_kill_grace": 0.5,
-}
 
 
 class Divided:
@@ -65,7 +60,7 @@ class Divided:
 
 @pytest.fixture
 def divided(tmp_path: Path, database_url: str, amqp_uri: str) -> Iterator[Divided]:
-    with installation(tmp_path, database_url, amqp_uri, **SETTINGS) as place:
+    with installation(tmp_path, database_url, amqp_uri, **TRIAL) as place:
         made = Divided(place)
         try:
             yield made

@@ -14,21 +14,16 @@ from skyrelay.broker.connection import connect
 from skyrelay.client import Client
 from skyrelay.messages import Outcome
 from tests.support.processes import wait_until
-from tests.support.servers import Installation, installation
-from tests.support.station import RETRY_DELAYS, Replica, Station
+from tests.support.servers import TRIAL, Installation, installation
+from tests.support.station import Replica, Station
 
 #: Seconds without a sign of life; of the retry delays, the longest comes on top.
 SILENCE = 2
-TRIAL = {
-    "skyrelay_extra_stages": "tests.trial_service.stages",
-    "skyrelay_retry_delays": RETRY_DELAYS,
-    "skyrelay_silence": SILENCE,
-}
 
 
 @pytest.fixture
 def place(tmp_path: Path, database_url: str, amqp_uri: str) -> Iterator[Installation]:
-    with installation(tmp_path, database_url, amqp_uri, **TRIAL) as made:
+    with installation(tmp_path, database_url, amqp_uri, **TRIAL, skyrelay_silence=SILENCE) as made:
         yield made
 
 
