@@ -47,6 +47,9 @@ test-integration: setup-dev  ## one tier: real broker, real processes
 test-fault: setup-dev  ## one tier: things killed at the worst moment
 	@scripts/test fault
 
+soak: setup-dev  ## the long forms of the fault tests: hours; SOAK_REPETITIONS=20 SOAK_CHAINS=300
+	@$(PYTHON) -m pytest tests/fault -m soak
+
 test-science: setup-dev  ## one tier: real images with known truth
 	@scripts/test science
 

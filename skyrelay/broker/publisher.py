@@ -15,6 +15,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from skyrelay.broker import topology
 from skyrelay.broker.connection import (
+    CHANNEL_ERRORS,
     CONNECTION_ERRORS,
     addresses,
     client_properties,
@@ -169,12 +170,12 @@ def declare_topology(amqp_uri: str) -> None:
     Raises
     ------
     OSError
-        If the broker cannot be reached.
+        If the broker cannot be reached, or cannot do it now: part of its cluster may be away.
     TopologyConflict
         If the broker has something else under one of our names.
     """
     try:
         with using(connect(amqp_uri, "topology")) as connection:
             topology.declare(connection)
-    except CONNECTION_ERRORS as error:
+    except CONNECTION_ERRORS + CHANNEL_ERRORS as error:
         raise OSError(str(error)) from error

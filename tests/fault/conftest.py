@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.proxy import Proxy, proxy
 from tests.support.servers import TRIAL, Installation, installation
 
 #: How often the long form (``-m soak``) repeats what the short one does once.
@@ -27,3 +28,10 @@ def place(tmp_path: Path, database_url: str, amqp_uri: str) -> Iterator[Installa
 def repetition(request: pytest.FixtureRequest) -> int:
     """Has a test done once, and many times in the long form."""
     return int(request.param)
+
+
+@pytest.fixture
+def network(amqp_uri: str) -> Iterator[Proxy]:
+    """What lies between the broker and those who are given its address."""
+    with proxy(amqp_uri) as made:
+        yield made

@@ -8,27 +8,17 @@ and whoever has lost the broker says so, comes back by itself, and obeys again.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-
-import pytest
 
 from skyrelay.messages import Outcome, StageStarted
 from skyrelay.stack.ports import LOOPBACK, free_ports
 from tests.support.processes import wait_until
-from tests.support.proxy import Proxy, proxy
+from tests.support.proxy import Proxy
 from tests.support.report import Report
 from tests.support.servers import status
 from tests.support.station import Replica, Station
 
 #: Of the replica, in seconds: a silent connection is given up after two of them.
 HEARTBEAT = 3
-
-
-@pytest.fixture
-def network(amqp_uri: str) -> Iterator[Proxy]:
-    """What lies between replicas and broker."""
-    with proxy(amqp_uri) as made:
-        yield made
 
 
 def replica_behind(network: Proxy, station: Station, **settings: object) -> Replica:

@@ -15,7 +15,7 @@ import pytest
 
 from skyrelay.stack.broker_node import BrokerNode
 from tests.support.processes import wait_until
-from tests.support.proxy import Proxy, proxy
+from tests.support.proxy import Proxy
 from tests.support.report import Report
 from tests.support.servers import TRIAL, installation
 from tests.support.traffic import Traffic, traffic
@@ -30,13 +30,6 @@ ALARM = 12.0
 HEARTBEAT = 3
 
 pytestmark = pytest.mark.usefixtures("repetition")
-
-
-@pytest.fixture
-def network(amqp_uri: str) -> Iterator[Proxy]:
-    """What lies between the installation and its broker."""
-    with proxy(amqp_uri) as made:
-        yield made
 
 
 @pytest.fixture

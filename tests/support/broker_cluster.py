@@ -27,6 +27,9 @@ PORTS = (5672, 25672, 4369)
 #: Seconds after which a silent neighbour counts as down, at least; the default of 60 is for people.
 NET_TICKTIME = 4
 
+#: Bound for a node that hangs; three of them at once take long on a busy machine.
+START_SECONDS = 300.0
+
 CONFIGURATION = f"""\
 cluster_formation.peer_discovery_backend = classic_config
 cluster_partition_handling = pause_minority
@@ -104,9 +107,9 @@ class BrokerCluster:
 
     def start(self) -> None:
         """Start all nodes; the first alone, for the others to join it."""
-        self.nodes[0].start()
+        self.nodes[0].start(START_SECONDS)
         with ThreadPoolExecutor() as pool:
-            list(pool.map(BrokerNode.start, self.nodes[1:]))
+            list(pool.map(lambda node: node.start(START_SECONDS), self.nodes[1:]))
 
     def kill(self) -> None:
         """End all nodes at once."""

@@ -150,7 +150,7 @@ def _stamps(folder: Path) -> dict[int, dict[str, _Stamp]]:
     found: dict[int, dict[str, _Stamp]] = defaultdict(dict)
     for path in folder.iterdir() if folder.is_dir() else ():
         run, attempt, pid = path.read_text().split()
-        index, _, number = attempt.split("-")
+        index, *_, number = attempt.split("-")
         stamp = _Stamp(run, int(index), int(number), int(pid))
         found[int(path.name.partition(".")[0])][path.suffix] = stamp
     return found
@@ -204,7 +204,7 @@ def of_the_traces(gateway: Gateway, traces: Mapping[str, Path]) -> Iterator[str]
 def _lines(trace: Path) -> Iterator[_Line]:
     for line in trace.read_text().splitlines():
         word, pid, seconds, attempt = line.split()
-        index, _, number = attempt.split("-")
+        index, *_, number = attempt.split("-")
         time = datetime.fromtimestamp(float(seconds), UTC)
         yield _Line(word, int(pid), time, int(index), int(number))
 
