@@ -47,11 +47,11 @@ test-integration: setup-dev  ## one tier: real broker, real processes
 test-fault: setup-dev  ## one tier: things killed at the worst moment
 	@scripts/test fault
 
-soak: setup-dev  ## the long forms of the fault tests: hours; SOAK_REPETITIONS=20 SOAK_CHAINS=300
-	@$(PYTHON) -m pytest tests/fault -m soak
-
 test-science: setup-dev  ## one tier: real images with known truth
 	@scripts/test science
+
+soak: setup-dev  ## the long forms of the fault tests: hours; SOAK_REPETITIONS=20 SOAK_CHAINS=300
+	@$(PYTHON) -m pytest tests/fault -m soak -s
 
 bench-orchestration: setup-dev  ## no-op chains against Celery's (5 minutes); ALONE= AT_ONCE= JSON=1
 	@$(PYTHON) -m benchmarks.orchestration \
@@ -59,10 +59,6 @@ bench-orchestration: setup-dev  ## no-op chains against Celery's (5 minutes); AL
 
 soak-backlog: setup-dev  ## drain 100,000 no-op stages, or TASKS=2000, and watch the gateway
 	@$(PYTHON) -m benchmarks.orchestration.backlog $(if $(TASKS),--tasks $(TASKS))
-
-soak: setup-dev  ## the long forms of the fault tests, for hours; SOAK_CHAINS=300 SOAK_SEED=7
-	@$(if $(SOAK_CHAINS),SOAK_CHAINS=$(SOAK_CHAINS)) $(if $(SOAK_SEED),SOAK_SEED=$(SOAK_SEED)) \
-	    $(PYTHON) -m pytest tests/fault -m soak -s
 
 bench-kill: setup-dev  ## from the request to cancel to the last process dead (5 minutes); KILLS=
 	@$(PYTHON) -m benchmarks.kill $(if $(KILLS),--kills $(KILLS))
