@@ -168,11 +168,11 @@ class Attempt:
         return scratch
 
     def discard(self) -> None:
-        """Remove what the attempt has written so far and not published."""
-        files.remove(self.folder / _SCRATCH)
-        files.remove(self.temporary_folder)
+        """Throw away what the attempt has written so far and not published."""
+        files.throw_away(self.folder / _SCRATCH, self.trash)
+        files.throw_away(self.temporary_folder, self.trash)
         if self.link.resolve() != self.next_version.resolve():
-            files.remove(self.next_version)
+            files.throw_away(self.next_version, self.trash)
 
     def clear(self) -> None:
         """Remove what a worker that died has left, unless another one works there already."""

@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 #: What a file system without hard links answers.
@@ -120,8 +120,12 @@ def remove(path: Path) -> None:
 
 
 def throw_away(path: Path, trash: Path) -> None:
-    """Out of sight at once, into the folder ``trash``: to remove all of it may take long."""
-    path.rename(trash / secrets.token_hex(8))
+    """Out of sight at once, into the folder ``trash``: to remove all of it may take long.
+
+    What is not there is no error.
+    """
+    with suppress(FileNotFoundError):
+        path.rename(trash / secrets.token_hex(8))
 
 
 @contextmanager

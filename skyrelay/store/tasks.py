@@ -262,9 +262,7 @@ class TaskStore:
 
     def close_run(self, run: UUID) -> None:
         """Throw away what a run that has ended left beside its products."""
-        folder = self._run_folder(run)
-        if folder.is_dir():
-            self._throw_away(folder)
+        self._throw_away(self._run_folder(run))
 
     def _throw_away(self, path: Path) -> None:
         files.throw_away(path, self.root / _TRASH)
