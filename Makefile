@@ -5,8 +5,8 @@ VAR ?= var
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo up test test-unit test-contract test-integration test-fault \
-        test-science soak soak-backlog bench-orchestration bench-kill lint format docs lock images \
-        clean
+        test-science soak soak-backlog bench-orchestration bench-kill bench-split lint format docs lock \
+        images clean
 # Recipes share the environment in .venv and two cores: not at the same time.
 .NOTPARALLEL:
 
@@ -62,6 +62,9 @@ soak-backlog: setup-dev  ## drain 100,000 no-op stages, or TASKS=2000, and watch
 
 bench-kill: setup-dev  ## from the request to cancel to the last process dead (5 minutes); KILLS=
 	@$(PYTHON) -m benchmarks.kill $(if $(KILLS),--kills $(KILLS))
+
+bench-split: setup-dev  ## one large image, subtracted whole and in parts (10 minutes)
+	@$(PYTHON) -m benchmarks.split
 
 lint: setup-dev  ## ruff and mypy --strict
 	@scripts/test lint
