@@ -13,6 +13,7 @@ import argparse
 import os
 import random
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -206,6 +207,8 @@ def main() -> None:
     parser.add_argument("--load", type=int, default=2, help="busy processes beside it")
     parser.add_argument("--grace", type=float, default=0.5, help="seconds for those that ignore")
     options = parser.parse_args()
+    # Whoever ends us ends what we have started, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     with (
         tempfile.TemporaryDirectory(prefix="skyrelay-bench-") as name,
         BrokerNode(Path(name, "broker")) as broker,

@@ -44,6 +44,6 @@ def open_gateway(settings: Settings) -> Gateway:
             "long random text, the same for all gateway processes and for ever."
         )
     database = Database(settings.database_url)
-    store = TaskStore(settings.tasks_path)
+    store = TaskStore(settings.tasks_path, sync=settings.skyrelay_sync_store)
     outbox = Outbox(database, store, settings.amqp_uri, settings.skyrelay_heartbeat)
     return Gateway(settings, database, store, outbox)

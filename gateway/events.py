@@ -36,6 +36,7 @@ def serve_events(gateway: Gateway) -> None:
     health = _serve_health(gateway, consumer)
     helpers = [
         _repeat(janitor.clean_up, gateway, janitor.ROUND, stopped),
+        _repeat(janitor.empty_trash, gateway, janitor.TRASH_ROUND, stopped),
         _repeat(watchdog.look_after, gateway, watchdog.ROUND, stopped),
     ]
     _log.info("listening to the stages")

@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     skyrelay_silence: float = Field(
         300.0, gt=0, description="seconds without a sign of life after which a stage is done anew"
     )
-    skyrelay_sync_products: bool = Field(
+    skyrelay_sync_store: bool = Field(
         False,
         description="end a stage only when the disk has taken its products: slower, and safe "
         "from power failures",

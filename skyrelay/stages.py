@@ -36,6 +36,8 @@ class Stage:
         say it.
     science_module : str or None
         Dotted path of the module with the stage's science, where it is not under ``services/``.
+    service_module : str or None
+        Dotted path of the module with its nameko service, where that is not there either.
     """
 
     step: str
@@ -46,6 +48,7 @@ class Stage:
     time_limit: float = 3600.0
     makes: tuple[str, ...] = ()
     science_module: str | None = None
+    service_module: str | None = None
 
     @property
     def science(self) -> str:
@@ -132,6 +135,12 @@ def stage_of(step: str) -> Stage:
         If there is no such step.
     """
     return _BY_STEP[step]
+
+
+def service_module(service: str) -> str:
+    """Dotted path of the module with the nameko service ``service``."""
+    named = (stage.service_module for stage in stages_of_service(service))
+    return next(filter(None, named), f"services.{service}.service")
 
 
 def stages_of_service(service: str) -> tuple[Stage, ...]:

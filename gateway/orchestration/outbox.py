@@ -43,6 +43,8 @@ _MOST_SENT = 200
 UNROUTABLE_PAUSE = timedelta(seconds=5)
 #: Rows claimed at once.
 _BATCH = 200
+#: Messages that wait in memory, at most.
+_MOST_FRESH = 1000
 _LONGEST_PAUSE = 5.0
 
 _PENDING = "outbox"
@@ -90,17 +92,19 @@ class Outbox:
         mine = self._thread is not None
         row = OutboxMessage(body=message.to_json(), due=now() + HOLD if mine else now())
         session.add(row)
-        session.flush()
         if not mine:
             return
         if _PENDING not in session.info:
             session.info[_PENDING] = []
             event.listen(session, "after_commit", self._hand_over)
-        session.info[_PENDING].append((row.id, message))
+        session.info[_PENDING].append((row, message))
 
     def _hand_over(self, session: Session) -> None:
+        pending: list[tuple[OutboxMessage, Message]] = session.info.pop(_PENDING, [])
         with self._wake:
-            self._fresh += session.info.pop(_PENDING, [])
+            room = _MOST_FRESH - len(self._fresh)
+            # What is too much now stays in the table, and becomes due there.
+            self._fresh += [(row.id, message) for row, message in pending[: max(0, room)]]
             self._wake.notify()
 
     # The publishing thread
@@ -147,8 +151,10 @@ class Outbox:
                 self._publish(publisher, self._next_batch(min(next_sweep, self._sent.due)))
                 if time.monotonic() >= next_sweep:
                     publisher.keep_alive()
-                    self._publish(publisher, self._claim_left())
-                    next_sweep = time.monotonic() + SWEEP
+                    left = self._claim_left()
+                    self._publish(publisher, left)
+                    # Where so many were left, more are.
+                    next_sweep = time.monotonic() + (SWEEP if len(left) < _BATCH else 0.0)
                 if time.monotonic() >= self._sent.due:
                     self._remove_sent()
         finally:

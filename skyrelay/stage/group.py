@@ -19,7 +19,7 @@ from typing import NamedTuple
 MARK_VARIABLE = "SKYRELAY_WORKER"
 
 #: First and longest pause between two looks at whether the group is gone, in seconds.
-_FIRST_LOOK, _LAST_LOOK = 0.001, 0.02
+_FIRST_LOOK, _LAST_LOOK = 0.001, 0.005
 
 
 class Member(NamedTuple):
@@ -95,35 +95,45 @@ def end(
 
     Parameters
     ----------
+    mark : str
+        What the leader and all that it started have in their environment.
     guard : int or None
         The member that ignores SIGTERM, and watches until all others are gone; None: no SIGTERM
         at all, because nothing worth asking runs yet.
     sleep : callable
         How to wait.
     """
-    spared = frozenset[int]() if guard is None else frozenset({guard})
+    last = frozenset({leader} if guard is None else {leader, guard})
     if guard is not None and grace > 0:
         _signal(leader, signal.SIGSTOP)
-        asked = _others(leader, mark, spared | {leader})
+        asked = _others(leader, mark, last)
         for member in asked:
             _signal(member.pid, signal.SIGTERM)
         _wait_for(asked, grace, sleep)
-    kill(leader, mark, spared, sleep)
+    kill(leader, mark, last, sleep)
     _kill_all_but(frozenset(), leader, mark, sleep)
 
 
-def kill(leader: int, mark: str, spared: Set[int], sleep: Callable[[float], None]) -> None:
-    """SIGKILL the leader and all that it started, but the ``spared``; returns when it is gone."""
+def kill(leader: int, mark: str, last: Set[int], sleep: Callable[[float], None]) -> None:
+    """SIGKILL what the leader started, and when it is gone the ``last``, if they are not we."""
     _signal(leader, signal.SIGSTOP)
-    _kill_all_but(spared | {leader}, leader, mark, sleep)
-    _kill_all_but(spared, leader, mark, sleep)
-
-
-def _kill_all_but(spared: Set[int], leader: int, mark: str, sleep: Callable[[float], None]) -> None:
-    while living := _others(leader, mark, spared):
-        for member in living:
+    for member in _kill_all_but(last, leader, mark, sleep):
+        if member.pid != os.getpid():
             _signal(member.pid, signal.SIGKILL)
-        _wait_for(living, 1.0, sleep)
+
+
+def _kill_all_but(
+    spared: Set[int], leader: int, mark: str, sleep: Callable[[float], None]
+) -> set[Member]:
+    """SIGKILL members until only the spared are left; these."""
+    while True:
+        living = members(leader, mark)
+        condemned = {member for member in living if member.pid not in spared}
+        if not condemned:
+            return living
+        for member in condemned:
+            _signal(member.pid, signal.SIGKILL)
+        _wait_for(condemned, 1.0, sleep)
 
 
 def _others(leader: int, mark: str, spared: Set[int]) -> set[Member]:

@@ -46,7 +46,8 @@ def fork_guard(lifeline: int, *not_for_guard: int) -> int:
         os.close(descriptor)
     while os.read(lifeline, 1):
         pass
-    kill(os.getpgrp(), os.environ[MARK_VARIABLE], {os.getpid()}, time.sleep)
+    worker = os.getpgrp()
+    kill(worker, os.environ[MARK_VARIABLE], {worker, os.getpid()}, time.sleep)
     os._exit(0)
 
 

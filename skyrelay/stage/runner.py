@@ -113,9 +113,7 @@ class StageRunner(DependencyProvider):
 
     def setup(self) -> None:
         self._settings: Settings = self.container.config["SETTINGS"]
-        self._store = TaskStore(
-            self._settings.tasks_path, sync=self._settings.skyrelay_sync_products
-        )
+        self._store = TaskStore(self._settings.tasks_path, sync=self._settings.skyrelay_sync_store)
         self._name = f"{self.container.service_name}@{socket.gethostname()}:{os.getpid()}"
         self.kills.on_kill(self._kill_run)
 

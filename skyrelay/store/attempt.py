@@ -58,6 +58,7 @@ class Attempt:
     pieces: Path
     link: Path
     next_version: Path
+    trash: Path
     task_lock: Path
     sync: bool
 
@@ -167,11 +168,11 @@ class Attempt:
         return scratch
 
     def discard(self) -> None:
-        """Remove what the attempt has written so far and not published."""
-        files.remove(self.folder / _SCRATCH)
-        files.remove(self.temporary_folder)
+        """Throw away what the attempt has written so far and not published."""
+        files.throw_away(self.folder / _SCRATCH, self.trash)
+        files.throw_away(self.temporary_folder, self.trash)
         if self.link.resolve() != self.next_version.resolve():
-            files.remove(self.next_version)
+            files.throw_away(self.next_version, self.trash)
 
     def clear(self) -> None:
         """Remove what a worker that died has left, unless another one works there already."""
@@ -246,7 +247,7 @@ class Attempt:
         before = self.link.resolve()
         relative = os.path.relpath(self.next_version, self.link.parent)
         files.link_atomically(relative, self.link)
-        files.remove(before)
+        files.throw_away(before, self.trash)
 
     def _keep_record(self, published: Path) -> None:
         """Have the record also where the next attempt of another stage does not replace it."""

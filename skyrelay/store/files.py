@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 #: What a file system without hard links answers.
@@ -117,6 +117,15 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def throw_away(path: Path, trash: Path) -> None:
+    """Out of sight at once, into the folder ``trash``: to remove all of it may take long.
+
+    What is not there is no error.
+    """
+    with suppress(FileNotFoundError):
+        path.rename(trash / secrets.token_hex(8))
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from gateway.feed import Feed
 from tests.support.gateway import Bench, Caller
 
 
-def _events(caller: Caller, task: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def _events(caller: Caller, task: int) -> Generator[tuple[str, dict[str, Any]]]:
     """The events of the stream, one by one, as they arrive."""
     answer = caller.get(f"tasks/{task}/events/", buffered=False)
     assert answer.status_code == 200
@@ -31,19 +32,18 @@ def test_a_stream_begins_with_the_present_state_and_tells_every_change(
     bench: Bench, alice: Caller
 ) -> None:
     task = alice.new_task()
-    events = _events(alice, task)
-    assert next(events)[1]["state"] == "initial"
-    alice.post(f"tasks/{task}/process/", json={"steps": ["inspect"]})
-    kind, state = next(events)
-    assert (kind, state["doing"]) == ("state", "waits for a free worker")
-    assert state == alice.get(f"tasks/{task}/state/").json
-    command = bench.command()
-    bench.hear(bench.started(command), bench.progressed(command, 0.5, "masking"))
-    state = next(events)[1]
-    assert (state["state"], state["fraction"], state["doing"]) == ("inspect", 0.5, "masking")
-    bench.hear(bench.finished(command))
-    assert next(events)[1]["state"] == "inspect_done"
-    events.close()
+    with closing(_events(alice, task)) as events:
+        assert next(events)[1]["state"] == "initial"
+        alice.post(f"tasks/{task}/process/", json={"steps": ["inspect"]})
+        kind, state = next(events)
+        assert (kind, state["doing"]) == ("state", "waits for a free worker")
+        assert state == alice.get(f"tasks/{task}/state/").json
+        command = bench.command()
+        bench.hear(bench.started(command), bench.progressed(command, 0.5, "masking"))
+        state = next(state for _, state in events if state["fraction"])
+        assert (state["state"], state["fraction"], state["doing"]) == ("inspect", 0.5, "masking")
+        bench.hear(bench.finished(command))
+        assert next(events)[1]["state"] == "inspect_done"
 
 
 def test_a_stream_ends_when_its_task_is_deleted(alice: Caller) -> None:
@@ -64,16 +64,15 @@ def test_streams_leave_threads_for_others(bench: Bench, alice: Caller) -> None:
     task = alice.new_task()
     most = bench.gateway.settings.skyrelay_web_threads // 2
     streams = [_events(alice, task) for _ in range(most)]
-    for stream in streams:
-        next(stream)
-    refused = alice.get(f"tasks/{task}/events/")
-    assert refused.status_code == 503
-    assert int(refused.headers["Retry-After"]) > 0
-    assert "state/" in refused.json["detail"]
-    streams.pop().close()
-    assert next(_events(alice, task))[0] == "state"
-    for stream in streams:
-        stream.close()
+    with ExitStack() as stack:
+        for stream in streams:
+            next(stack.enter_context(closing(stream)))
+        refused = alice.get(f"tasks/{task}/events/")
+        assert refused.status_code == 503
+        assert int(refused.headers["Retry-After"]) > 0
+        assert "state/" in refused.json["detail"]
+        streams[0].close()
+        assert next(stack.enter_context(closing(_events(alice, task))))[0] == "state"
 
 
 @pytest.mark.parametrize("states", [1, 50])

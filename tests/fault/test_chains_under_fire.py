@@ -168,7 +168,7 @@ def _report(gateway: Gateway, traces: dict[str, Path]) -> dict[str, int]:
 def test_chains_come_to_one_end_while_their_processes_are_killed(
     place: Installation, amqp_uri: str
 ) -> None:
-    under_fire(place, amqp_uri, chains=20, seed=1)
+    under_fire(place, amqp_uri, chains=40, seed=1)
 
 
 @pytest.mark.soak

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import sleep
@@ -126,8 +126,8 @@ class Killer:
         return [200]
 
 
-def _status(call: object, task: int) -> int:
-    assert callable(call)
+def _status(call: Callable[[int], object], task: int) -> int:
+    """The HTTP status with which a request about a task is answered."""
     try:
         call(task)
     except RequestRefused as error:
@@ -146,8 +146,8 @@ def a_fleet(place: Installation) -> Iterator[Fleet]:
     ("database_url", "trials"),
     [
         ("sqlite", 8),
-        pytest.param("sqlite", 100, marks=pytest.mark.soak),
-        pytest.param("postgresql", 100, marks=pytest.mark.soak),
+        pytest.param("sqlite", 40, marks=pytest.mark.soak),
+        pytest.param("postgresql", 40, marks=pytest.mark.soak),
     ],
     indirect=["database_url"],
 )

@@ -231,9 +231,10 @@ def _of_trace(run: Run, lines: list[_Line]) -> Iterator[str]:
 def of_the_disk(gateway: Gateway, seconds: float = 10.0) -> Iterator[str]:
     """Nothing of any run remains; what crashes have left, the janitor takes away, hours later."""
     root = gateway.store.root
-    wait_until(lambda: not gateway.store.runs(), seconds)
+    wait_until(lambda: not list(gateway.store.runs()), seconds)
     with patch.object(janitor, "now", lambda: now() + _LATER):
         janitor.clean_up(gateway)
+    wait_until(lambda: not list((root / ".trash").iterdir()), seconds)
     linked = {path.resolve() for path in root.iterdir() if path.is_symlink()}
     left = [path for path in (root / ".versions").iterdir() if path.resolve() not in linked]
     left += [path for name in (".runs", ".trash", ".incoming") for path in (root / name).iterdir()]
