@@ -45,13 +45,17 @@ def test_another_replica_waits_for_the_one_that_cannot_be_reached(
     network: Proxy, station: Station
 ) -> None:
     replica_behind(network, station)
-    command = station.order(seconds=8)
+    command = station.order(seconds=120, children=True)
     station.wait_for_begin(command)
-    other = station.ready_replica()
     network.swallow_all()
+    other = station.ready_replica()
     assert wait_until(lambda: other.said("somebody else works on it")), station.logs()
-    assert wait_until(lambda: station.ended(command) == 1), station.logs()
-    assert station.finished(command).outcome is Outcome.DONE
+    assert station.begun(command) == 1
+    # No kill reaches who works on it, who sees it in the store.
+    station.kill(command)
+    assert wait_until(lambda: station.leftovers() == []), station.logs()
+    network.heal()
+    assert station.finished(command).outcome is Outcome.CANCELLED
     station.assert_sound(command, begun=1)
 
 
