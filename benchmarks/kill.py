@@ -197,7 +197,7 @@ def report(name: str, kills: list[Kill], grace: float) -> None:
     else:
         met = median < MEDIAN and percentile < PERCENTILE_99
         aim = f"median < {MEDIAN:g}, 99 % < {PERCENTILE_99:g}"
-    print(f"    aim: {aim}: {'met' if met else 'MISSED'}")
+    print(f"    aim: {aim}: {'met' if met else 'MISSED'}", flush=True)
 
 
 def main() -> None:
