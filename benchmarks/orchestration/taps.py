@@ -40,12 +40,12 @@ SKYRELAY = {
     topology.WORK.name: [stage.step for stage in STAGES],
     topology.EVENTS.name: ["#"],
     topology.KILLS.name: [""],
-    topology.DEAD.name: [stage.step for stage in STAGES],
+    topology.DEAD.name: [""],
 }
 
 
 @contextmanager
 def tap(amqp_uri: str, sources: Mapping[str, Sequence[str]]) -> Iterator[Tap]:
     """A tap that is gone afterwards."""
-    with topology.connect(amqp_uri) as connection:
+    with Connection(amqp_uri) as connection:
         yield Tap(connection, sources)
