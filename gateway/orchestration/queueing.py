@@ -11,6 +11,7 @@ attempt starts where the stage is now, or one turn after its user's last one, wh
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -25,7 +26,8 @@ from skyrelay.products import IMAGE
 from skyrelay.stages import SERVICES, stage_of
 
 _MIB = 1024 * 1024
-_WINDOWS = "windows"
+#: Of a session: the windows that it has looked at, and how many attempts it has ended by queue.
+_WINDOWS, _LEFT = "windows", "left"
 
 #: All queues of commands, by the name that attempts have for them.
 QUEUES = tuple(in_lane(service, lane) for service in SERVICES for lane in Lane)
@@ -45,7 +47,7 @@ def lane_of(gateway: Gateway, task_id: int) -> Lane:
 
 @dataclass
 class _Window:
-    """A service's queue as one transaction sees and changes it.
+    """A service's queue, as one transaction has found it and adds to it.
 
     ``out``: commands that the broker or a replica has; ``turn``: the latest turn of those;
     ``last``: the latest turn of each user.
@@ -66,7 +68,7 @@ def enqueue(gateway: Gateway, session: Session, run: Run, command: RunStage) -> 
     queue = in_lane(stage_of(command.step).service, command.lane)
     window = _window(session, queue)
     size = gateway.settings.skyrelay_queue_window
-    waits = bool(size) and window.out >= size
+    waits = bool(size) and _out(session, queue) >= size
     last = window.last.get(run.user_id, -1)
     if waits:
         last = max(last, _last_waiting(session, queue, run.user_id))
@@ -97,14 +99,18 @@ def enqueue(gateway: Gateway, session: Session, run: Run, command: RunStage) -> 
 
 def leave(session: Session, attempt: StageAttempt) -> None:
     """An attempt is over: there is room for another one in its queue."""
-    if attempt.queue in _windows(session):
-        _windows(session)[attempt.queue].out -= 1
+    left: Counter[str] = session.info.setdefault(_LEFT, Counter())
+    left[attempt.queue] += 1
 
 
 def release(gateway: Gateway, session: Session, queues: Iterable[str]) -> None:
     """Send on those that wait for these queues, as many as there is room for now."""
     for queue in sorted(queues):
-        if session.scalar(select(StageAttempt.run_id).where(*_waits_in(queue)).limit(1)):
+        waiting = select(StageAttempt.run_id).where(*_waits_in(queue)).limit(1)
+        # What this transaction itself has put there was put there because there is no room.
+        with session.no_autoflush:
+            anybody = session.scalar(waiting)
+        if anybody is not None:
             _release(gateway, session, queue)
 
 
@@ -117,7 +123,7 @@ def _release(gateway: Gateway, session: Session, queue: str) -> None:
     )
     window = _window(session, queue)
     if size := gateway.settings.skyrelay_queue_window:
-        following = following.limit(max(0, size - window.out))
+        following = following.limit(max(0, size - _out(session, queue)))
     for attempt in session.scalars(following).all():
         attempt.state = AttemptState.QUEUED
         attempt.heard = now()
@@ -125,21 +131,22 @@ def _release(gateway: Gateway, session: Session, queue: str) -> None:
         gateway.outbox.add(session, attempt.run_stage)
 
 
-def _windows(session: Session) -> dict[str, _Window]:
-    windows: dict[str, _Window] = session.info.setdefault(_WINDOWS, {})
-    return windows
+def _out(session: Session, queue: str) -> int:
+    """Commands that the broker or a replica has, with what this transaction has changed."""
+    left: Counter[str] = session.info.get(_LEFT, Counter())
+    return _window(session, queue).out - left[queue]
 
 
 def _window(session: Session, queue: str) -> _Window:
-    """The window of a queue, counted once in a transaction."""
-    windows = _windows(session)
+    """The window of a queue: as it was at first, and with what was sent since."""
+    windows: dict[str, _Window] = session.info.setdefault(_WINDOWS, {})
     if queue not in windows:
-        session.flush()
-        found = session.execute(
-            select(StageAttempt.user_id, func.count(), func.max(StageAttempt.turn))
-            .where(StageAttempt.queue == queue, IS_OUT)
-            .group_by(StageAttempt.user_id)
-        ).all()
+        with session.no_autoflush:
+            found = session.execute(
+                select(StageAttempt.user_id, func.count(), func.max(StageAttempt.turn))
+                .where(StageAttempt.queue == queue, IS_OUT)
+                .group_by(StageAttempt.user_id)
+            ).all()
         windows[queue] = _Window(
             out=sum(count for _, count, _ in found),
             turn=max((turn for _, _, turn in found), default=0),

@@ -160,10 +160,9 @@ class Attempt:
         scratch = self.folder / _SCRATCH
         if self.message.part:
             files.clone_tree(self.prepared, scratch)
-            files.remove(scratch / _RECORD_IN_TASK)
         else:
             with files.locked(self.task_lock):
-                files.clone_tree(self.link.resolve(), scratch)
+                files.clone_tree(files.target_of(self.link), scratch)
         self.temporary_folder.mkdir(exist_ok=True)
         return scratch
 
@@ -171,7 +170,7 @@ class Attempt:
         """Throw away what the attempt has written so far and not published."""
         files.throw_away(self.folder / _SCRATCH, self.trash)
         files.throw_away(self.temporary_folder, self.trash)
-        if self.link.resolve() != self.next_version.resolve():
+        if files.target_of(self.link).name != self.next_version.name:
             files.throw_away(self.next_version, self.trash)
 
     def clear(self) -> None:
@@ -208,7 +207,7 @@ class Attempt:
                 scratch.rename(self.next_version)
             else:
                 files.remove(self.next_version)
-                files.clone_tree(self.link.resolve(), self.next_version)
+                files.clone_tree(files.target_of(self.link), self.next_version)
                 self._take_over(scratch / log_name)
                 self._take_over(scratch / _RECORD_IN_TASK)
             self._swap()
@@ -229,8 +228,10 @@ class Attempt:
     def _finished_scratch(self, record: AttemptRecord) -> Path:
         """The scratch folder with the record in it."""
         scratch = self.folder / _SCRATCH
-        content = record.model_dump_json().encode()
-        files.write_atomically(scratch / _RECORD_IN_TASK, content, sync=False)
+        path = scratch / _RECORD_IN_TASK
+        # It may be another name of the record of the version before.
+        path.unlink(missing_ok=True)
+        path.write_text(record.model_dump_json(), encoding="utf-8")
         if self.sync:
             files.sync_tree(scratch)
         return scratch
@@ -244,14 +245,14 @@ class Attempt:
             path.replace(self.next_version / path.name)
 
     def _swap(self) -> None:
-        before = self.link.resolve()
+        before = files.target_of(self.link)
         relative = os.path.relpath(self.next_version, self.link.parent)
         files.link_atomically(relative, self.link)
         files.throw_away(before, self.trash)
 
     def _keep_record(self, published: Path) -> None:
         """Have the record also where the next attempt of another stage does not replace it."""
-        files.link_or_copy_atomically(published, self.folder / _RECORD)
+        files.link_or_copy_once(published, self.folder / _RECORD)
 
     def _is_mine(self, record: AttemptRecord) -> bool:
         mine = self.message

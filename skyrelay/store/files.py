@@ -7,12 +7,16 @@ import fcntl
 import os
 import secrets
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 #: What a file system without hard links answers.
 _NO_LINKS = {errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
+
+#: Names in one command line.
+_AT_ONCE = 500
 
 #: What a file system without room, or a user without quota, answers.
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -65,6 +69,12 @@ def _sync(path: str) -> None:
         os.close(descriptor)
 
 
+def link_or_copy_once(source: Path, path: Path) -> None:
+    """Make ``path`` another name of the file ``source``, unless it is there already."""
+    with suppress(FileExistsError):
+        _link_or_copy(str(source), path)
+
+
 def link_or_copy_atomically(source: Path, path: Path) -> None:
     """Make ``path`` another name of the file ``source``, or a copy where there are no links."""
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}")
@@ -84,6 +94,14 @@ def link_atomically(target: str, link: Path) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def target_of(link: Path) -> Path:
+    """What a symbolic link points to; the path itself if it is none."""
+    try:
+        return link.parent / os.readlink(link)
+    except OSError:
+        return link
 
 
 def clone_tree(source: Path, target: Path) -> None:
@@ -117,6 +135,14 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def empty(folder: Path) -> None:
+    """Remove all that is in ``folder``; in a process of its own, for there may be very much."""
+    while names := os.listdir(folder)[:_AT_ONCE]:
+        subprocess.run(["rm", "-rf", "--", *names], cwd=folder, check=False)
+        if names == os.listdir(folder)[:_AT_ONCE]:
+            return  # Somebody still writes there, or we may not; there will be a next time.
 
 
 def throw_away(path: Path, trash: Path) -> None:

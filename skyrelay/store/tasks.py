@@ -269,8 +269,7 @@ class TaskStore:
 
     def empty_trash(self) -> None:
         """Remove what was thrown away, also what somebody still wrote into the last time."""
-        for path in (self.root / _TRASH).iterdir():
-            files.remove(path)
+        files.empty(self.root / _TRASH)
 
     def attempt(self, message: RunStage) -> Attempt:
         """The place of one attempt of one stage."""

@@ -183,7 +183,7 @@ def test_a_full_disk_publishes_nothing_and_loses_nothing(
     with attempt.claimed():
         (attempt.open_scratch() / "mask.fits").write_text("mask")
         with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
-            patch.setattr(files, "write_atomically", _raise(full))
+            patch.setattr(Path, "write_text", _raise(full))
             attempt.publish(record_of(attempt))
         attempt.discard()
     assert names(store) == {"image.fits", "old.txt"}
