@@ -19,7 +19,7 @@ from gateway.models import LIVE, AttemptState, Run, RunState, StageAttempt, Task
 from gateway.orchestration import dead_letters, outcomes
 from gateway.orchestration.dead_letters import GivenUp
 from gateway.orchestration.queueing import leave, release
-from gateway.orchestration.runs import lock_tasks
+from gateway.orchestration.runs import hold_tasks
 from skyrelay.broker.consumer import DeadLetter, News
 from skyrelay.errors import Retriable
 from skyrelay.messages import Event, Place, StageFinished, StageProgressed, StageStarted
@@ -79,34 +79,34 @@ class _Known:
 
     def __init__(self, session: Session, places: Sequence[Place | Event]) -> None:
         self._session = session
-        tasks = lock_tasks(session, {place.task for place in places})
-        self._tasks = {task.id: task for task in tasks}
-        # Only now that nobody else can change them.
-        runs = {str(place.run) for place in places}
+        self._open: dict[tuple[int, str], tuple[Task, Run]] = {}
+        self._attempts: dict[tuple[str, int, int], StageAttempt] = {}
+        if not places:
+            return
+        tasks = {place.task for place in places}
+        hold_tasks(session, tasks)
+        # Only now, when nobody else can change them any more.
         latest = (
-            select(Run, StageAttempt)
+            select(Task, Run, StageAttempt)
+            .join(Run, Run.task_id == Task.id)
             .outerjoin(
                 StageAttempt,
                 (StageAttempt.run_id == Run.id)
                 & (StageAttempt.index == Run.position)
                 & StageAttempt.part.in_({place.part for place in places}),
             )
-            .where(Run.id.in_(runs))
+            .where(Run.id.in_({str(place.run) for place in places}), Run.state == RunState.OPEN)
             .order_by(StageAttempt.attempt)
         )
-        self._runs: dict[str, Run] = {}
-        self._attempts: dict[tuple[str, int, int], StageAttempt] = {}
-        for run, attempt in session.execute(latest) if runs else ():
-            self._runs[run.id] = run
+        for task, run, attempt in session.execute(latest):
+            self._open[task.id, run.id] = (task, run)
             if attempt is not None:
                 self._attempts[run.id, attempt.index, attempt.part] = attempt
 
     def open_run(self, place: Place | Event) -> tuple[Task, Run] | None:
-        """The run, if it is open, and its task."""
-        task, run = self._tasks.get(place.task), self._runs.get(str(place.run))
-        if task is None or run is None or run.task_id != task.id or run.state != RunState.OPEN:
-            return None
-        return task, run
+        """The run, if it is still open, and its task."""
+        found = self._open.get((place.task, str(place.run)))
+        return found if found and found[1].state == RunState.OPEN else None
 
     def attempt(self, place: Place | Event) -> StageAttempt | None:
         """The attempt that news are about; None if they are old.

@@ -25,19 +25,20 @@ class AlreadyRunning(Exception):
 
 def lock_task(session: Session, task_id: int) -> Task | None:
     """The task, with nobody else changing it until the end of the transaction."""
-    found = lock_tasks(session, {task_id})
-    return found[0] if found else None
+    query = select(Task).where(Task.id == task_id).with_for_update(of=Task)
+    return session.scalar(query.execution_options(populate_existing=True))
 
 
-def lock_tasks(session: Session, task_ids: Collection[int]) -> Sequence[Task]:
-    """The tasks that there are, likewise.
+def hold_tasks(session: Session, task_ids: Collection[int]) -> None:
+    """Let nobody else change these tasks until the end of the transaction.
 
-    Everybody locks several tasks in the order of their numbers, so that nobody waits in a circle.
+    Everybody holds several tasks in the order of their numbers, so that nobody waits in a circle.
+    On SQLite a transaction that writes is the only one anyhow.
     """
-    query = select(Task).where(Task.id.in_(task_ids)).order_by(Task.id).with_for_update(of=Task)
-    if not task_ids:
-        return []
-    return session.scalars(query.execution_options(populate_existing=True)).all()
+    if session.get_bind().dialect.name == "sqlite":
+        return
+    query = select(Task.id).where(Task.id.in_(task_ids)).order_by(Task.id).with_for_update()
+    session.execute(query).all()
 
 
 def start(

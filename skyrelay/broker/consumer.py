@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from kombu import Connection, Consumer, Message
 
@@ -34,6 +35,10 @@ TICK, HEARTBEAT_LOOK = 1.0, 0.5
 #: Seconds to wait before the handler or the connection is tried again: first, and at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 
+#: Seconds to wait for company where much is going on: to record many news at once costs little more
+#: than to record one. Much is going on where news of so many runs came within the last moment.
+COMPANY, MANY_RUNS, MOMENT = 0.01, 4, 0.25
+
 #: Tries of the handler for one message that fails for another reason than `Retriable`.
 TRIES = 5
 
@@ -52,6 +57,24 @@ class DeadLetter:
 
 #: What the handler gets.
 News = Event | DeadLetter
+
+
+class _Traffic:
+    """Which runs something was heard of lately."""
+
+    def __init__(self) -> None:
+        self._heard: dict[UUID, float] = {}
+
+    def note(self, run: UUID) -> None:
+        """Something was heard of this run."""
+        self._heard[run] = time.monotonic()
+
+    @property
+    def heavy(self) -> bool:
+        """Whether something was heard of many runs in the last moment."""
+        since = time.monotonic() - MOMENT
+        self._heard = {run: when for run, when in self._heard.items() if when > since}
+        return len(self._heard) >= MANY_RUNS
 
 
 class EventConsumer:
@@ -87,6 +110,7 @@ class EventConsumer:
         self._batch = batch
         self._heartbeat = heartbeat
         self._received: list[Message] = []
+        self._traffic = _Traffic()
         self._stopping = False
         self._consuming = False
         self._last_look = time.monotonic()
@@ -138,11 +162,12 @@ class EventConsumer:
         self._consuming = False
 
     def _receive(self, connection: Connection) -> None:
-        """Wait for one message, then take what else has already arrived."""
+        """Wait for one message, then take what else has arrived, or is about to."""
         try:
             connection.drain_events(timeout=TICK)
+            end = time.monotonic() + (COMPANY if self._traffic.heavy else 0.0)
             while len(self._received) < self._batch:
-                connection.drain_events(timeout=0)
+                connection.drain_events(timeout=max(0.0, end - time.monotonic()))
         except TimeoutError:
             pass
 
@@ -151,6 +176,8 @@ class EventConsumer:
         read: list[tuple[Message, News]] = []
         for message in messages:
             news = self._read(message)
+            if isinstance(news, StageFinished):
+                self._traffic.note(news.run)
             if news is None:
                 # Unreadable progress is lost with this, anything else is put among the dead.
                 message.reject()
