@@ -7,7 +7,6 @@ import secrets
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import eventlet
 from eventlet.event import Event
@@ -92,7 +91,8 @@ class WorkerProcess:
     def memory(self) -> float:
         """Resident memory in MiB; 0 for a process that has ended."""
         try:
-            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+            with open(f"/proc/{self.pid}/statm") as file:
+                pages = int(file.read().split()[1])
         except (OSError, IndexError):
             return 0.0
         return pages * os.sysconf("SC_PAGE_SIZE") / _MIB

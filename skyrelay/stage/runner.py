@@ -270,11 +270,11 @@ class StageRunner(DependencyProvider):
         job.began = time.monotonic()
         job.time_limit = line.time_limit
         job.deadline = job.began + line.time_limit
-        _log.info("started", extra={"milliseconds": round(1000 * (job.began - job.received), 1)})
 
     def _announce(self, job: _Job) -> None:
-        assert job.started is not None
+        assert job.started is not None and job.began is not None
         job.announced = True
+        _log.info("started", extra={"milliseconds": round(1000 * (job.began - job.received), 1)})
         self.sender.mention(StageStarted(**self._about(job.command), started=job.started))
 
     def _after_stop(self, job: _Job, why: Why) -> Answer | None:
