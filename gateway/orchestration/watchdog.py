@@ -15,7 +15,7 @@ from kombu import Connection
 from sqlalchemy import select
 
 from gateway.core import Gateway
-from gateway.models import IS_OUT, LIVE, AttemptState, Run, RunState, StageAttempt, now
+from gateway.models import IS_OUT, IS_WAITING, LIVE, AttemptState, Run, RunState, StageAttempt, now
 from gateway.orchestration.queueing import QUEUES, release
 from gateway.orchestration.runs import lock_task
 from skyrelay.broker import topology
@@ -31,8 +31,9 @@ _MOST = 200
 
 def look_after(gateway: Gateway) -> None:
     """One round: send on those that wait for a queue with room, and again what was lost."""
-    with gateway.database.writing() as session:
-        release(gateway, session, QUEUES)
+    if _anybody_waits(gateway):
+        with gateway.database.writing() as session:
+            release(gateway, session, QUEUES)
     silent = _silent(gateway)
     if not silent:
         return
@@ -47,6 +48,12 @@ def patience(gateway: Gateway) -> timedelta:
     """How long nothing may be heard of an attempt; it may be waiting for its next try."""
     settings = gateway.settings
     return timedelta(seconds=settings.skyrelay_silence + max(settings.skyrelay_retry_delays))
+
+
+def _anybody_waits(gateway: Gateway) -> bool:
+    with gateway.database.reading() as session:
+        waiting = select(StageAttempt.run_id).where(IS_WAITING).limit(1)
+        return session.scalar(waiting) is not None
 
 
 def _silent(gateway: Gateway) -> list[StageAttempt]:
