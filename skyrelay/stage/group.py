@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Set
 from contextlib import suppress
 from typing import NamedTuple
@@ -147,10 +148,9 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 def _wait_for(asked: set[Member], seconds: float, sleep: Callable[[float], None]) -> None:
     """Wait until these are gone; a look at a few costs less than one at all processes."""
-    pause, waited = _FIRST_LOOK, 0.0
-    while any(_lives(member) for member in asked) and waited < seconds:
+    pause, end = _FIRST_LOOK, time.monotonic() + seconds
+    while any(_lives(member) for member in asked) and time.monotonic() < end:
         sleep(pause)
-        waited += pause
         pause = min(2 * pause, _LAST_LOOK)
 
 
