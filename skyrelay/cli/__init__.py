@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from dotenv import dotenv_values
 
+from skyrelay.cli.catalogues import catalogue
 from skyrelay.cli.users import user
 
 
@@ -24,3 +25,4 @@ def main(settings: Path | None) -> None:
 
 
 main.add_command(user)
+main.add_command(catalogue)
