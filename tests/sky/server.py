@@ -201,7 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
             "CONTENT_LENGTH": str(len(body)),
             "REQUEST_METHOD": "POST",
         }
-        _, form, files = parse_form_data(environ)
+        _, form, files = parse_form_data(environ, stream_factory=_in_memory)
         return dict(form.items()), {name: file.read() for name, file in files.items()}
 
     def _send(self, answer: Answer, *, length: int | None = None) -> None:
@@ -238,6 +238,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             if self.server.sky.wait_for_the_end(0.05):
                 return
+
+
+def _in_memory(*_: object, **__: object) -> io.BytesIO:
+    return io.BytesIO()
 
 
 _STATUS = {Fault.ERROR: 500, Fault.BUSY: 503, Fault.REFUSED: 400, Fault.ABSENT: 404}

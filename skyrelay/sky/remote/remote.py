@@ -89,7 +89,7 @@ class Remote:
             return known[0]
         if self.offline:
             raise Offline(
-                f"{service.title} is not asked, as nothing may be asked over the network "
+                f"{service.subject} is not asked, as nothing may be asked over the network "
                 f"(offline); {service.instead}."
             )
         with cache.fetching(service.name, request.key) as fetch:

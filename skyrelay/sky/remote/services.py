@@ -33,6 +33,11 @@ class Service:
     kind: str
     largest: int = 64 * _MIB
 
+    @property
+    def subject(self) -> str:
+        """The title at the beginning of a sentence."""
+        return self.title[0].upper() + self.title[1:]
+
     def addresses(self, settings: Settings) -> list[str]:
         """Where it and its mirrors are, the best first, without a slash at the end."""
         given: str = getattr(settings, f"skyrelay_{self.name}_urls")
@@ -51,11 +56,11 @@ VIZIER = Service("vizier", "VizieR", _OWN_CATALOGUE, "catalogues", 512 * _MIB)
 XMATCH = Service(
     "xmatch",
     "CDS XMatch",
-    "leave the surveys out with simple_vizier or filter_vizier",
+    "leave the surveys out with simple_vizier=false or filter_vizier=false",
     "catalogues",
 )
 SKYBOT = Service(
-    "skybot", "SkyBoT", "leave it out with simple_skybot or filter_skybot", "positions"
+    "skybot", "SkyBoT", "leave it out with simple_skybot=false or filter_skybot=false", "positions"
 )
 SESAME = Service("sesame", "Sesame", "give coordinates instead of a name", "positions", _MIB)
 TRANSIENTS = Service(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TypeVar
 
 import requests
@@ -52,7 +53,7 @@ def ask(
     settings: Settings,
     log: Callable[..., object],
 ) -> _T:
-    """Put the answer to a request into a file and return what ``read`` makes of it.
+    """Put the answer to a request into a named file and return what ``read`` makes of it.
 
     Parameters
     ----------
@@ -81,8 +82,8 @@ def ask(
             failure = _try(address, service, request, into, settings)
             if failure is None:
                 try:
-                    into.seek(0)
-                    return read(into)
+                    with Path(into.name).open("rb") as file:
+                        return read(file)
                 except BadAnswer as error:
                     failure = _Failure(f"it sent {error}")
             log(f"{service.title} at {address}: {failure.reason}")
@@ -99,11 +100,11 @@ def _verdict(
 ) -> Exception:
     last = failures[-1]
     if len(refused) < len(set(addresses)):
-        return Retriable(f"{service.title} does not answer ({last.reason}); {service.instead}.")
+        return Retriable(f"{service.subject} does not answer ({last.reason}); {service.instead}.")
     if all(failure.status in _ABSENT for failure in failures if failure.status is not None):
-        return Absent(f"{service.title} has no such thing ({last.reason}); {service.instead}.")
+        return Absent(f"{service.subject} has no such thing ({last.reason}); {service.instead}.")
     return Permanent(
-        f"{service.title} does not accept the request ({last.reason}); {service.instead}."
+        f"{service.subject} does not accept the request ({last.reason}); {service.instead}."
     )
 
 
