@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy.table import Column, Table, vstack
+from astropy.table.meta import get_header_from_yaml
 
 from skyrelay.errors import Permanent
 from skyrelay.sky.healpix import Cone, cells_in
@@ -102,7 +103,8 @@ def _properties(folder: Path) -> dict[str, str]:
 
 def _read_partition(path: Path, near: Any) -> Table:
     try:
-        return _as_table(pq.read_table(path, filters=near, partitioning=None))
+        content = pq.read_table(path, filters=near, partitioning=None)
+        return as_table(content, units_of(content.schema))
     except (OSError, pa.ArrowException) as error:
         lines = str(error).splitlines()
         raise Permanent(
@@ -111,8 +113,8 @@ def _read_partition(path: Path, near: Any) -> Table:
         ) from None
 
 
-def _as_table(content: Any) -> Table:
-    """Columns of numbers and texts with their units; others, such as lists, are left out."""
+def as_table(content: Any, units: dict[str, str]) -> Table:
+    """Columns of numbers and texts; others, such as lists, are left out."""
     table = Table()
     for field in content.schema:
         kind, column = field.type, content[field.name]
@@ -120,7 +122,17 @@ def _as_table(content: Any) -> Table:
             texts = ["" if text is None else text for text in column.to_pylist()]
             table[field.name] = np.array(texts, dtype=str)
         elif pa.types.is_primitive(kind) and not pa.types.is_temporal(kind):
-            unit = (field.metadata or {}).get(UNIT, b"").decode()
-            table[field.name] = Column(column.to_numpy(), unit=unit or None)
+            table[field.name] = Column(column.to_numpy(), unit=units.get(field.name))
     table.remove_columns(set(table.colnames) & {SPATIAL_INDEX, "Norder", "Dir", "Npix"})
     return table
+
+
+def units_of(schema: Any) -> dict[str, str]:
+    """Units by column, as astropy notes them for a whole file, or as they are noted here."""
+    noted = (schema.metadata or {}).get(b"table_meta_yaml", b"").decode()
+    columns = get_header_from_yaml(noted.splitlines())["datatype"] if noted else []
+    units = {each["name"]: each["unit"] for each in columns if each.get("unit")}
+    for field in schema:
+        if unit := (field.metadata or {}).get(UNIT):
+            units[field.name] = unit.decode()
+    return units

@@ -11,6 +11,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ from skyrelay.sky.hats import (
     PROPERTIES,
     SPATIAL_INDEX,
     UNIT,
+    as_table,
     partition_path,
+    units_of,
 )
 from skyrelay.sky.healpix import FINEST, cells_of
 from skyrelay.sky.local_catalogue import read_table, with_positions
@@ -92,8 +95,10 @@ def _pieces(path: Path) -> Iterator[tuple[Table, str, str]]:
         yield with_positions(read_table(path), path)
         return
     try:
-        for batch in pq.ParquetFile(path).iter_batches(_BATCH):
-            yield with_positions(Table.from_pandas(batch.to_pandas()), path)
+        file = pq.ParquetFile(path)
+        units = units_of(file.schema_arrow)
+        for batch in file.iter_batches(_BATCH):
+            yield with_positions(as_table(pa.Table.from_batches([batch]), units), path)
     except (OSError, pa.ArrowException) as error:
         raise Permanent(f"The catalogue {path.name} cannot be read ({error}).") from None
 
@@ -108,7 +113,8 @@ def _count(tables: Sequence[Path], progress: Callable[[str], object]) -> Cells:
     for path in tables:
         progress(f"counting {path.name}")
         for table, ra, dec in _pieces(path):
-            np.add.at(counts, _cells(*_placed(table, ra, dec), _DEEPEST), 1)
+            cells = _cells(*_placed(table, ra, dec), _DEEPEST)
+            counts += np.bincount(cells, minlength=len(counts))
     if not counts.any():
         raise Permanent("The tables have no entries with a position.")
     return counts
@@ -147,17 +153,22 @@ def _sort_in(
             if names not in (("", ""), (ra, dec)):
                 raise Permanent(f"The table {path.name} has other columns than the first one.")
             names = (ra, dec)
+            if not len(table):
+                continue
             finest = _cells(table, ra, dec, FINEST)
+            table, finest = table[by_cell := np.argsort(finest, kind="stable")], finest[by_cell]
             content = _as_arrow(table, finest)
             deepest = finest >> (2 * (FINEST - _DEEPEST))
             order = orders[deepest].astype(np.int64)
-            partition = np.stack([order, deepest >> (2 * (_DEEPEST - order))], axis=1)
-            unique, inverse = np.unique(partition, axis=0, return_inverse=True)
-            for index, (each_order, cell) in enumerate(unique):
-                place = building / DATASET / partition_path(int(each_order), int(cell))
+            cell = deepest >> (2 * (_DEEPEST - order))
+            # The entries of a partition follow each other.
+            borders = np.flatnonzero(np.diff(order) | np.diff(cell)) + 1
+            for first, last in pairwise([0, *borders, len(finest)]):
+                place = building / DATASET / partition_path(int(order[first]), int(cell[first]))
                 place.with_suffix("").mkdir(parents=True, exist_ok=True)
-                rows = content.filter(pa.array(inverse.ravel() == index))
-                pq.write_table(rows, place.with_suffix("") / f"{number}.parquet")
+                pq.write_table(
+                    content.slice(first, last - first), place.with_suffix("") / f"{number}.parquet"
+                )
             number += 1
     return names
 

@@ -16,10 +16,10 @@ from skyrelay.synthetic.catalogue import observe_catalogue
 from skyrelay.synthetic.galaxies import make_galaxies
 from skyrelay.synthetic.population import make_stars
 from skyrelay.synthetic.render import locate, render_galaxies, render_stars
+from skyrelay.synthetic.spec import BANDS
 from tests.sky.messages import Answer
 
 Values = NDArray[np.float64]
-_BANDS = {"u": "g", "y": "z", "J": "z", "H": "z", "Ks": "z", "K": "z"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,9 @@ class Heavens:
         scale = 3600 * float(np.sqrt(np.abs(np.linalg.det(wcs.pixel_scale_matrix))))
         deep = self.spec.template()
         exposure = replace(
-            deep, width=columns, height=rows, pixel_scale=scale, band=_BANDS.get(band, band),
+            deep, width=columns, height=rows, pixel_scale=scale,
+            # What the synthetic sky does not know looks as in the field's own filter.
+            band=band if band in BANDS else self.spec.band,
             fwhm=max(fwhm / scale, 1.2),
         )  # fmt: skip
         scene = render_stars(locate(self.stars, exposure, wcs), exposure)
