@@ -38,8 +38,8 @@ from skyrelay.sky.local_catalogue import read_table, with_positions
 
 #: Entries that a partition should have at most.
 ROWS = 1_000_000
-#: No partition is finer than this: cells of 0.06 degrees.
-_DEEPEST = 10
+#: No partition is finer than this: cells of 0.23 degrees.
+_DEEPEST = 8
 #: Entries of a Parquet file that are held in memory at once.
 _BATCH = 1_000_000
 #: Entries that a reader skips or reads together: small, as a field needs but a few.
