@@ -34,8 +34,12 @@ def import_(name: str, tables: tuple[Path, ...], rows: int, replace: bool) -> No
     Tasks use it with cat_name=local and cat_file=NAME. Any table that astropy reads will do; all
     must have the same columns. Parquet files may be larger than the memory.
     """
-    from skyrelay.sky.hats_import import import_tables
-
+    try:
+        from skyrelay.sky.hats_import import import_tables
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"This needs the packages of the stage services ({error.name} is missing here)."
+        ) from error
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise click.UsageError("NAME must lie in the data folder.")
     try:

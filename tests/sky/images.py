@@ -24,8 +24,8 @@ from tests.sky.messages import Answer, Question
 
 _FITS = "image/fits"
 _NOT_FOUND = Answer(b"<html>404 Not Found</html>", "text/html", 404)
-#: Arcsec per pixel of the archives' files here.
-_SCALE = 0.8
+#: Arcsec per pixel of the archives' files here, and a seeing that they still sample.
+_SCALE, _ARCHIVE_SEEING = 0.8, 1.8
 _PS1_FILE = re.compile(r".*/rings\.v3\.skycell\.(\d{4})\.(\d{3})\.stk\.(\w)\.unconv(\.mask)?\.fits")
 _LS_FILE = re.compile(
     r"dr\d+/(?:south|north)/coadd/(\d{3})/(\w+)/"
@@ -93,7 +93,7 @@ def pan_starrs(heavens: Heavens, question: Question) -> Answer:
         flags[:3] = flags[-3:] = flags[:, :3] = flags[:, -3:] = 0x0001
         return _answer(fits.CompImageHDU(flags, _ps1_header(wcs)))
     exposure_time = 900.0
-    counts = heavens.picture(wcs, (side, side), match[3], 1.2) * exposure_time / 100
+    counts = heavens.picture(wcs, (side, side), match[3], _ARCHIVE_SEEING) * exposure_time / 100
     soften, offset = 20.0, 5.0
     data = np.arcsinh((counts - offset) / (2 * soften)) / (0.4 * np.log(10))
     header = _ps1_header(wcs)
@@ -144,7 +144,7 @@ def legacy_survey(heavens: Heavens, question: Question) -> Answer:
     weight[:, :2] = 0
     if match[3] == "invvar":
         return _answer(fits.CompImageHDU(weight, header))
-    nanomaggies = heavens.picture(wcs, (side, side), match[4], 1.2) / 100
+    nanomaggies = heavens.picture(wcs, (side, side), match[4], _ARCHIVE_SEEING) / 100
     nanomaggies[weight == 0] = 0
     return _answer(fits.CompImageHDU(nanomaggies.astype(np.float32), header))
 
