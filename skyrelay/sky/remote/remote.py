@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Generic, TypeVar
 
 from skyrelay.errors import Permanent, Retriable
 from skyrelay.settings import Settings
@@ -26,6 +26,15 @@ _FOLDER = ".cache"
 
 class Offline(Permanent):
     """Only the network could tell, and it is not to be touched."""
+
+
+@dataclass(frozen=True)
+class _Asked(Generic[_T]):
+    """A question to a service, and how its answer is read."""
+
+    service: Service
+    request: Request
+    read: Callable[[IO[bytes]], _T]
 
 
 @dataclass(frozen=True)
@@ -68,58 +77,47 @@ class Remote:
         Permanent, Retriable
             As `transport.ask` does.
         """
+        asked = _Asked(service, request, read)
         cache = Cache(self._folder(service), self.settings.skyrelay_cache_size * _GIB)
-        oldest = None if self.offline else service.oldest(self.settings)
         try:
-            return self._through(cache, service, request, read, oldest)
+            return self._through(cache, asked)
         except OSError as error:  # the cache is a help, not a need
             self.log(f"Warning: The cache of the sky services cannot be used: {error}")
-        own = Cache(self.temporary / _FOLDER, float("inf"))
-        return self._through(own, service, request, read, oldest)
+        return self._through(Cache(self.temporary / _FOLDER, float("inf")), asked)
 
-    def _through(
-        self,
-        cache: Cache,
-        service: Service,
-        request: Request,
-        read: Callable[[IO[bytes]], _T],
-        oldest: float | None,
-    ) -> _T:
-        if (known := self._known(cache, service, request, read, oldest)) is not None:
+    def _through(self, cache: Cache, asked: _Asked[_T]) -> _T:
+        if (known := self._known(cache, asked)) is not None:
             return known[0]
+        service, key = asked.service, asked.request.key
         if self.offline:
             raise Offline(
                 f"{service.subject} is not asked, as nothing may be asked over the network "
                 f"(offline); {service.instead}."
             )
-        with cache.fetching(service.name, request.key) as fetch:
-            if (known := self._known(cache, service, request, read, oldest)) is not None:
+        with cache.fetching(service.name, key) as fetch:
+            if (known := self._known(cache, asked)) is not None:
                 return known[0]
             if fetch.is_recent and fetch.failure:
                 raise Retriable(fetch.failure)
             try:
                 with cache.incoming() as file:
-                    answer = ask(service, request, read, file, self.settings, self.log)
-                    cache.keep(service.name, request.key, file)
+                    answer = ask(service, asked.request, asked.read, file, self.settings, self.log)
+                    cache.keep(service.name, key, file)
             except Retriable as error:
                 fetch.fail(str(error))
                 raise
         return answer
 
-    def _known(
-        self,
-        cache: Cache,
-        service: Service,
-        request: Request,
-        read: Callable[[IO[bytes]], _T],
-        oldest: float | None,
-    ) -> tuple[_T] | None:
-        file = cache.find(service.name, request.key, oldest)
+    def _known(self, cache: Cache, asked: _Asked[_T]) -> tuple[_T] | None:
+        """What the cache has of it, in a tuple, as an answer may be nothing."""
+        service = asked.service
+        oldest = None if self.offline else service.oldest(self.settings)
+        file = cache.find(service.name, asked.request.key, oldest)
         if file is None:
             return None
         with file:
             try:
-                return (read(file),)
+                return (asked.read(file),)
             except BadAnswer as error:  # an earlier version was content with it
                 self.log(f"An earlier answer of {service.title} is {error}: it is fetched anew")
                 return None
