@@ -4,9 +4,9 @@ PYTHON := .venv/bin/python
 VAR ?= var
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up test test-unit test-contract test-integration test-fault \
-        test-science soak soak-backlog bench-orchestration bench-kill bench-split lint format docs lock \
-        images clean
+.PHONY: help setup setup-dev demo up test test-unit test-sky test-contract test-integration \
+        test-fault test-science soak soak-backlog bench-orchestration bench-kill bench-split lint \
+        format docs lock images clean
 # Recipes share the environment in .venv and two cores: not at the same time.
 .NOTPARALLEL:
 
@@ -33,10 +33,13 @@ up: setup  ## the whole stack until Ctrl-C; REPLICAS="inspect=2 photometry=1", V
 	@exec $(PYTHON) -m skyrelay.stack --folder "$(VAR)" --replicas "$(REPLICAS)"
 
 test: setup-dev  ## lint and every tier of tests (about 15 minutes on 2 cores)
-	@scripts/test lint unit contract integration fault science
+	@scripts/test lint unit sky contract integration fault science
 
 test-unit: setup-dev  ## one tier: functions and classes by themselves
 	@scripts/test unit
+
+test-sky: setup-dev  ## one tier: the sky services, against a server that speaks as they do
+	@scripts/test sky
 
 test-contract: setup-dev  ## one tier: the HTTP interface and the wire messages
 	@scripts/test contract

@@ -86,6 +86,68 @@ class Settings(BaseSettings):
     skyrelay_log_level: str = "INFO"
     skyrelay_log_format: Literal["text", "json"] = "text"
 
+    skyrelay_offline: bool = Field(
+        False, description="never ask anybody over the network about the sky"
+    )
+    skyrelay_vizier_urls: str = Field(
+        "https://vizier.cds.unistra.fr/viz-bin/votable,"
+        "https://vizier.cfa.harvard.edu/viz-bin/votable",
+        description="VizieR and its mirrors; this and the like: separated by commas, best first",
+    )
+    skyrelay_xmatch_urls: str = Field(
+        "http://cdsxmatch.u-strasbg.fr/xmatch/api/v1/sync", description="CDS XMatch"
+    )
+    skyrelay_skybot_urls: str = Field(
+        "https://ssp.imcce.fr/webservices/skybot/api/conesearch.php", description="SkyBoT"
+    )
+    skyrelay_sesame_urls: str = Field(
+        "https://cds.unistra.fr/cgi-bin/nph-sesame,"
+        "https://vizier.cfa.harvard.edu/viz-bin/nph-sesame",
+        description="Sesame, the resolver of names",
+    )
+    skyrelay_transients_urls: str = Field(
+        "https://api.ztf.fink-portal.org/api/v1/resolver",
+        description="resolver of the names of transients (Fink's copy of the TNS)",
+    )
+    skyrelay_hips2fits_urls: str = Field(
+        "https://alasky.cds.unistra.fr/hips-image-services/hips2fits,"
+        "https://alaskybis.cds.unistra.fr/hips-image-services/hips2fits",
+        description="images of the surveys that are there as HiPS",
+    )
+    skyrelay_ps1_urls: str = Field(
+        "https://ps1images.stsci.edu", description="original images of Pan-STARRS"
+    )
+    skyrelay_legacy_survey_urls: str = Field(
+        "https://portal.nersc.gov/cfs/cosmo/data/legacysurvey",
+        description="original images of the Legacy Survey",
+    )
+    skyrelay_connect_timeout: float = Field(
+        10.0, gt=0, description="seconds until a sky service must have taken a connection"
+    )
+    skyrelay_read_timeout: float = Field(
+        60.0, gt=0, description="seconds of silence after which its answer is given up"
+    )
+    skyrelay_answer_timeout: float = Field(
+        600.0, gt=0, description="seconds within which the whole answer must be there"
+    )
+    skyrelay_ask_again: tuple[float, ...] = Field(
+        (2.0, 10.0), description="seconds to wait before all its addresses are tried once more"
+    )
+    skyrelay_cache_path: Path | None = Field(
+        None, description="what the sky services said, for all replicas; .cache in TASKS_PATH"
+    )
+    skyrelay_cache_size: float = Field(
+        50.0, ge=0, description="GiB; what was not used for the longest time goes first"
+    )
+    skyrelay_cache_days_catalogues: float = Field(180.0, ge=0, description="days")
+    skyrelay_cache_days_images: float = Field(3650.0, ge=0, description="days")
+    skyrelay_cache_days_positions: float = Field(
+        7.0, ge=0, description="days; names of objects, and where bodies of the Solar system are"
+    )
+
+    stdpipe_ps1_cache: Path | None = Field(
+        None, description="original images of PS1 and Legacy Survey, if not in the cache's folder"
+    )
     stdpipe_tmpdir: Path | None = Field(None, description="scratch for external programs")
     stdpipe_sextractor: str | None = Field(None, description="path of SExtractor")
     stdpipe_scamp: str | None = Field(None, description="path of SCAMP")

@@ -20,6 +20,7 @@ from skyrelay.imaging.wcs import pixel_scale, sky_field, wcs_of, with_wcs
 from skyrelay.parameters import PARAMETERS, default_of
 from skyrelay.products import IMAGE, IMAGE_TARGET, MASK
 from skyrelay.sky.filters import best_catalogue, best_template, known_filter
+from skyrelay.sky.remote import Remote
 from skyrelay.sky.targets import parse_targets, pixels_of
 from skyrelay.stage.context import StageContext
 
@@ -146,7 +147,7 @@ def _fill_from_header(context: StageContext, image: Image) -> None:
 
 def _find_targets(context: StageContext, wcs: WCS | None) -> None:
     config = context.config
-    targets = parse_targets(str(config.get("target") or ""), wcs, context.log)
+    targets = parse_targets(str(config.get("target") or ""), wcs, Remote.of(context))
     if not targets:
         return
     config["targets"] = [target.as_config() for target in targets]

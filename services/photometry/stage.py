@@ -29,6 +29,7 @@ from skyrelay.imaging.target_cutouts import write_target_cutouts
 from skyrelay.imaging.wcs import pixel_scale, sky_field, wcs_of
 from skyrelay.sky.catalogues import LOCAL, Columns, columns_for, get_catalogue
 from skyrelay.sky.filters import known_filter
+from skyrelay.sky.remote import Remote
 from skyrelay.sky.targets import resolve
 from skyrelay.stage.context import StageContext
 
@@ -201,7 +202,7 @@ def _blind_wcs(context: StageContext, frame: Frame, objects: Table) -> WCS:
     search = astrometry.BlindSearch(
         scale_lower=float(context.parameter("blind_match_ps_lo")),
         scale_upper=float(context.parameter("blind_match_ps_up")),
-        center=resolve(str(center)) if center else None,
+        center=resolve(str(center), Remote.of(context)) if center else None,
         radius=float(context.parameter("blind_match_sr0")),
     )
     return astrometry.blind_match(
@@ -227,7 +228,7 @@ def _catalogue(context: StageContext, frame: Frame, wcs: WCS) -> tuple[Table, Co
         cat_file=context.parameter("cat_file"),
         task_folder=context.folder,
         data_path=context.settings.data_path,
-        log=context.log,
+        remote=Remote.of(context),
     )
     label = str(context.parameter("cat_file")) if name == LOCAL else name
     columns = columns_for(stars, frame.filter, label)
@@ -364,7 +365,8 @@ def _targets(
         time=context.config.get("time"),
         survey_image=context.parameter("cat_name") != LOCAL,
         filter_name=frame.filter,
-        log=context.log,
+        remote=Remote.of(context),
+        degrade=context.degrade,
     )
     return table
 

@@ -14,6 +14,7 @@ from skyrelay.imaging.mosaic import Mosaic
 from skyrelay.imaging.science_image import ScienceImage
 from skyrelay.imaging.subtraction import Pair
 from skyrelay.sky import known
+from skyrelay.sky.remote import Remote
 from skyrelay.sky.targets import resolve
 from skyrelay.stage.context import StageContext
 
@@ -59,18 +60,20 @@ def _filtered(context: StageContext, science: ScienceImage, found: Table) -> Tab
         found = found[selected]
         context.log(f"{len(found)} candidates left after {what}")
 
+    remote = Remote.of(context)
     if context.parameter("filter_prefilter"):
         keep(candidates.is_point_source(found), "the test of their shape")
     if context.parameter("filter_adjust"):
         keep(~candidates.is_dipole(found), "the test for sub-pixel dipoles")
     centre = context.parameter("filter_center")
     if centre:
-        keep(_around(found, resolve(str(centre)), context.parameter("filter_sr0")), "the position")
+        position = resolve(str(centre), remote)
+        keep(_around(found, position, context.parameter("filter_sr0")), "the position")
     if context.parameter("filter_vizier"):
         radius = 0.5 * science.fwhm * science.pixel_scale
-        keep(~known.in_surveys(found, radius, context.log, context.degrade), "the surveys")
+        keep(~known.in_surveys(found, radius, remote, context.degrade), "the surveys")
     if context.parameter("filter_skybot"):
-        solar = known.in_solar_system(found, science.time, context.log, context.degrade)
+        solar = known.in_solar_system(found, science.time, remote, context.degrade)
         keep(~solar, "SkyBoT")
     return found
 

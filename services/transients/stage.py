@@ -19,6 +19,8 @@ from skyrelay.imaging.wcs import to_pixels
 from skyrelay.sky import known
 from skyrelay.sky.catalogues import LOCAL
 from skyrelay.sky.columns import POSITION_ERROR, floats
+from skyrelay.sky.filters import known_filter
+from skyrelay.sky.remote import Remote
 from skyrelay.sky.targets import resolve
 from skyrelay.stage.context import StageContext
 
@@ -35,6 +37,11 @@ _LEAST_RADIUS = 1.0
 _EXCESS = 4.0
 #: An object farther from its counterpart than so many sigma is not (only) that counterpart.
 _DISPLACED = 2.5
+
+#: Column with the distance in arcsec to the nearest entry of the reference catalogue.
+_COUNTERPART = "cat_distance"
+#: Arcsec by which the positions of one and the same source differ between surveys.
+_SAME_PLACE = 0.3
 
 
 def run(context: StageContext) -> None:
@@ -76,7 +83,7 @@ def _in_region(context: StageContext, found: Table) -> Table:
     centre, radius = context.parameter("simple_center"), context.parameter("simple_sr0")
     if not centre:
         return found
-    position = resolve(str(centre))
+    position = resolve(str(centre), Remote.of(context))
     distance = spherical_distance(*position, np.asarray(found["ra"]), np.asarray(found["dec"]))
     limit = float(radius) if radius is not None else 1.0
     found = found[distance < limit]
@@ -130,6 +137,7 @@ def _not_in_catalogue(context: StageContext, science: ScienceImage, found: Table
         radius=_match_radius(science),
     )
     new = _unknown(context, science, found, expectation)
+    found[_COUNTERPART] = expectation.distance * science.pixel_scale * 3600
     found = found[new]
     context.log(f"{len(found)} left after the comparison with the reference catalogue")
     if context.parameter("simple_prefilter") and len(found):
@@ -206,10 +214,35 @@ def _not_in_surveys(context: StageContext, science: ScienceImage, found: Table) 
     """
     if _asks(context, "simple_vizier", "The surveys in VizieR"):
         radius = _match_radius(science) * science.pixel_scale
-        found = found[~known.in_surveys(found, radius, context.log, context.degrade)]
+
+        def is_same(objects: Table, entries: Table) -> Selection:
+            same = _is_as_bright(context, objects, entries)
+            return np.asarray(same & ~_is_counterpart(objects, entries, 3600 * radius))
+
+        remote = Remote.of(context)
+        found = found[~known.in_surveys(found, radius, remote, context.degrade, is_same)]
     if _asks(context, "simple_skybot", "SkyBoT"):
-        found = found[~known.in_solar_system(found, science.time, context.log, context.degrade)]
+        remote = Remote.of(context)
+        found = found[~known.in_solar_system(found, science.time, remote, context.degrade)]
     return found
+
+
+def _is_as_bright(context: StageContext, objects: Table, entries: Table) -> Selection:
+    filter_name = known_filter(str(context.parameter("filter") or ""))
+    most = context.parameter("simple_mag_diff")
+    if not most or filter_name is None:
+        return np.ones(len(objects), dtype=bool)
+    return known.is_as_bright(objects, entries, filter_name, float(most))
+
+
+def _is_counterpart(objects: Table, entries: Table, radius: float) -> Selection:
+    """Whether a survey's entry is the one of the reference catalogue that the object exceeds.
+
+    What was found to outshine it, or to lie beside it, is not explained by it a second time.
+    """
+    distance = np.asarray(objects[_COUNTERPART], dtype=float)
+    away = np.asarray(entries["angDist"], dtype=float)
+    return np.asarray((distance < radius) & (np.abs(away - distance) < _SAME_PLACE))
 
 
 def _asks(context: StageContext, name: str, what: str) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from dotenv import dotenv_values
 
+from skyrelay.cli.catalogues import catalogue
 from skyrelay.cli.dead import dead
 from skyrelay.cli.users import user
 
@@ -26,3 +27,4 @@ def main(settings: Path | None) -> None:
 
 main.add_command(dead)
 main.add_command(user)
+main.add_command(catalogue)

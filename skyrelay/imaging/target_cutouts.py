@@ -11,9 +11,15 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
-from stdpipe import cutouts, templates
+from astropy.wcs import WCS
+from stdpipe import cutouts
 
 from skyrelay import products
+from skyrelay.errors import Permanent, Retriable
+from skyrelay.imaging.pieces import put_together
+from skyrelay.imaging.wcs import pixel_scale
+from skyrelay.sky.hips import fetch_square
+from skyrelay.sky.remote import Offline, Remote
 
 #: Survey whose images accompany the cut-outs, by filter; others get DSS.
 _SURVEYS = {
@@ -23,6 +29,10 @@ _SURVEYS = {
     **{"J": "CDS/P/2MASS/J", "H": "CDS/P/2MASS/H", "Ks": "CDS/P/2MASS/K"},
 }
 _DSS = "CDS/P/DSS2/red"
+#: A survey's square is so much larger than the cut-out, which may be rotated and distorted.
+_LARGER = 1.6
+#: Arcsec per pixel that need not be undercut.
+_FINEST = 0.25
 
 
 def write_target_cutouts(
@@ -36,7 +46,8 @@ def write_target_cutouts(
     time: str | None,
     survey_image: bool,
     filter_name: str,
-    log: Callable[..., None],
+    remote: Remote,
+    degrade: Callable[[str], None],
 ) -> None:
     """Write ``targets/target_NNNN.cutout`` for every target in the image, and ``target.cutout``.
 
@@ -60,7 +71,7 @@ def write_target_cutouts(
                 data, row, radius, header=header, mask=mask, time=time, name=str(row["name"])
             )
             if survey_image:
-                survey_image = _add_template(cutout, filter_name, float(row["dec"]), log)
+                survey_image = _add_template(cutout, filter_name, row, remote, degrade)
             for axis in ("NAXIS1", "NAXIS2"):  # The planes have their own, in the right place.
                 del cutout["header"][axis]
             path = places / f"target_{index:04d}.cutout"
@@ -70,21 +81,30 @@ def write_target_cutouts(
 
 
 def _add_template(
-    cutout: dict[str, Any], filter_name: str, dec: float, log: Callable[..., None]
+    cutout: dict[str, Any],
+    filter_name: str,
+    target: Any,
+    remote: Remote,
+    degrade: Callable[[str], None],
 ) -> bool:
     """Add a survey's image to a cut-out; whether it could be had."""
     survey = _SURVEYS.get(filter_name, _DSS)
-    if "PanSTARRS" in survey and dec < -30:
+    if "PanSTARRS" in survey and target["dec"] < -30:
         survey = _DSS
+    header, shape = cutout["header"], cutout["image"].shape
+    wcs = WCS(header)
+    scale = max(_FINEST, 3600 * pixel_scale(wcs))
+    side = int(np.ceil(_LARGER * max(shape) * 3600 * pixel_scale(wcs) / scale))
     try:
-        template = templates.get_hips_image(
-            survey, header=cutout["header"], get_header=False, normalize=False, verbose=False
+        square = fetch_square(
+            remote, survey, float(target["ra"]), float(target["dec"]), side, scale
         )
-    except Exception as error:
-        log(f"Cut-outs are without the survey's image {survey}: {type(error).__name__}")
+    except Offline as error:
+        degrade(f"Cut-outs of the targets are without the survey's image: {error}")
         return False
-    if template is None:
-        log(f"Cut-outs are without the survey's image {survey}: there is none")
+    except (Permanent, Retriable) as error:
+        remote.log(f"Cut-outs are without the survey's image {survey}: {error}")
         return False
-    cutout["template"] = template
+    plane, missing = put_together([square], wcs, header, shape)
+    cutout["template"] = np.where(missing, np.nan, plane)
     return True

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from astropy.io import fits
+from astropy.stats import mad_std
 from astropy.wcs import WCS
 from numpy.typing import NDArray
-from stdpipe import templates as surveys
-from stdpipe.reproject import reproject_lanczos
 
 from skyrelay import products
-from skyrelay.errors import Permanent, Retriable
+from skyrelay.errors import Permanent
 from skyrelay.imaging.fits import read_image
+from skyrelay.imaging.pieces import Piece, put_together
 from skyrelay.imaging.science_image import ScienceImage
 from skyrelay.imaging.wcs import sky_field, wcs_of
 from skyrelay.parameters import default_of
+from skyrelay.sky import hips, originals
+from skyrelay.sky.healpix import Cone
+from skyrelay.sky.remote import Remote
 from skyrelay.stage.context import StageContext
 
 Plane = NDArray[np.float64]
@@ -27,20 +29,12 @@ Mask = NDArray[np.bool_]
 _LEAST_OVERLAP = 0.01
 #: No field of stars is saturated in more than this part of its pixels.
 _MOST_SATURATED = 0.2
-#: Surveys whose original images stdpipe fetches, and those it has as HiPS: their filters.
-_ORIGINALS = {"ps1": "grizy", "ls": "griz"}
-_HIPS = {
-    "skymapper": "CDS/P/skymapper-{filter}",
-    "des": "CDS/P/DES-DR2/{filter}",
-    "decaps": "CDS/P/DECaPS/DR2/{filter}",
-    "ztf": "CDS/P/ZTF/DR7/{filter}",
-    "2mass": "CDS/P/2MASS/{filter}",
-}
 #: Gain of a survey's stacked image: its sky dominates its noise.
 _SURVEY_GAIN = 10000.0
-_NEAREST_SURVEY_FILTER = {
-    "U": "g", "B": "g", "V": "g", "R": "r", "I": "i", "u": "g", "G": "r", "BP": "g", "RP": "i",
-    "y": "z", "Ks": "K",
+#: Filters to take where a survey lacks the image's, the best first.
+_NEAREST_FILTERS = {
+    "U": "ug", "B": "g", "V": "gr", "R": "ri", "I": "iz", "u": "g", "g": "r", "r": "ig",
+    "i": "rz", "z": "ir", "y": "zi", "G": "rg", "BP": "g", "RP": "ir",
 }  # fmt: skip
 
 
@@ -156,21 +150,8 @@ def _onto(science: ScienceImage, image: Plane, bad: Mask, wcs: WCS) -> tuple[Pla
     """Bring an image and its mask onto the grid of the science image."""
     if image.shape == science.shape and _same_grid(wcs, science):
         return np.where(bad, 0.0, image), bad
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        plane = reproject_lanczos(
-            (np.where(bad, np.nan, image), wcs), header=science.header, shape=science.shape
-        )
-        flags = reproject_lanczos(
-            (bad.astype(np.uint16), wcs),
-            header=science.header,
-            shape=science.shape,
-            is_flags=True,
-        )
-    if plane is None or flags is None:
-        raise Permanent("The template cannot be brought onto the grid of the image.")
-    mask = ~np.isfinite(plane) | (flags != 0)
-    return np.where(mask, 0.0, plane), mask
+    piece = Piece(image, bad, wcs)
+    return put_together([piece], science.wcs, science.header, science.shape)
 
 
 def _same_grid(wcs: WCS, science: ScienceImage) -> bool:
@@ -185,68 +166,41 @@ def _same_grid(wcs: WCS, science: ScienceImage) -> bool:
 
 
 def _survey(context: StageContext, science: ScienceImage, name: str) -> Template:
-    band = _survey_filter(context, name)
-    where = {"wcs": science.wcs, "shape": science.shape}
-    common = {"_tmpdir": str(context.temporary), "verbose": context.log}
-    mask: Mask | None = None
-    if name in _ORIGINALS and not _covers(name, band, science):
-        raise _not_covered(name)
-    try:
-        if name in _ORIGINALS:
-            image, flags = surveys.get_survey_image_and_mask(
-                band=band, survey=name, **where, **common
-            )
-            mask = None if flags is None else np.asarray(flags) != 0
-        else:
-            hips = _HIPS[name].format(filter=band)
-            image = surveys.get_hips_image(
-                hips, **where, normalize=True, get_header=False, verbose=context.log
-            )
-    except MemoryError:
-        raise
-    except Exception as error:  # the network fails in too many ways to name them
-        context.log(f"Fetching from {name}: {type(error).__name__}: {error}")
-        raise Retriable(f"The template from {name} cannot be fetched now.") from error
-    if image is None:
-        raise Retriable(f"The template from {name} cannot be fetched now.")
-    plane = np.asarray(image, dtype=np.float64)
-    if not np.isfinite(plane).any():
-        raise _not_covered(name)
-    bad = ~np.isfinite(plane) | (mask if mask is not None else False)
-    return Template(np.where(bad, 0.0, plane), bad, _SURVEY_GAIN, None, f"{name} {band}")
-
-
-def _covers(name: str, band: str, science: ScienceImage) -> bool:
-    """Whether any of the survey's images lies in the field."""
+    remote, band = Remote.of(context), _survey_filter(context, name)
     field = sky_field(science.wcs, science.shape)
-    rows, columns = science.shape
-    return bool(
-        surveys.find_skycells(
-            field.ra,
-            field.dec,
-            field.radius,
-            band=band,
-            survey=name,
-            wcs=science.wcs,
-            width=columns,
-            height=rows,
+    cone = Cone(field.ra, field.dec, field.radius)
+    if name in originals.SURVEYS:
+        pieces = originals.pieces_of(remote, name, band, science.wcs, science.shape, cone)
+    else:
+        pieces = hips.pieces_of(remote, name, band, cone, science.pixel_scale * 3600)
+    plane, bad = put_together(pieces, science.wcs, science.header, science.shape)
+    if bad.all():
+        raise Permanent(
+            f"The survey {name} does not cover this field: choose another template, or upload "
+            "one as custom_template.fits."
         )
-    )
+    if name in hips.SURVEYS:
+        plane = _normalized(plane, bad)
+    return Template(plane, bad, _SURVEY_GAIN, None, f"{name} {band}")
 
 
-def _not_covered(name: str) -> Permanent:
-    return Permanent(
-        f"The survey {name} does not cover this field: choose another template, or upload one as "
-        "custom_template.fits."
-    )
+def _normalized(plane: Plane, bad: Mask) -> Plane:
+    """With a sky noise of 10, whatever unit the survey has, so that the gain means something."""
+    good = plane[~bad]
+    noise = float(mad_std(good))
+    if not noise > 0:
+        return plane
+    return np.where(bad, 0.0, (plane - np.median(good)) * (10 / noise))
 
 
 def _survey_filter(context: StageContext, name: str) -> str:
     """The survey's filter that is nearest to the image's."""
     wanted = str(context.parameter("filter") or "r")
-    available = _ORIGINALS.get(name, "JHK" if name == "2mass" else "grizy")
-    nearest = wanted if wanted in available else _NEAREST_SURVEY_FILTER.get(wanted, "r")
-    return nearest if nearest in available else available[0]
+    survey = originals.SURVEYS.get(name) or hips.SURVEYS[name]
+    for band in (wanted, *_NEAREST_FILTERS.get(wanted, ())):
+        if band in survey.bands:
+            return str(band)
+    return str(next(iter(survey.bands)))
 
 
 def _positive(value: object) -> float | None:

@@ -26,6 +26,13 @@ _GENERAL = (
         help="Begin every log line with the seconds since the start of the stage.",
     ),
     Parameter(
+        name="offline",
+        kind=Kind.BOOLEAN,
+        default=False,
+        help="Ask nobody over the network: the stages do with what is at hand, and say what they "
+        "leave out.",
+    ),
+    Parameter(
         name="time_limit",
         kind=Kind.FLOAT,
         unit="s",
@@ -110,8 +117,9 @@ _CATALOGUE = (
         name="cat_file",
         kind=Kind.TEXT,
         steps=("photometry", "simple_transients"),
-        help="File of the local catalogue (cat_name=local): in the task's folder or under the "
-        "data folder; any table that astropy reads with ra, dec, magnitudes and errors.",
+        help="The local catalogue (cat_name=local), in the task's folder or under the data folder: "
+        "any table that astropy reads with ra, dec, magnitudes and errors, or a folder of Parquet "
+        "files by HEALPix cell (HATS), as `skyrelay catalogue import` makes it.",
     ),
     Parameter(
         name="cat_limit",

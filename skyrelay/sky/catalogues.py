@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import requests
 from astropy.table import Table
-from astroquery.exceptions import RemoteServiceError
-from astroquery.exceptions import TimeoutError as QueryTimeoutError
 from stdpipe import astrometry, catalogs
 
-from skyrelay.errors import Permanent, Retriable
+from skyrelay.errors import Permanent
 from skyrelay.records import SkyField
 from skyrelay.sky.columns import floats, position_error, without_objects
 from skyrelay.sky.filters import FILTERS
+from skyrelay.sky.healpix import Cone
 from skyrelay.sky.local_catalogue import find_catalogue, read_catalogue
+from skyrelay.sky.remote import Remote
+from skyrelay.sky.vizier import entries_in
 
 LOCAL = "local"
 
@@ -82,7 +81,7 @@ def get_catalogue(
     cat_file: str | None,
     task_folder: Path,
     data_path: Path,
-    log: Callable[..., None],
+    remote: Remote,
 ) -> Table:
     """Stars of the catalogue ``name`` in a field.
 
@@ -110,22 +109,22 @@ def get_catalogue(
     Retriable
         If it could not be had just now.
     """
-    radius = field.radius * 1.05 + 10 / 3600
+    cone, log = Cone(field.ra, field.dec, field.radius * 1.05 + 10 / 3600), remote.log
     if name == LOCAL:
         path = find_catalogue(cat_file or "", task_folder, data_path)
         log(f"Reading the catalogue {path.name}")
-        stars = read_catalogue(path, filter_name)
-        log(f"It has {len(stars)} stars; columns {', '.join(stars.colnames)}")
+        stars = read_catalogue(path, filter_name, cone)
+        log(f"Read {len(stars)} stars of it; columns {', '.join(stars.colnames)}")
         near = astrometry.spherical_distance(
-            field.ra, field.dec, np.asarray(stars["RAJ2000"]), np.asarray(stars["DEJ2000"])
+            cone.ra, cone.dec, np.asarray(stars["RAJ2000"]), np.asarray(stars["DEJ2000"])
         )
-        stars = stars[near < radius]
+        stars = stars[near < cone.radius]
     else:
-        stars = _from_vizier(name, field, radius, filter_name, limit, log)
+        stars = _from_vizier(remote, name, cone, filter_name, limit)
     if not len(stars):
         raise Permanent(
             f"The catalogue {cat_file if name == LOCAL else SURVEYS[name].title} has no stars in "
-            f"the field (RA {field.ra:.4f} Dec {field.dec:+.4f}, radius {radius:.3f} deg)."
+            f"the field (RA {cone.ra:.4f} Dec {cone.dec:+.4f}, radius {cone.radius:.3f} deg)."
         )
     log(f"{len(stars)} catalogue stars in the field")
     return stars
@@ -164,12 +163,7 @@ def columns_for(stars: Table, filter_name: str, catalogue: str) -> Columns:
 
 
 def _from_vizier(
-    name: str,
-    field: SkyField,
-    radius: float,
-    filter_name: str,
-    limit: float | None,
-    log: Callable[..., None],
+    remote: Remote, name: str, cone: Cone, filter_name: str, limit: float | None
 ) -> Table:
     survey = SURVEYS.get(name)
     if survey is None:
@@ -180,24 +174,10 @@ def _from_vizier(
             f"only in {', '.join(survey.filters)}; choose another catalogue or filter."
         )
     filters = {survey.limit_column: f"<{limit}"} if limit is not None else {}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            stars: Any = catalogs.get_cat_vizier(
-                field.ra, field.dec, radius, name, filters=filters, verbose=log
-            )
-    except (requests.RequestException, RemoteServiceError, QueryTimeoutError, OSError) as error:
-        log(f"VizieR: {error}")
-        raise Retriable(
-            f"VizieR could not be reached for the catalogue {survey.title}; with cat_name=local "
-            "and cat_file a catalogue of your own is used instead."
-        ) from None
-    except ValueError as error:
-        log(f"VizieR: {error}")
-        raise Retriable(f"VizieR gave no proper answer for {survey.title}.") from None
-    if stars is None:
-        return Table()
-    return tidied(stars, survey.title)
+    remote.log(f"Catalogue {survey.title} of VizieR {filters or ''}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return tidied(entries_in(remote, name, cone, filters), survey.title)
 
 
 def tidied(stars: Table, title: str) -> Table:

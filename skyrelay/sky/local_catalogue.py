@@ -1,7 +1,8 @@
 """How is a user's own table of stars read as a reference catalogue?
 
-Any table that astropy reads will do. Columns are recognized by their names, whoever chose them,
-and get those of VizieR: ``RAJ2000``, ``DEJ2000``, ``<filter>mag``, ``e_<filter>mag``.
+Any table that astropy reads will do, and a folder of Parquet files by HEALPix cell (see `hats`).
+Columns are recognized by their names, whoever chose them, and get those of VizieR: ``RAJ2000``,
+``DEJ2000``, ``<filter>mag``, ``e_<filter>mag``.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from typing import Any
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import Angle
-from astropy.table import Table
+from astropy.table import Column, Table
 
 from skyrelay.errors import Permanent
+from skyrelay.sky import hats
 from skyrelay.sky.columns import floats, position_error, without_objects
 from skyrelay.sky.filters import FILTERS
+from skyrelay.sky.healpix import Cone
 
 _RA = {"ra", "raj2000", "radeg", "rad", "rajd", "raicrs", "alpha", "alphaj2000", "rightascension"}
 _DEC = {"dec", "dej2000", "decj2000", "dedeg", "decdeg", "deicrs", "decicrs", "delta", "de"}
@@ -37,7 +40,7 @@ _NAMELESS = {"", "ab", "vega", "cat", "ref", "0"}
 
 
 def find_catalogue(name: str, task_folder: Path, data_path: Path) -> Path:
-    """The file of a local catalogue: in the task's folder or under the data folder.
+    """The file, or the folder, of a local catalogue: in the task's or under the data folder.
 
     Raises
     ------
@@ -50,22 +53,24 @@ def find_catalogue(name: str, task_folder: Path, data_path: Path) -> Path:
         raise Permanent(f"The catalogue '{name}' must lie in the task or in the data folder.")
     for root in (task_folder, data_path):
         path = (root / name).resolve()
-        if path.is_file():
+        if path.is_file() or hats.is_catalogue(path):
             if not path.is_relative_to(root.resolve()):
                 raise Permanent(f"The catalogue '{name}' leads out of its folder.")
             return path
     raise Permanent(f"There is no catalogue '{name}' in the task or in the data folder.")
 
 
-def read_catalogue(path: Path, filter_name: str) -> Table:
+def read_catalogue(path: Path, filter_name: str, cone: Cone) -> Table:
     """Stars of a local catalogue, with the columns of a catalogue from VizieR.
 
     Parameters
     ----------
     path : Path
-        The file.
+        The file, or the folder.
     filter_name : str
         Filter that a magnitude without a name is taken for.
+    cone : Cone
+        What is needed of it; of a file, all stars come.
 
     Returns
     -------
@@ -79,17 +84,9 @@ def read_catalogue(path: Path, filter_name: str) -> Table:
     Permanent
         If it is no table, or has no positions or no magnitudes.
     """
-    table = _read(path)
-    # Columns of ECSV may be objects of astropy, as times.
-    table.keep_columns([name for name in table.colnames if hasattr(table[name], "dtype")])
-    if not len(table):
-        raise Permanent(f"The catalogue {path.name} is empty.")
-    magnitudes, errors, positions, position_errors = _recognize(table, filter_name)
-    if None in positions:
-        raise Permanent(
-            f"The catalogue {path.name} has no columns 'ra' and 'dec', "
-            f"only {', '.join(table.colnames[:12])}."
-        )
+    table = hats.read(path, cone) if path.is_dir() else read_table(path)
+    magnitudes, errors, names, position_errors = _recognize(table, filter_name)
+    positions = _both(names, table, path)
     if not magnitudes:
         raise Permanent(
             f"The catalogue {path.name} has no magnitudes: name them 'rmag', 'e_rmag' or so."
@@ -111,6 +108,47 @@ def read_catalogue(path: Path, filter_name: str) -> Table:
     stars.meta["name"] = path.name
     without_objects(stars)
     return stars[np.isfinite(stars["RAJ2000"]) & np.isfinite(stars["DEJ2000"])]
+
+
+def read_table(path: Path) -> Table:
+    """The table in a file, with plain columns.
+
+    Raises
+    ------
+    Permanent
+        If it is none, or empty.
+    """
+    table = _read(path)
+    # Columns of ECSV may be objects of astropy, as times.
+    table.keep_columns([name for name in table.colnames if hasattr(table[name], "dtype")])
+    if not len(table):
+        raise Permanent(f"The catalogue {path.name} is empty.")
+    return table
+
+
+def with_positions(table: Table, path: Path) -> tuple[Table, str, str]:
+    """The table with its positions in degrees, and the names of their columns.
+
+    Raises
+    ------
+    Permanent
+        If it has no positions, or they cannot be understood.
+    """
+    names = _both(_recognize(table, "r")[2], table, path)
+    for name, hours in zip(names, (True, False), strict=True):
+        table[name] = Column(_degrees(table[name], hours=hours, path=path), unit=u.deg)
+    table[names[0]] %= 360
+    return table, *names
+
+
+def _both(names: tuple[str | None, str | None], table: Table, path: Path) -> tuple[str, str]:
+    ra, dec = names
+    if ra is None or dec is None:
+        raise Permanent(
+            f"The catalogue {path.name} has no columns 'ra' and 'dec', "
+            f"only {', '.join(table.colnames[:12])}."
+        )
+    return ra, dec
 
 
 def _read(path: Path) -> Table:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import requests
 from astropy.coordinates import SkyCoord
-from astropy.coordinates.name_resolve import NameResolveError, get_icrs_coordinates
-from astropy.utils.data import conf as data_conf
 from astropy.wcs import WCS
 
-from skyrelay.errors import Permanent, Retriable
+from skyrelay.errors import Permanent
 from skyrelay.imaging.wcs import to_pixels
+from skyrelay.sky.names import position_of
+from skyrelay.sky.remote import Remote
 
 _PIXELS = re.compile(r"\bx\s*=\s*(\S+?)[\s,;]+y\s*=\s*([^\s,;]+)", re.IGNORECASE)
 _NUMBER = r"[+-]?\d+(?:\.\d*)?"
@@ -24,11 +22,6 @@ _SEXAGESIMAL = re.compile(
     r"^(\d{1,2}[:h\s]\s*\d{1,2}(?:[:m\s]\s*\d{1,2}(?:\.\d*)?s?|\.\d*m?|m)?)[\s,;]*"
     r"([+-]?\s*\d{1,2}[:d°\s]\s*\d{1,2}(?:[:m'\s]\s*\d{1,2}(?:\.\d*)?[s\"]?|\.\d*m?|m)?)$"
 )
-#: Resolver of the names of transients (Fink's copy of the Transient Name Server).
-_TRANSIENT_RESOLVER = "https://api.ztf.fink-portal.org/api/v1/resolver"
-_TRANSIENT = re.compile(r"^(AT|SN)\s*(\d{4}\s*[A-Za-z]+)$")
-#: Seconds to wait for a resolver.
-_PATIENCE = 20.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,7 @@ class Target:
         return {key: value for key, value in entries.items() if value is not None}
 
 
-def parse_targets(text: str, wcs: WCS | None, log: Callable[..., None]) -> list[Target]:
+def parse_targets(text: str, wcs: WCS | None, remote: Remote) -> list[Target]:
     """Targets from a text with one per line.
 
     Raises
@@ -58,16 +51,16 @@ def parse_targets(text: str, wcs: WCS | None, log: Callable[..., None]) -> list[
         If no name resolver can be reached.
     """
     lines = [line.strip() for line in text.splitlines()]
-    targets = [_target(line, wcs) for line in lines if line and not line.startswith("#")]
+    targets = [_target(line, wcs, remote) for line in lines if line and not line.startswith("#")]
     for target in targets:
         position = f"x={target.x} y={target.y}" if target.ra is None else ""
         if target.ra is not None and target.dec is not None:
             position = f"RA {target.ra:.6f} Dec {target.dec:+.6f} deg {position}"
-        log(f"Target {target.name}: {position}")
+        remote.log(f"Target {target.name}: {position}")
     return targets
 
 
-def resolve(text: str) -> tuple[float, float]:
+def resolve(text: str, remote: Remote) -> tuple[float, float]:
     """Right ascension and declination in degrees (ICRS) of coordinates or of a name.
 
     Raises
@@ -78,7 +71,7 @@ def resolve(text: str) -> tuple[float, float]:
         If no name resolver can be reached.
     """
     position = parse_coordinates(text)
-    return position if position is not None else _resolve_name(text.strip())
+    return position if position is not None else position_of(remote, text.strip())
 
 
 def parse_coordinates(text: str) -> tuple[float, float] | None:
@@ -110,7 +103,7 @@ def pixels_of(targets: list[dict[str, Any]], wcs: WCS | None) -> tuple[Any, Any]
     return x, y
 
 
-def _target(line: str, wcs: WCS | None) -> Target:
+def _target(line: str, wcs: WCS | None, remote: Remote) -> Target:
     if match := _PIXELS.search(line):
         return _pixel_target(line, match, wcs)
     position = parse_coordinates(line)
@@ -119,7 +112,7 @@ def _target(line: str, wcs: WCS | None) -> Target:
     name, position = _named_coordinates(line)
     if position is not None:
         return Target(name, *position)
-    return Target(line, *_resolve_name(line))
+    return Target(line, *position_of(remote, line))
 
 
 def _pixel_target(line: str, match: re.Match[str], wcs: WCS | None) -> Target:
@@ -149,36 +142,3 @@ def _checked(ra: float, dec: float, text: str) -> tuple[float, float]:
     if not (0 <= ra <= 360 and -90 <= dec <= 90):
         raise Permanent(f"'{text}' are no coordinates on the sky.")
     return ra % 360, dec
-
-
-def _resolve_name(name: str) -> tuple[float, float]:
-    try:
-        with data_conf.set_temp("remote_timeout", _PATIENCE):
-            position = get_icrs_coordinates(name)
-        return float(position.ra.deg), float(position.dec.deg)
-    except NameResolveError as error:
-        unreachable = "Unable to find" not in str(error)
-    except OSError:
-        unreachable = True
-    if match := _TRANSIENT.match(name):
-        found = _resolve_transient(f"{match[1]} {match[2].replace(' ', '')}")
-        if found is not None:
-            return found
-    if unreachable:
-        raise Retriable(
-            f"No name resolver can be reached to find '{name}'; give its coordinates instead."
-        )
-    raise Permanent(f"The target '{name}' is unknown; give its coordinates instead.")
-
-
-def _resolve_transient(name: str) -> tuple[float, float] | None:
-    for reverse in (False, True):
-        query = {"resolver": "tns", "name": name, **({"reverse": True} if reverse else {})}
-        try:
-            answer = requests.post(_TRANSIENT_RESOLVER, json=query, timeout=_PATIENCE)
-            rows = answer.json()
-        except (requests.RequestException, ValueError):
-            return None
-        if rows:
-            return float(rows[0]["d:ra"]), float(rows[0]["d:declination"])
-    return None

@@ -12,7 +12,6 @@ from astropy.wcs import WCS
 from stdpipe.cutouts import load_cutout
 
 from skyrelay import products
-from skyrelay.errors import Retriable
 from skyrelay.messages import Outcome
 from skyrelay.settings import Settings
 from skyrelay.stage.execute import StageResult
@@ -207,17 +206,6 @@ def test_what_cannot_be_subtracted_fails_with_a_sentence(
     result = run_stage("subtraction", folder, config, settings)
     assert result.outcome is Outcome.FAILED
     assert sentence in result.reasons[0] and "Internal error" not in result.reasons[0]
-
-
-def test_survey_that_cannot_be_reached_may_be_tried_again(
-    transient_field: Field, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    folder = copied(transient_field.folder, tmp_path)
-    config = {**transient_field.photometry.config, "template": "skymapper"}
-    with pytest.raises(Retriable, match="skymapper cannot be fetched"):
-        run_stage("subtraction", folder, config)
 
 
 def test_template_of_half_the_field_makes_the_result_degraded(

@@ -11,10 +11,9 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
-from stdpipe import templates as surveys
 
 from skyrelay import products
-from skyrelay.errors import Permanent, Retriable
+from skyrelay.errors import Permanent
 from skyrelay.imaging import templates
 from skyrelay.imaging.science_image import ScienceImage
 from skyrelay.settings import Settings
@@ -86,28 +85,3 @@ def test_survey_that_does_not_cover_the_field_is_not_tried_again(
     context.config["template"] = survey
     with pytest.raises(Permanent, match=f"{survey} does not cover this field"):
         templates.fetch(context, science_at(dec))
-
-
-def fetch_with(error: Exception, context: StageContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(**_: object) -> None:
-        raise error
-
-    monkeypatch.setattr(surveys, "get_survey_image_and_mask", fail)
-    context.config["template"] = "ps1"
-    templates.fetch(context, science_at(10))
-
-
-def test_what_the_network_says_goes_to_the_log(
-    context: StageContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(Retriable) as raised:
-        fetch_with(OSError("[Errno 111] refused"), context, monkeypatch)
-    assert str(raised.value) == "The template from ps1 cannot be fetched now."
-    assert "[Errno 111] refused" in context.path(context.stage.log_name).read_text()
-
-
-def test_lack_of_memory_is_not_taken_for_the_network(
-    context: StageContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(MemoryError):
-        fetch_with(MemoryError(), context, monkeypatch)

@@ -13,7 +13,11 @@ from astropy.time import Time
 from skyrelay.errors import Permanent
 from skyrelay.sky.catalogues import columns_for, tidied
 from skyrelay.sky.columns import POSITION_ERROR
+from skyrelay.sky.healpix import Cone
 from skyrelay.sky.local_catalogue import find_catalogue, read_catalogue
+
+#: Of a file, all stars are read.
+ANYWHERE = Cone(0.0, 0.0, 1.0)
 
 
 def stars() -> Table:
@@ -42,7 +46,7 @@ def stars() -> Table:
 )
 def test_every_format_is_read(name: str, format: str, tmp_path: Path) -> None:
     stars().write(tmp_path / name, format=format)
-    table = read_catalogue(tmp_path / name, "r")
+    table = read_catalogue(tmp_path / name, "r", ANYWHERE)
     assert list(table["rmag"]) == [14.5, 15.4, 16.0]
     assert np.isnan(table["gmag"][2])
     assert table["RAJ2000"][1] == pytest.approx(10.1)
@@ -52,7 +56,7 @@ def test_every_format_is_read(name: str, format: str, tmp_path: Path) -> None:
 def test_four_columns_without_a_header_are_position_magnitude_and_error(tmp_path: Path) -> None:
     path = tmp_path / "stars.cat"
     path.write_text("173.460684 0.565263 20.4670 0.0290\n173.514467 0.601719 15.8380 0.0040\n")
-    table = read_catalogue(path, "i")
+    table = read_catalogue(path, "i", ANYWHERE)
     assert list(table["imag"]) == [20.467, 15.838]
     assert list(table["e_imag"]) == [0.029, 0.004]
 
@@ -77,7 +81,7 @@ def test_columns_are_recognized_by_many_names(
 ) -> None:
     table = Table({"id": [1], ra: [10.0], dec: [20.0], mag: [15.0], error: [0.01]})
     table.write(tmp_path / "stars.csv")
-    read = read_catalogue(tmp_path / "stars.csv", "g")
+    read = read_catalogue(tmp_path / "stars.csv", "g", ANYWHERE)
     assert read["gmag"][0] == 15.0
     if error != "dmag":
         assert read["e_gmag"][0] == 0.01
@@ -88,14 +92,14 @@ def test_upper_and_lower_case_tell_cousins_from_sloan(tmp_path: Path) -> None:
         {"ra": [1.0], "dec": [2.0], "Rmag": [15.0], "rmag": [15.2], "phot_g_mean_mag": [15]}
     )
     table.write(tmp_path / "stars.csv")
-    read = read_catalogue(tmp_path / "stars.csv", "r")
+    read = read_catalogue(tmp_path / "stars.csv", "r", ANYWHERE)
     assert (read["Rmag"][0], read["rmag"][0], read["Gmag"][0]) == (15.0, 15.2, 15.0)
 
 
 def test_sexagesimal_positions_and_fillers_are_understood(tmp_path: Path) -> None:
     path = tmp_path / "stars.csv"
     path.write_text("ra,dec,rmag\n01:00:00,-00:30:00,15\n02:00:00,+10:30:00,-99\n")
-    read = read_catalogue(path, "r")
+    read = read_catalogue(path, "r", ANYWHERE)
     assert list(read["RAJ2000"]) == pytest.approx([15.0, 30.0])
     assert list(read["DEJ2000"]) == pytest.approx([-0.5, 10.5])
     assert np.isnan(read["rmag"][1])
@@ -106,7 +110,7 @@ def test_position_errors_keep_their_unit(tmp_path: Path) -> None:
     table["e_ra"] = [30.0, 30.0, 30.0] * u.mas
     table["e_dec"] = [0.03, 0.03, 0.03]
     table.write(tmp_path / "stars.vot", format="votable")
-    read = read_catalogue(tmp_path / "stars.vot", "r")
+    read = read_catalogue(tmp_path / "stars.vot", "r", ANYWHERE)
     assert read["e_RAJ2000"].quantity.to_value(u.arcsec)[0] == pytest.approx(0.03)
     assert read["e_DEJ2000"].quantity.to_value(u.arcsec)[0] == pytest.approx(0.03)
 
@@ -127,7 +131,7 @@ def test_columns_of_texts_and_objects_can_be_stored_again(tmp_path: Path) -> Non
     del table["seen"]
     table.write(tmp_path / "stars.vot", format="votable")
     for name in ("stars.ecsv", "stars.vot"):
-        read = read_catalogue(tmp_path / name, "r")
+        read = read_catalogue(tmp_path / name, "r", ANYWHERE)
         read.write(tmp_path / "cat.parquet", overwrite=True)
         assert list(Table.read(tmp_path / "cat.parquet")["name"]) == ["A 1", "B 2", "C 3"]
 
@@ -169,7 +173,7 @@ def test_what_is_no_catalogue_is_refused_in_one_sentence(
     path = tmp_path / "stars.csv"
     path.write_text(content)
     with pytest.raises(Permanent) as refusal:
-        read_catalogue(path, "r")
+        read_catalogue(path, "r", ANYWHERE)
     assert reason in str(refusal.value) and "\n" not in str(refusal.value)
 
 

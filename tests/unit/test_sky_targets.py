@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import socket
+from pathlib import Path
 
 import pytest
 from astropy.wcs import WCS
 
-from skyrelay.errors import Permanent, Retriable
+from skyrelay.errors import Permanent
+from skyrelay.settings import Settings
+from skyrelay.sky.remote import Remote
 from skyrelay.sky.targets import Target, parse_coordinates, parse_targets, pixels_of
 
 
-def silent(*_: object) -> None:
-    """A log that nobody reads."""
+@pytest.fixture
+def remote(tmp_path: Path) -> Remote:
+    """Nobody is asked; nothing is logged."""
+    settings = Settings(_env_file=None, skyrelay_cache_path=tmp_path)
+    return Remote(settings, True, tmp_path, lambda *_: None)
 
 
 @pytest.fixture
@@ -56,9 +61,9 @@ def test_places_that_are_not_on_the_sky_are_refused(text: str) -> None:
         parse_coordinates(text)
 
 
-def test_targets_are_one_per_line(wcs: WCS) -> None:
+def test_targets_are_one_per_line(wcs: WCS, remote: Remote) -> None:
     text = "10.0 20.0\n\n# a remark\nMine 10.01 20.01\nx=10 y=20\nstar x = 1.5, y = 2.5"
-    targets = parse_targets(text, wcs, silent)
+    targets = parse_targets(text, wcs, remote)
     assert [target.name for target in targets] == ["10.0 20.0", "Mine", "x=10 y=20", "star"]
     assert targets[1] == Target("Mine", 10.01, 20.01)
     assert (targets[2].x, targets[2].y) == (10, 20)
@@ -68,8 +73,8 @@ def test_targets_are_one_per_line(wcs: WCS) -> None:
     assert (x[3], y[3]) == (1.5, 2.5)
 
 
-def test_pixels_do_without_a_wcs() -> None:
-    (target,) = parse_targets("x=10 y=20", None, silent)
+def test_pixels_do_without_a_wcs(remote: Remote) -> None:
+    (target,) = parse_targets("x=10 y=20", None, remote)
     assert target.as_config() == {"name": "x=10 y=20", "x": 10.0, "y": 20.0}
 
 
@@ -78,10 +83,6 @@ def test_position_on_the_other_side_of_the_sky_has_no_pixel(wcs: WCS) -> None:
     assert x != x and y != y
 
 
-def test_name_without_a_network_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(*_: object, **__: object) -> None:
-        raise OSError("Network is unreachable")
-
-    monkeypatch.setattr(socket, "getaddrinfo", unreachable)
-    with pytest.raises(Retriable, match="give its coordinates instead"):
-        parse_targets("NGC 1275", None, silent)
+def test_name_that_cannot_be_looked_up_is_told_with_a_way_out(remote: Remote) -> None:
+    with pytest.raises(Permanent, match=r"'NGC 1275' cannot be looked up.* give coordinates"):
+        parse_targets("NGC 1275", None, remote)
