@@ -13,7 +13,7 @@ from gateway.api.body import FILES_REFUSED
 from gateway.api.errors import detail
 from gateway.api.serializers import task_state
 from gateway.core import Gateway
-from gateway.feed import Feed
+from gateway.feed import FEED, Feed
 
 
 class _Request(Request):
@@ -44,7 +44,7 @@ def create_app(gateway: Gateway) -> Flask:
     app.extensions["skyrelay"] = gateway
     # The other half of the threads answers whoever does not watch.
     most = max(1, gateway.settings.skyrelay_web_threads // 2)
-    app.extensions["skyrelay_feed"] = Feed(gateway.database, task_state, most)
+    app.extensions[FEED] = Feed(gateway.database, task_state, most)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]

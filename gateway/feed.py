@@ -22,6 +22,9 @@ from gateway.models import Run, StageAttempt, Task
 
 _log = logging.getLogger(__name__)
 
+#: Name under which the web application keeps its feed.
+FEED = "skyrelay_feed"
+
 #: Seconds between two looks.
 LOOK = 0.5
 
@@ -77,6 +80,7 @@ class Feed:
         self._watchers: dict[int, list[Watcher]] = defaultdict(list)
         self._last: dict[int, State] = {}
         self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
         #: Whether this process still serves; watchers ask it.
         self.serving: Callable[[], bool] = lambda: True
 
@@ -107,12 +111,18 @@ class Feed:
                 if not self._watchers[task]:
                     del self._watchers[task]
 
+    def stop(self) -> None:
+        """Look no more; returns when nothing of this process's database is in use by it."""
+        self._stopped.set()
+        thread = self._thread
+        if thread is not None:
+            thread.join()
+
     def _work(self) -> None:
-        pause = threading.Event()
         while True:
             with self._lock:
                 watched = list(self._watchers)
-                if not watched:
+                if not watched or self._stopped.is_set():
                     self._thread = None
                     self._last.clear()
                     return
@@ -120,7 +130,7 @@ class Feed:
                 self._hand_out(self._states(watched))
             except SQLAlchemyError as error:
                 _log.warning("watchers get nothing: %s", error)
-            pause.wait(LOOK)
+            self._stopped.wait(LOOK)
 
     def _states(self, watched: Sequence[int]) -> dict[int, State]:
         query = (

@@ -10,7 +10,7 @@ from gunicorn.glogging import Logger
 
 from gateway.app import create_app
 from gateway.core import Gateway, open_gateway
-from gateway.feed import Feed
+from gateway.feed import FEED, Feed
 from skyrelay.settings import Settings
 
 #: Seconds that requests in flight may take when the server is stopped.
@@ -71,7 +71,7 @@ class WebServer(BaseApplication):
 
 def _let_streams_end(worker: Any) -> None:
     """Called by gunicorn in each of its processes: a stream must not outlive it for long."""
-    feed: Feed = worker.wsgi.extensions["skyrelay_feed"]
+    feed: Feed = worker.wsgi.extensions[FEED]
     feed.serving = lambda: bool(worker.alive)
 
 
@@ -79,6 +79,7 @@ def _stop_publishing(_: Any, worker: Any) -> None:
     """Called by gunicorn when one of its processes ends: send what has just been decided."""
     gateway: Gateway | None = getattr(worker.app, "gateway", None)
     if gateway is not None:
+        worker.wsgi.extensions[FEED].stop()
         gateway.close()
 
 

@@ -12,7 +12,7 @@ from gateway import accounts
 from gateway.api.body import read_body
 from gateway.api.errors import ApiError, invalid, unauthenticated
 from gateway.core import Gateway
-from gateway.feed import Feed
+from gateway.feed import FEED, Feed
 from gateway.models import User
 
 blueprint = Blueprint("auth", __name__)
@@ -31,7 +31,7 @@ def gateway() -> Gateway:
 
 def feed() -> Feed:
     """What this process hands on to those who watch tasks."""
-    found: Feed = current_app.extensions["skyrelay_feed"]
+    found: Feed = current_app.extensions[FEED]
     return found
 
 

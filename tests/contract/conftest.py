@@ -51,7 +51,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 def bench(tmp_path: Path, database_url: str) -> Iterator[Bench]:
     """A gateway without a broker; the test plays the stages."""
     with opened(tmp_path, database_url) as gateway:
-        yield Bench(gateway)
+        made = Bench(gateway)
+        yield made
+        made.close()
 
 
 @pytest.fixture

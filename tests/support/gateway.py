@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 from gateway import accounts
 from gateway.app import create_app
 from gateway.core import Gateway, open_gateway
+from gateway.feed import FEED
 from gateway.migrate import migrate
 from gateway.models import Group, OutboxMessage, Task, now
 from gateway.orchestration.advance import record
@@ -110,6 +111,10 @@ class Bench:
     def caller(self, name: str, *groups: str, **fields: Any) -> Caller:
         """A new user of the API."""
         return Caller(self.app.test_client(), add_user(self.gateway, name, *groups, **fields))
+
+    def close(self) -> None:
+        """Let nothing of the application look into the database any more."""
+        self.app.extensions[FEED].stop()
 
     def state(self, task: int) -> str:
         """The task's state in the database."""
