@@ -83,3 +83,4 @@ def test_a_slow_watcher_gets_the_latest_state_only(bench: Bench, states: int) ->
             watcher.put({"number": number})
         assert watcher.get(0) == {"number": states - 1}
         assert watcher.get(0) is None
+    feed.stop()
