@@ -14,8 +14,9 @@ from stdpipe.cutouts import crop_image_centered
 
 from skyrelay.errors import Permanent
 from skyrelay.imaging.fits import Image, read_image, write_image
-from skyrelay.imaging.header import filter_of, gain_of, parsed_time, saturation_of, time_of
+from skyrelay.imaging.header import filter_of, gain_of, saturation_of
 from skyrelay.imaging.mask import build_mask, read_custom_mask, write_mask
+from skyrelay.imaging.times import parsed_time, time_of
 from skyrelay.imaging.wcs import pixel_scale, sky_field, wcs_of, with_wcs
 from skyrelay.parameters import PARAMETERS, default_of
 from skyrelay.products import IMAGE, IMAGE_TARGET, MASK
