@@ -16,7 +16,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from skyrelay.errors import Permanent
-from skyrelay.imaging.repair import linearized, repaired
+from skyrelay.imaging.repair import linearized, repaired, unwrapped
 
 #: Images with more pixels do not fit the memory of a worker (1 GB as float32).
 MAX_PIXELS = 2**28
@@ -101,13 +101,14 @@ def _image_of(hdus: fits.HDUList, path: Path, extension: int | None) -> Image:
         raise Permanent(
             f"The image in {path.name} is only {shape[-1]} x {shape[-2]} px: nothing to measure."
         )
-    data = _as_float(_first_plane(hdu, len(shape), path))
+    pixels, overflow = unwrapped(_first_plane(hdu, len(shape), path))
+    data = _as_float(pixels)
     repairs = [] if index == 0 and len(shape) == 2 else [_provenance(index, shape)]
     if _is_packed(path, hdu):
         repairs.append("Unpacked a compressed file")
     header, header_repairs = repaired(hdu.header, hdus[0].header if index else None)
     data, header, linear_repairs = linearized(data, header)
-    return Image(data, header, repairs + header_repairs + linear_repairs)
+    return Image(data, header, repairs + overflow + header_repairs + linear_repairs)
 
 
 def _first_image(hdus: fits.HDUList, path: Path) -> int:

@@ -17,6 +17,7 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 from stdpipe import astrometry
 
+from skyrelay.imaging.coverage import coverage_of
 from skyrelay.products import IMAGE_WCS
 from skyrelay.records import SkyField
 
@@ -79,14 +80,19 @@ def pixel_scale(wcs: WCS) -> float:
 
 
 def sky_field(wcs: WCS, shape: tuple[int, int]) -> SkyField:
-    """Centre, radius to the farthest corner and pixel scale of an image, all in degrees."""
+    """Centre, radius to the farthest corner, pixel scale (all in degrees) and coverage."""
     height, width = shape
     xs = np.array([(width - 1) / 2, 0, width - 1, 0, width - 1])
     ys = np.array([(height - 1) / 2, 0, 0, height - 1, height - 1])
     ra, dec = wcs.all_pix2world(xs, ys, 0)
     radius = float(np.max(astrometry.spherical_distance(ra[0], dec[0], ra[1:], dec[1:])))
+    scale = pixel_scale(wcs)
     return SkyField(
-        ra=float(ra[0]) % 360, dec=float(dec[0]), radius=radius, pixel_scale=pixel_scale(wcs)
+        ra=float(ra[0]) % 360,
+        dec=float(dec[0]),
+        radius=radius,
+        pixel_scale=scale,
+        moc=coverage_of(wcs, shape, scale),
     )
 
 

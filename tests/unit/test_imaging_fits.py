@@ -35,6 +35,22 @@ def test_image_of_wide_integers_keeps_every_digit(tmp_path: Path) -> None:
     assert image.data[0, 0] == 2**24 + 1
 
 
+def test_pixels_that_overflowed_signed_numbers_are_what_they_were(tmp_path: Path) -> None:
+    counts = np.random.default_rng(1).normal(900, 30, (40, 50)).astype(np.int32)
+    counts[10:20, 10:20] = np.linspace(20000, 65000, 100).reshape(10, 10)
+    path = write(tmp_path / "a.fits", fits.PrimaryHDU(counts.astype(np.uint16).astype(np.int16)))
+    image = read_image(path)
+    np.testing.assert_array_equal(image.data, counts)
+    assert any("overflow" in repair for repair in image.repairs)
+
+
+def test_negative_pixels_that_did_not_overflow_stay_negative(tmp_path: Path) -> None:
+    counts = np.random.default_rng(1).normal(0, 30, (40, 50)).astype(np.int16)
+    counts[10, 10], counts[10, 11] = 32767, -500
+    image = read_image(write(tmp_path / "a.fits", fits.PrimaryHDU(counts)))
+    np.testing.assert_array_equal(image.data, counts)
+
+
 def test_gzipped_image_is_read_whatever_its_name(tmp_path: Path) -> None:
     plain = write(tmp_path / "a.fits", fits.PrimaryHDU(PIXELS))
     packed = tmp_path / "image.fits"
