@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from astropy.io import fits
-from astropy.time import Time
+from astropy.time import Time, TimeDelta
 from stdpipe.utils import get_obs_time
 
 from skyrelay.errors import Permanent
-from skyrelay.imaging.header import numbers
+from skyrelay.imaging.header import exposure_of, numbers
 
 Log = Callable[..., None]
 
@@ -64,6 +64,27 @@ def time_of(header: fits.Header, log: Log) -> Time | None:
     return None
 
 
+def middle_of(header: fits.Header) -> Time | None:
+    """Middle of the exposure (UTC), or None where the header has no time."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        told = _told_middle(header)
+        start = told or time_of(header, lambda *_: None)
+    if told is not None or start is None:
+        return told
+    return start + TimeDelta(exposure_of(header) or 0.0, format="sec") / 2
+
+
+def with_times(header: fits.Header, start: Time, middle: Time) -> fits.Header:
+    """Copy of the header with start and middle of the exposure, and no other word about them."""
+    copy = header.copy()
+    for keyword in (*_DATE, *_HOUR, *(keyword for keyword, _ in _DAYS)):
+        copy.remove(keyword, ignore_missing=True, remove_all=True)
+    copy["DATE-OBS"] = (start.isot, "[UTC] start of the first exposure")
+    copy["DATE-MID"] = (middle.isot, "[UTC] middle of the exposures")
+    return copy
+
+
 def parsed_time(text: str) -> Time:
     """A time that a user wrote.
 
@@ -91,6 +112,10 @@ def _parsed_by_user(text: str) -> Time | None:
 def _from_middle_of_stack(header: fits.Header) -> Time | None:
     if not any(number > 1 for _, number in numbers(header, _COMBINED)):
         return None
+    return _told_middle(header)
+
+
+def _told_middle(header: fits.Header) -> Time | None:
     return next(filter(None, (_notation(str(header.get(key, ""))) for key in _MIDDLE)), None)
 
 
