@@ -118,7 +118,7 @@ def _work(
         tell(Progressed(fraction=min(max(fraction, 0.0), 1.0), doing=doing))
 
     try:
-        with _temporary_files_in(attempt.temporary_folder):
+        with temporary_files_in(attempt.temporary_folder):
             result = execute(
                 stage, scratch, config, settings, attempt.temporary_folder, on_progress
             )
@@ -179,7 +179,7 @@ def _time_limit(stage: Stage, config: dict[str, Any]) -> float:
 
 
 @contextmanager
-def _temporary_files_in(folder: Path) -> Iterator[None]:
+def temporary_files_in(folder: Path) -> Iterator[None]:
     """Temporary files of the science, and of programs it starts, are made in ``folder``."""
     before, tempfile.tempdir = tempfile.tempdir, str(folder)
     environment_before = os.environ.get("TMPDIR")

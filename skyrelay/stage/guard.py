@@ -12,11 +12,46 @@ import ctypes
 import os
 import signal
 import time
+from contextlib import suppress
+from pathlib import Path
 
 from skyrelay.stage.group import kill
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+
+
+def stand_guarded(parent: int, lifeline: int, channel: int) -> int:
+    """Make this process a worker that dies with ``parent``, and all it starts with it; its guard.
+
+    Parameters
+    ----------
+    lifeline : int
+        Descriptor of the reading end of the parent's pipe.
+    channel : int
+        Descriptor over which the worker talks; nobody that it starts inherits it.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    die_with_parent(parent)
+    adopt_orphans()
+    guard = fork_guard(lifeline, channel)
+    stop_with_parent()
+    os.set_inheritable(channel, False)
+    return guard
+
+
+def end_children(guard: int) -> None:
+    """End what the science has started and not waited for; it would outlive its run.
+
+    Orphans are our children too, see `adopt_orphans`; so this goes on until none is left.
+    """
+    own = Path(f"/proc/self/task/{os.getpid()}/children")
+    while left := [int(pid) for pid in own.read_text().split() if int(pid) != guard]:
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
 
 
 def fork_guard(lifeline: int, *not_for_guard: int) -> int:
