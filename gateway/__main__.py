@@ -9,7 +9,6 @@ import click
 
 from gateway.core import Gateway, open_gateway
 from gateway.migrate import migrate as migrate_tables
-from skyrelay.broker.topology import TopologyConflict
 from skyrelay.errors import Permanent
 from skyrelay.logs import configure
 from skyrelay.settings import get_settings
@@ -40,8 +39,6 @@ def events() -> None:
     gateway = _prepared()
     try:
         serve_events(gateway)
-    except TopologyConflict as error:
-        raise click.ClickException(str(error)) from error
     finally:
         gateway.close()
 

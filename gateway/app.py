@@ -11,7 +11,9 @@ from gateway import health, landing
 from gateway.api import api, errors
 from gateway.api.body import FILES_REFUSED
 from gateway.api.errors import detail
+from gateway.api.serializers import task_state
 from gateway.core import Gateway
+from gateway.feed import Feed
 
 
 class _Request(Request):
@@ -40,6 +42,9 @@ def create_app(gateway: Gateway) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = gateway.settings.skyrelay_max_upload
     app.secret_key = gateway.settings.secret_key
     app.extensions["skyrelay"] = gateway
+    # The other half of the threads answers whoever does not watch.
+    most = max(1, gateway.settings.skyrelay_web_threads // 2)
+    app.extensions["skyrelay_feed"] = Feed(gateway.database, task_state, most)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]

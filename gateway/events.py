@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from collections.abc import Callable
 from http.server import ThreadingHTTPServer
 
 from gateway import events_health
 from gateway.core import Gateway
-from gateway.orchestration import janitor
+from gateway.orchestration import janitor, watchdog
 from gateway.orchestration.advance import record
 from skyrelay.broker.consumer import EventConsumer
 
@@ -17,13 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 def serve_events(gateway: Gateway) -> None:
-    """Record events and advance runs until SIGTERM or SIGINT.
-
-    Raises
-    ------
-    TopologyConflict
-        If the broker has something else under one of our names.
-    """
+    """Record events and advance runs until SIGTERM or SIGINT."""
     consumer = EventConsumer(
         gateway.settings.amqp_uri,
         lambda batch: record(gateway, batch),
@@ -39,14 +34,17 @@ def serve_events(gateway: Gateway) -> None:
     signal.signal(signal.SIGINT, stop)
     gateway.outbox.start()
     health = _serve_health(gateway, consumer)
-    keeper = threading.Thread(target=_keep_house, args=(gateway, stopped), name="janitor")
-    keeper.start()
+    helpers = [
+        _repeat(janitor.clean_up, gateway, janitor.ROUND, stopped),
+        _repeat(watchdog.look_after, gateway, watchdog.ROUND, stopped),
+    ]
     _log.info("listening to the stages")
     try:
         consumer.run()
     finally:
         stop()
-        keeper.join()
+        for helper in helpers:
+            helper.join()
         if health is not None:
             health.shutdown()
             health.server_close()
@@ -74,10 +72,19 @@ def _serve_health(gateway: Gateway, consumer: EventConsumer) -> ThreadingHTTPSer
     )
 
 
-def _keep_house(gateway: Gateway, stopped: threading.Event) -> None:
-    while not stopped.wait(janitor.ROUND):
-        try:
-            janitor.clean_up(gateway)
-        except Exception:
-            # Its next round begins anew; nothing depends on this one.
-            _log.exception("the janitor was interrupted")
+def _repeat(
+    work: Callable[[Gateway], None], gateway: Gateway, seconds: float, stopped: threading.Event
+) -> threading.Thread:
+    """Do ``work`` every so many seconds, in a thread, until told to stop."""
+
+    def run() -> None:
+        while not stopped.wait(seconds):
+            try:
+                work(gateway)
+            except Exception:
+                # Its next round begins anew; nothing depends on this one.
+                _log.exception("%s was interrupted", work.__module__)
+
+    thread = threading.Thread(target=run, name=work.__name__)
+    thread.start()
+    return thread

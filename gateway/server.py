@@ -10,6 +10,7 @@ from gunicorn.glogging import Logger
 
 from gateway.app import create_app
 from gateway.core import Gateway, open_gateway
+from gateway.feed import Feed
 from skyrelay.settings import Settings
 
 #: Seconds that requests in flight may take when the server is stopped.
@@ -49,6 +50,7 @@ class WebServer(BaseApplication):
             "keepalive": 30,
             "accesslog": "-",
             "logger_class": _QuietLogger,
+            "post_worker_init": _let_streams_end,
             "worker_exit": _stop_publishing,
             "access_log_format": _ACCESS_LOG,
             "loglevel": self._settings.skyrelay_log_level.lower(),
@@ -65,6 +67,12 @@ class WebServer(BaseApplication):
         gateway.outbox.start()
         self.gateway = gateway
         return create_app(gateway)
+
+
+def _let_streams_end(worker: Any) -> None:
+    """Called by gunicorn in each of its processes: a stream must not outlive it for long."""
+    feed: Feed = worker.wsgi.extensions["skyrelay_feed"]
+    feed.serving = lambda: bool(worker.alive)
 
 
 def _stop_publishing(_: Any, worker: Any) -> None:

@@ -22,6 +22,14 @@ class UnreadableMessage(ValueError):
     """The message does not follow the contract that this code speaks."""
 
 
+class Lane(StrEnum):
+    """Which of a stage's queues a command waits in."""
+
+    NORMAL = "normal"
+    #: Images so large that only replicas with much memory should take them.
+    LARGE = "large"
+
+
 class Outcome(StrEnum):
     """How an attempt of a stage ended."""
 
@@ -48,14 +56,31 @@ class _Message(BaseModel):
         return self.model_dump_json()
 
 
-class RunStage(_Message):
-    """Command: do one stage of a run."""
+class _OfAttempt(_Message):
+    """What is about one attempt.
 
-    kind: Literal["RunStage"] = "RunStage"
+    A stage may be split: then ``part`` 0 is its preparation, 1 to n are its parts, and n + 1 joins
+    them. A stage that is not split is part 0.
+    """
+
     index: int = Field(ge=0, description="place of the stage in the run's chain, from 0")
     step: str
+    part: int = Field(default=0, ge=0, description="which part of a split stage; 0: the whole")
     attempt: int = Field(default=1, ge=1)
+
+
+class RunStage(_OfAttempt):
+    """Command: do one stage of a run, or a part of one."""
+
+    kind: Literal["RunStage"] = "RunStage"
+    parts: int = Field(default=0, ge=0, description="into how many the stage was split; 0: not")
+    lane: Lane = Lane.NORMAL
     config: str = Field(description="path of the stage's configuration, relative to the store")
+
+    @property
+    def joins(self) -> bool:
+        """Whether it asks for the parts of a split stage to be put together."""
+        return self.part > self.parts
 
 
 class KillRun(_Message):
@@ -65,10 +90,7 @@ class KillRun(_Message):
     reason: str = "cancelled"
 
 
-class _StageEvent(_Message):
-    index: int = Field(ge=0)
-    step: str
-    attempt: int = Field(ge=1)
+class _StageEvent(_OfAttempt):
     worker: str = Field(description="which replica speaks")
 
 
@@ -80,7 +102,7 @@ class StageStarted(_StageEvent):
 
 
 class StageProgressed(_StageEvent):
-    """Event: an attempt has come this far."""
+    """Event: an attempt has come this far; also said again as a sign of life."""
 
     kind: Literal["StageProgressed"] = "StageProgressed"
     fraction: float = Field(ge=0.0, le=1.0)
@@ -92,6 +114,9 @@ class StageFinished(_StageEvent):
 
     kind: Literal["StageFinished"] = "StageFinished"
     outcome: Outcome
+    parts: int = Field(
+        default=0, ge=0, description="into how many the stage was split; 0: its result is whole"
+    )
     reasons: tuple[str, ...] = Field(
         default=(), description="why it failed, or what is missing from a degraded result"
     )
@@ -129,3 +154,23 @@ def parse(body: str | bytes | dict[str, Any]) -> Message:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "message"
         raise UnreadableMessage(f"{place}: {first['msg']}") from error
+
+
+class Place(BaseModel):
+    """Which attempt a message is about, as far as one of another version can say it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    run: UUID
+    task: int
+    index: int = 0
+    part: int = 0
+    attempt: int = 1
+
+
+def place_in(body: str | bytes) -> Place | None:
+    """The attempt that an unreadable message is about; None if it does not say."""
+    try:
+        return Place.model_validate_json(body)
+    except ValidationError:
+        return None

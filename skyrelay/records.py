@@ -40,7 +40,8 @@ class AttemptRecord(BaseModel):
     """How an attempt of a stage ended and what it found out.
 
     ``config`` is the whole configuration of the task after the stage; ``field`` is None where
-    the stage has nothing to say about the position on the sky.
+    the stage has nothing to say about the position on the sky. ``parts`` is the number of parts
+    that the attempt has split its stage into; 0 if its result is whole.
     """
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="null")
@@ -48,7 +49,9 @@ class AttemptRecord(BaseModel):
     run: str
     index: int
     step: str
+    part: int = 0
     attempt: int
+    parts: int = 0
     outcome: Outcome
     reasons: tuple[str, ...] = ()
     started: datetime

@@ -13,6 +13,8 @@ from typing import Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from skyrelay.messages import Lane
+
 
 class Settings(BaseSettings):
     """The settings of one process."""
@@ -27,6 +29,21 @@ class Settings(BaseSettings):
     data_path: Path = Field(Path("var/data"), description="images and catalogues to read from")
     tasks_path: Path = Field(Path("var/tasks"), description="the folders of all tasks")
 
+    skyrelay_lane: Lane = Field(
+        Lane.NORMAL, description="which images a replica takes: normal, or the large ones"
+    )
+    skyrelay_large_image: float = Field(
+        0.0, ge=0, description="MiB from which an image goes to the replicas for large ones; 0: off"
+    )
+    skyrelay_queue_window: int = Field(
+        16,
+        ge=0,
+        description="commands of a stage that the broker has at once, twice its slots or more; "
+        "the others wait in the database, by priority and fairly among users; 0: no limit",
+    )
+    skyrelay_silence: float = Field(
+        300.0, gt=0, description="seconds without a sign of life after which a stage is done anew"
+    )
     skyrelay_slots: int = Field(1, ge=1, description="stages a replica works on at once")
     skyrelay_spare_workers: int = Field(
         0, ge=0, description="warm workers beyond the slots, ready when a stage was killed"
@@ -53,7 +70,9 @@ class Settings(BaseSettings):
     )
     skyrelay_heartbeat: int = Field(20, ge=2, description="AMQP heartbeat in seconds")
     skyrelay_web_workers: int = Field(2, ge=1, description="processes of the web server")
-    skyrelay_web_threads: int = Field(8, ge=1, description="threads of each of them")
+    skyrelay_web_threads: int = Field(
+        24, ge=1, description="threads of each of them; half of them may serve streams"
+    )
     skyrelay_max_upload: int = Field(4 * 1024**3, description="largest accepted upload in bytes")
     skyrelay_log_level: str = "INFO"
     skyrelay_log_format: Literal["text", "json"] = "text"

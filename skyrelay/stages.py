@@ -177,6 +177,9 @@ STAGES: tuple[Stage, ...] = (
     *_extra_stages(),
 )
 
+#: Folders under services/, each once, in the order of the stages.
+SERVICES: tuple[str, ...] = tuple(dict.fromkeys(stage.service for stage in STAGES))
+
 _BY_STEP = {stage.step: stage for stage in STAGES}
 
 

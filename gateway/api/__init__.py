@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from gateway.api import auth, creation, files, processing, tasks
+from gateway.api import auth, creation, dead, files, processing, queue, stream, tasks
 
 #: All of ``/api/``. A path is right with and without its final slash.
 api = Blueprint("api", __name__, url_prefix="/api")
 api.before_request(auth.require_user)
-for part in (auth, tasks, creation, processing, files):
+for part in (auth, tasks, creation, processing, stream, files, queue, dead):
     api.register_blueprint(part.blueprint)

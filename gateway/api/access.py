@@ -14,7 +14,7 @@ from gateway.orchestration.runs import lock_task
 from gateway.permissions import Right, allowed
 
 #: The largest number that PostgreSQL takes as an id.
-_LARGEST_ID = 2**31 - 1
+LARGEST_ID = 2**31 - 1
 
 
 def get_task(session: Session, task_id: int, right: Right) -> Task:
@@ -25,7 +25,7 @@ def get_task(session: Session, task_id: int, right: Right) -> Task:
     ApiError
         404 if there is no such task, 403 if it is not for this user.
     """
-    task = session.get(Task, task_id) if task_id <= _LARGEST_ID else None
+    task = session.get(Task, task_id) if task_id <= LARGEST_ID else None
     return _checked(session, task, right)
 
 
@@ -34,8 +34,14 @@ def get_locked_task(session: Session, task_id: int, right: Right) -> Task:
 
     Raises what `get_task` raises.
     """
-    task = lock_task(session, task_id) if task_id <= _LARGEST_ID else None
+    task = lock_task(session, task_id) if task_id <= LARGEST_ID else None
     return _checked(session, task, right)
+
+
+def require_staff() -> None:
+    """403 if the user is no administrator."""
+    if not current_user().is_staff:
+        raise refused(403, "Permission denied")
 
 
 def refuse_while_running(task: Task, what: str) -> None:

@@ -12,6 +12,7 @@ from gateway import accounts
 from gateway.api.body import read_body
 from gateway.api.errors import ApiError, invalid, unauthenticated
 from gateway.core import Gateway
+from gateway.feed import Feed
 from gateway.models import User
 
 blueprint = Blueprint("auth", __name__)
@@ -25,6 +26,12 @@ _LARGEST_LOGIN = 64 * 1024
 def gateway() -> Gateway:
     """The gateway that the present request has reached."""
     found: Gateway = current_app.extensions["skyrelay"]
+    return found
+
+
+def feed() -> Feed:
+    """What this process hands on to those who watch tasks."""
+    found: Feed = current_app.extensions["skyrelay_feed"]
     return found
 
 

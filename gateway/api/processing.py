@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
@@ -25,6 +27,7 @@ blueprint = Blueprint("processing", __name__)
 _STEPS = frozenset(stage.step for stage in STAGES)
 #: A chain as long as this is a mistake, or malice.
 _MOST_STEPS = 100
+_MOST_PRIORITY = 10
 
 
 @blueprint.post("/tasks/<int:task_id>/process/")
@@ -35,8 +38,11 @@ def process(task_id: int) -> ResponseReturnValue:
         task = get_locked_task(session, task_id, Right.EDIT)
         steps = _steps(body)
         validated = _config(body)
+        priority = _priority(body)
         try:
-            run = runs.start(gateway(), session, task, steps, validated.config, current_user().id)
+            run = runs.start(
+                gateway(), session, task, steps, validated.config, current_user().id, priority
+            )
         except runs.AlreadyRunning as error:
             raise refused(409, "Task is already processing") from error
         remember(
@@ -81,8 +87,8 @@ def state(task_id: int) -> ResponseReturnValue:
     """Where the task stands, and how far its run is."""
     with gateway().database.reading() as session:
         task = get_task(session, task_id, Right.VIEW)
-        run, attempt = _present(session, task.celery_id)
-    return jsonify(serializers.task_state(task, run, attempt))
+        run, attempts = _present(session, task.celery_id)
+    return jsonify(serializers.task_state(task, run, attempts))
 
 
 @blueprint.get("/tasks/<int:task_id>/runs/")
@@ -100,21 +106,20 @@ def list_runs(task_id: int) -> ResponseReturnValue:
     return jsonify([serializers.run_in_full(run, username) for run, username in found])
 
 
-def _present(session: Session, run_id: str | None) -> tuple[Run | None, StageAttempt | None]:
-    """The open run and its latest attempt."""
+def _present(session: Session, run_id: str | None) -> tuple[Run | None, Sequence[StageAttempt]]:
+    """The open run, and the attempts of its present stage."""
     if run_id is None:
-        return None, None
-    row = session.execute(
+        return None, ()
+    found = session.execute(
         select(Run, StageAttempt)
         .join(
             StageAttempt,
-            (StageAttempt.run_id == Run.id)
-            & (StageAttempt.index == Run.position)
-            & (StageAttempt.attempt == Run.attempt),
+            (StageAttempt.run_id == Run.id) & (StageAttempt.index == Run.position),
         )
         .where(Run.id == run_id)
-    ).one_or_none()
-    return (None, None) if row is None else (row[0], row[1])
+        .order_by(StageAttempt.part, StageAttempt.attempt)
+    ).all()
+    return (found[0][0], [row[1] for row in found]) if found else (None, ())
 
 
 def _steps(body: Body) -> list[str]:
@@ -128,6 +133,14 @@ def _steps(body: Body) -> list[str]:
     if len(steps) > _MOST_STEPS:
         raise refused(400, f"Too many steps: {len(steps)}, at most {_MOST_STEPS} are allowed")
     return steps
+
+
+def _priority(body: Body) -> int:
+    """How far the run goes before others that wait; 0 if the client says nothing."""
+    priority = body.integer("priority") or 0
+    if abs(priority) > _MOST_PRIORITY:
+        raise refused(400, f"priority must lie between {-_MOST_PRIORITY} and {_MOST_PRIORITY}")
+    return priority
 
 
 def _config(body: Body) -> Validated:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from gateway.models import Preset, Run, StageAttempt, Task, now
+from gateway.models import AttemptState, DeadLetter, Preset, Run, StageAttempt, Task, now
 from skyrelay.stages import stage_of
 from skyrelay.store import Entry
 
@@ -58,23 +58,39 @@ def task_created(task: Task) -> dict[str, Any]:
     }
 
 
-def task_state(task: Task, run: Run | None, attempt: StageAttempt | None) -> dict[str, Any]:
-    """Where a task stands; with its open run and that run's latest attempt, how far it is."""
+def task_state(task: Task, run: Run | None, attempts: Sequence[StageAttempt]) -> dict[str, Any]:
+    """Where a task stands; with its open run and the attempts of its present stage, how far."""
     state: dict[str, Any] = {"id": task.id, "state": task.state, "celery_id": task.celery_id}
-    if run is not None and attempt is not None:
-        state |= {
-            "progress": round((run.position + attempt.fraction) / len(run.steps), 4),
-            "step": attempt.step,
-            "stage": stage_of(attempt.step).title,
-            "fraction": attempt.fraction,
-            "doing": attempt.doing or ("waits for a free worker" if not attempt.started else ""),
-        }
+    if run is not None and attempts:
+        state |= _progress(run, attempts)
     if task.reasons:
         if task.state.endswith("_failed"):
             state["error"] = " ".join(task.reasons)
         else:
             state["degraded"] = task.reasons
     return state
+
+
+def _progress(run: Run, attempts: Sequence[StageAttempt]) -> dict[str, Any]:
+    latest = {attempt.part: attempt for attempt in attempts}
+    if run.parts:
+        # Its preparation and its end count like a part each.
+        fraction = sum(attempt.fraction for attempt in latest.values()) / (run.parts + 2)
+    else:
+        fraction = latest[0].fraction
+    busy = [each for each in latest.values() if each.state == AttemptState.RUNNING]
+    doing = (busy or list(latest.values()))[-1].doing
+    progress = {
+        "progress": round((run.position + fraction) / len(run.steps), 4),
+        "step": run.step,
+        "stage": stage_of(run.step).title,
+        "fraction": round(fraction, 4),
+        "doing": doing or ("" if busy else "waits for a free worker"),
+    }
+    if run.parts:
+        parts = [each for each in latest.values() if 0 < each.part <= run.parts]
+        progress |= {"parts": run.parts, "parts_done": sum(bool(each.finished) for each in parts)}
+    return progress
 
 
 def run_in_full(run: Run, username: str | None) -> dict[str, Any]:
@@ -84,6 +100,7 @@ def run_in_full(run: Run, username: str | None) -> dict[str, Any]:
         "state": run.state,
         "user": username,
         "steps": run.steps,
+        "priority": run.priority,
         "created": moment(run.created),
         "ended": moment(run.ended),
         "seconds": _seconds(run.created, run.ended or now()),
@@ -97,11 +114,13 @@ def run_in_full(run: Run, username: str | None) -> dict[str, Any]:
 
 def _stage(step: str, attempts: Sequence[StageAttempt]) -> dict[str, Any]:
     last = attempts[-1] if attempts else None
+    # The last attempt of a stage that was split joins its parts; it began with the first one.
+    first = attempts[0] if last and last.part else last
     return {
         "step": step,
         "title": stage_of(step).title,
         "state": last.state if last else "waiting",
-        "seconds": _seconds(last.started, last.finished) if last else None,
+        "seconds": _seconds(first.started, last.finished) if first and last else None,
         "reasons": last.reasons if last else [],
         "values": last.values if last else {},
         "attempts": [_attempt(attempt) for attempt in attempts],
@@ -110,6 +129,7 @@ def _stage(step: str, attempts: Sequence[StageAttempt]) -> dict[str, Any]:
 
 def _attempt(attempt: StageAttempt) -> dict[str, Any]:
     return {
+        "part": attempt.part,
         "attempt": attempt.attempt,
         "state": attempt.state,
         "worker": attempt.worker,
@@ -132,6 +152,22 @@ def _seconds(start: datetime | None, end: datetime | None) -> float | None:
 def preset(found: Preset) -> dict[str, Any]:
     """A preset; its files are nobody's business."""
     return {"id": found.id, "name": found.name, "config": found.config}
+
+
+def dead_letter(letter: DeadLetter) -> dict[str, Any]:
+    """A message that was put aside."""
+    return {
+        "id": letter.id,
+        "died": moment(letter.died),
+        "meant_for": letter.meant_for,
+        "reason": letter.reason,
+        "task": letter.task_id,
+        "run": letter.run_id,
+        "body": letter.body,
+        "handled": letter.handled,
+        "handled_at": moment(letter.handled_at),
+        "handled_by": letter.handled_by,
+    }
 
 
 def file_entry(entry: Entry) -> dict[str, Any]:

@@ -2,15 +2,29 @@
 
 from gateway.models.audit import AuditEntry
 from gateway.models.base import Base, now
-from gateway.models.runs import AttemptState, OutboxMessage, Run, RunState, StageAttempt
+from gateway.models.runs import (
+    IS_OUT,
+    IS_WAITING,
+    LIVE,
+    AttemptState,
+    DeadLetter,
+    OutboxMessage,
+    Run,
+    RunState,
+    StageAttempt,
+)
 from gateway.models.tasks import Preset, Task, task_groups
 from gateway.models.users import ApiToken, Group, User, user_groups
 
 __all__ = [
+    "IS_OUT",
+    "IS_WAITING",
+    "LIVE",
     "ApiToken",
     "AttemptState",
     "AuditEntry",
     "Base",
+    "DeadLetter",
     "Group",
     "OutboxMessage",
     "Preset",

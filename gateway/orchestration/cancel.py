@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from gateway.core import Gateway
-from gateway.models import AttemptState, Run, RunState, Task
-from gateway.orchestration.runs import end, give_up_attempt
+from gateway.models import IS_OUT, AttemptState, Run, RunState, StageAttempt, Task
+from gateway.orchestration.queueing import QUEUES, release
+from gateway.orchestration.runs import end, give_up_attempts, lock_task
 from skyrelay.messages import KillRun
+
+#: Runs cancelled in one transaction: others wait for so long.
+_AT_ONCE = 50
 
 
 class NotRunning(Exception):
@@ -27,11 +32,43 @@ def cancel(gateway: Gateway, session: Session, task: Task, reason: str = "cancel
     NotRunning
         If there is none.
     """
+    left = _cancel(gateway, session, task, reason)
+    release(gateway, session, QUEUES)
+    return left
+
+
+def cancel_all(gateway: Gateway, reason: str) -> int:
+    """Cancel every run that is open now; how many there were."""
+    count = 0
+    while batch := _open_tasks(gateway):
+        with gateway.database.writing() as session:
+            for task_id in batch:
+                task = lock_task(session, task_id)
+                if task is not None and task.celery_id is not None:
+                    _cancel(gateway, session, task, reason)
+                    count += 1
+    return count
+
+
+def _open_tasks(gateway: Gateway) -> list[int]:
+    """Some tasks with an open run, those first of which a command is out."""
+    still_open = select(Run.task_id).where(Run.state == RunState.OPEN).limit(_AT_ONCE)
+    out = still_open.where(Run.id.in_(select(StageAttempt.run_id).where(IS_OUT)))
+    with gateway.database.reading() as session:
+        found = session.scalars(out).all() or session.scalars(still_open).all()
+    return sorted(found)
+
+
+def _cancel(gateway: Gateway, session: Session, task: Task, reason: str) -> int:
     run = session.get(Run, task.celery_id) if task.celery_id else None
     if run is None:
         raise NotRunning
-    give_up_attempt(session, run, AttemptState.CANCELLED)
+    out = session.scalar(
+        select(StageAttempt.run_id).where(StageAttempt.run_id == run.id, IS_OUT).limit(1)
+    )
+    give_up_attempts(session, run, AttemptState.CANCELLED)
     end(run, task, RunState.CANCELLED, "cancelled")
-    gateway.outbox.add(session, KillRun(run=UUID(run.id), task=task.id, reason=reason))
+    if out is not None:
+        gateway.outbox.add(session, KillRun(run=UUID(run.id), task=task.id, reason=reason))
     gateway.store.cancel_run(task.id, UUID(run.id))
     return len(run.steps) - run.position

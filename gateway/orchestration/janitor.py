@@ -17,8 +17,8 @@ from sqlalchemy import select
 
 from gateway.core import Gateway
 from gateway.models import Run, RunState, Task, now
-from gateway.orchestration.advance import fail
 from gateway.orchestration.cancel import NotRunning, cancel
+from gateway.orchestration.outcomes import fail
 from gateway.orchestration.runs import lock_task
 
 _log = logging.getLogger(__name__)

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from gateway.core import Gateway
-from gateway.models import AttemptState, Run, RunState, StageAttempt, Task, now
+from gateway.models import LIVE, AttemptState, Run, RunState, StageAttempt, Task, now
+from gateway.orchestration.queueing import enqueue, lane_of
 from skyrelay.messages import RunStage
 
 
@@ -35,8 +36,11 @@ def start(
     steps: Sequence[str],
     config: dict[str, Any],
     user_id: int | None,
+    priority: int = 0,
 ) -> Run:
     """Begin a run of the locked task; ``config`` is merged into that of the task.
+
+    Runs of higher ``priority`` overtake others that wait for the same stage.
 
     Raises
     ------
@@ -52,7 +56,8 @@ def start(
         steps=list(steps),
         state=RunState.OPEN,
         position=0,
-        attempt=1,
+        parts=0,
+        priority=priority,
         reasons=[],
     )
     session.add(run)
@@ -69,23 +74,24 @@ def start(
     return run
 
 
-def queue_stage(gateway: Gateway, session: Session, run: Run, config_key: str) -> None:
-    """Send the run's present stage to its service, with the configuration at this path."""
-    attempt = StageAttempt(
-        run_id=run.id, index=run.position, attempt=run.attempt, step=run.step, reasons=[], values={}
+def queue_stage(
+    gateway: Gateway, session: Session, run: Run, config_key: str, part: int = 0
+) -> None:
+    """Send the run's present stage, or a part of it, to its service.
+
+    ``config_key`` is the path of the configuration in the store.
+    """
+    command = RunStage(
+        run=UUID(run.id),
+        task=run.task_id,
+        index=run.position,
+        step=run.step,
+        part=part,
+        parts=run.parts,
+        lane=lane_of(gateway, run.task_id),
+        config=config_key,
     )
-    session.add(attempt)
-    gateway.outbox.add(
-        session,
-        RunStage(
-            run=UUID(run.id),
-            task=run.task_id,
-            index=run.position,
-            step=run.step,
-            attempt=run.attempt,
-            config=config_key,
-        ),
-    )
+    enqueue(gateway, session, run, command)
 
 
 def end(run: Run, task: Task, state: RunState, task_state: str) -> None:
@@ -99,9 +105,11 @@ def end(run: Run, task: Task, state: RunState, task_state: str) -> None:
         task.completed = run.ended
 
 
-def give_up_attempt(session: Session, run: Run, state: AttemptState) -> None:
-    """Mark the run's present attempt as one from which nothing is expected any more."""
-    attempt = session.get(StageAttempt, (run.id, run.position, run.attempt))
-    if attempt is not None:
-        attempt.state = state
-        attempt.finished = now()
+def give_up_attempts(session: Session, run: Run, state: AttemptState) -> None:
+    """Mark all attempts of the run from which nothing is expected any more."""
+    session.execute(
+        update(StageAttempt)
+        .where(StageAttempt.run_id == run.id, StageAttempt.state.in_(LIVE))
+        .values(state=state, finished=now())
+        .execution_options(synchronize_session="fetch")
+    )

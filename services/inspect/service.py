@@ -1,20 +1,10 @@
-"""Which commands does this service take?"""
+"""Which service is this, and who does its work?"""
 
 from __future__ import annotations
 
 from skyrelay.messages import RunStage
-from skyrelay.stage.consumer import run_stage
+from skyrelay.stage.consumer import run_stages
 from skyrelay.stage.runner import StageRunner
-from skyrelay.stages import (
-    CLEANUP,
-    CROP,
-    DESTRIPE,
-    FIX,
-    INSPECT,
-    REMOVE_BACKGROUND,
-    REMOVE_FRINGES,
-    RESET,
-)
 
 
 class InspectService:
@@ -23,14 +13,7 @@ class InspectService:
     name = "inspect"
     runner = StageRunner()
 
-    @run_stage(INSPECT)
-    @run_stage(FIX)
-    @run_stage(CROP)
-    @run_stage(DESTRIPE)
-    @run_stage(REMOVE_FRINGES)
-    @run_stage(REMOVE_BACKGROUND)
-    @run_stage(RESET)
-    @run_stage(CLEANUP)
-    def inspect(self, command: RunStage) -> None:
+    @run_stages
+    def run(self, command: RunStage) -> None:
         """Bring one attempt of one of these stages to its end."""
         self.runner.run(command)

@@ -1,11 +1,10 @@
-"""Which commands does this service take?"""
+"""Which service is this, and who does its work?"""
 
 from __future__ import annotations
 
 from skyrelay.messages import RunStage
-from skyrelay.stage.consumer import run_stage
+from skyrelay.stage.consumer import run_stages
 from skyrelay.stage.runner import StageRunner
-from skyrelay.stages import SUBTRACTION
 
 
 class SubtractionService:
@@ -14,7 +13,7 @@ class SubtractionService:
     name = "subtraction"
     runner = StageRunner()
 
-    @run_stage(SUBTRACTION)
-    def subtraction(self, command: RunStage) -> None:
+    @run_stages
+    def run(self, command: RunStage) -> None:
         """Bring one attempt of the stage to its end."""
         self.runner.run(command)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from kombu import Connection, Consumer, Message
 
@@ -17,7 +18,6 @@ from skyrelay.broker import topology
 from skyrelay.errors import Retriable
 from skyrelay.messages import (
     Event,
-    RunStage,
     StageFinished,
     StageProgressed,
     StageStarted,
@@ -38,19 +38,23 @@ TRIES = 5
 
 
 @dataclass(frozen=True)
-class DeadCommand:
-    """A command to run a stage that was put aside, and why, in a sentence."""
+class DeadLetter:
+    """A message that was put aside, what it was meant for, and why, in a sentence.
 
-    command: RunStage
+    ``meant_for`` is the step whose replicas should have taken it, or `topology.DEAD_EVENT`.
+    """
+
+    body: bytes
+    meant_for: str
     reason: str
 
 
 #: What the handler gets.
-News = Event | DeadCommand
+News = Event | DeadLetter
 
 
 class EventConsumer:
-    """Consumes stage events, progress and dead commands, until it is told to stop.
+    """Consumes stage events, progress and dead letters, until it is told to stop.
 
     Parameters
     ----------
@@ -88,10 +92,8 @@ class EventConsumer:
     def run(self) -> None:
         """Consume until `stop` is called, in this thread.
 
-        Raises
-        ------
-        TopologyConflict
-            If the broker has something else under one of our names.
+        A broker that has something else under one of our names is looked at again and again:
+        somebody has to mend that, and `is_consuming` says so until then.
         """
         pause = FIRST_PAUSE
         while not self._stopping:
@@ -106,6 +108,9 @@ class EventConsumer:
                     self._consuming = False
                     self._sleep(pause)
                     pause = min(2 * pause, LONGEST_PAUSE)
+                except topology.TopologyConflict as error:
+                    _log.error("%s", error)
+                    self._sleep(topology.CONFLICT_PAUSE)
 
     def stop(self) -> None:
         """Make `run` return after the batch in hand; safe in signal handlers."""
@@ -146,6 +151,7 @@ class EventConsumer:
         for message in messages:
             news = self._read(message)
             if news is None:
+                # Unreadable progress is lost with this, anything else is put among the dead.
                 message.reject()
             else:
                 read.append((message, news))
@@ -197,6 +203,9 @@ class EventConsumer:
     def _read(self, message: Message) -> News | None:
         """The news in a message; None, and a line in the log, if there is none."""
         body = message.body if isinstance(message.body, bytes) else str(message.body).encode()
+        delivery: Mapping[str, Any] = message.delivery_info or {}
+        if delivery.get("exchange") == topology.DEAD.name:
+            return DeadLetter(body, delivery["routing_key"], topology.reason_of(message.headers))
         try:
             content = parse(body)
         except UnreadableMessage as error:
@@ -204,7 +213,5 @@ class EventConsumer:
             return None
         if isinstance(content, StageStarted | StageProgressed | StageFinished):
             return content
-        if isinstance(content, RunStage):
-            return DeadCommand(content, topology.reason_of(message.headers))
         _log.error("a message that is not for the gateway: %.500r", body)
         return None

@@ -6,11 +6,11 @@ waits for the target's confirmation, an explicit consumer time-out.
 
 ::
 
-    RunStage --> skyrelay.work --(step)--> stage.<step> --> a replica
+    RunStage --> skyrelay.work --> work.<service>, work.<service>.large --> a replica
                       ^                        |
          retry.<s> ---+ (when its time is up)  | rejected, or delivered too often
              ^                                 v
-    skyrelay.retry.<s>                   skyrelay.dead --(step)--> stage.<step>.dead, gateway.dead
+    skyrelay.retry.<s>                   skyrelay.dead --> gateway.dead
 
     StageStarted, StageFinished --> skyrelay.events --> gateway.events
     StageProgressed             --> skyrelay.events --> gateway.progress
@@ -26,14 +26,17 @@ from typing import Any
 from amqp.exceptions import PreconditionFailed
 from kombu import Connection, Exchange, Queue, binding
 
-from skyrelay.messages import KillRun, Message, RunStage, StageProgressed
+from skyrelay.messages import KillRun, Lane, Message, RunStage, StageProgressed
 from skyrelay.settings import get_settings
-from skyrelay.stages import STAGES
+from skyrelay.stages import SERVICES, stages_of_service
 
 WORK = Exchange("skyrelay.work", type="direct", durable=True)
 EVENTS = Exchange("skyrelay.events", type="topic", durable=True)
 KILLS = Exchange("skyrelay.kills", type="fanout", durable=True)
-DEAD = Exchange("skyrelay.dead", type="direct", durable=True)
+DEAD = Exchange("skyrelay.dead", type="fanout", durable=True)
+
+#: Before service and lane, in the names of the queues in which commands wait.
+WORK_QUEUE_PREFIX = "work."
 
 #: Longer than any stage with all its patience; the broker's default of half an hour would take a
 #: long stage's message away and give it to the next replica, for ever. Brokers before 3.12 do not
@@ -51,18 +54,18 @@ EVENT_DELIVERY_LIMIT = 20
 #: every second look, of which there is one a second: at 2, its default, short intervals are missed.
 HEARTBEAT_RATE = 4
 
-#: How long an operator may take to look at a dead message.
-DEAD_TTL_MS = 30 * 24 * 3600 * 1000
-
 #: Progress is worth something for as long as somebody watches.
 PROGRESS_TTL_MS = 60_000
 PROGRESS_MAX_LENGTH = 10_000
+
+#: Seconds between looks at a broker that has something else under one of our names.
+CONFLICT_PAUSE = 30.0
 
 #: Header of a dead message that says, in a sentence, why it was put aside.
 REASON_HEADER = "skyrelay-reason"
 
 #: Routing key under which an event that the gateway cannot digest is put aside.
-_DEAD_EVENT = "events"
+DEAD_EVENT = "events"
 
 
 class TopologyConflict(Exception):
@@ -86,7 +89,7 @@ class Route:
 def route_of(message: Message) -> Route:
     """Where ``message`` goes."""
     if isinstance(message, RunStage):
-        return Route(WORK.name, message.step, mandatory=True, persistent=True)
+        return Route(WORK.name, _work_key(message), mandatory=True, persistent=True)
     if isinstance(message, KillRun):
         # Where no replica lives nothing runs, and the run's mark in the store does the rest.
         return Route(KILLS.name, "", mandatory=False, persistent=False)
@@ -97,7 +100,7 @@ def route_of(message: Message) -> Route:
 
 def retry_route(message: RunStage, delay: float) -> Route:
     """Where ``message`` waits for ``delay`` seconds, one of the retry delays, before it is due."""
-    return Route(retry_exchange(delay).name, message.step, mandatory=True, persistent=True)
+    return Route(retry_exchange(delay).name, _work_key(message), mandatory=True, persistent=True)
 
 
 def dead_route(step: str) -> Route:
@@ -105,20 +108,26 @@ def dead_route(step: str) -> Route:
     return Route(DEAD.name, step, mandatory=True, persistent=True)
 
 
-def work_queue(step: str) -> Queue:
-    """The queue from which the replicas of a stage take their work."""
+def _work_key(message: RunStage) -> str:
+    return in_lane(message.step, message.lane)
+
+
+def in_lane(name: str, lane: Lane) -> str:
+    """The name of a service, or a step, with the lane in which its commands travel."""
+    return name if lane is Lane.NORMAL else f"{name}.{lane}"
+
+
+def work_queue(service: str, lane: Lane = Lane.NORMAL) -> Queue:
+    """The queue from which the replicas of a service that serve this lane take their work.
+
+    One for all stages of the service: with one each, a replica that is busy with one stage would
+    hoard commands for the others.
+    """
     return Queue(
-        f"stage.{step}",
-        WORK,
-        routing_key=step,
-        queue_arguments=_quorum(DELIVERY_LIMIT, dead_letter_to=DEAD, key=step),
+        f"{WORK_QUEUE_PREFIX}{in_lane(service, lane)}",
+        bindings=[binding(WORK, in_lane(stage.step, lane)) for stage in stages_of_service(service)],
+        queue_arguments=_quorum(DELIVERY_LIMIT, dead_letter_to=DEAD),
     )
-
-
-def dead_queue(step: str) -> Queue:
-    """The queue in which an operator finds the dead messages of a stage."""
-    arguments = {"x-queue-type": "quorum", "x-message-ttl": DEAD_TTL_MS}
-    return Queue(f"stage.{step}.dead", DEAD, routing_key=step, queue_arguments=arguments)
 
 
 def retry_exchange(delay: float) -> Exchange:
@@ -141,14 +150,8 @@ def gateway_events() -> Queue:
     return Queue(
         "gateway.events",
         bindings=[binding(EVENTS, f"*.{kind}") for kind in ("StageStarted", "StageFinished")],
-        queue_arguments=_quorum(EVENT_DELIVERY_LIMIT, dead_letter_to=DEAD, key=_DEAD_EVENT),
+        queue_arguments=_quorum(EVENT_DELIVERY_LIMIT, dead_letter_to=DEAD, key=DEAD_EVENT),
     )
-
-
-def gateway_events_dead() -> Queue:
-    """The queue in which an operator finds events that the gateway could not digest."""
-    arguments = {"x-queue-type": "quorum", "x-message-ttl": DEAD_TTL_MS}
-    return Queue("gateway.events.dead", DEAD, routing_key=_DEAD_EVENT, queue_arguments=arguments)
 
 
 def gateway_progress() -> Queue:
@@ -164,10 +167,10 @@ def gateway_progress() -> Queue:
 
 
 def gateway_dead() -> Queue:
-    """The queue from which the gateway learns that a command was put aside, so its run fails."""
+    """The dead-letter queue: whatever was put aside, until the gateway has it in its database."""
     return Queue(
         "gateway.dead",
-        bindings=[binding(DEAD, stage.step) for stage in STAGES],
+        DEAD,
         queue_arguments={"x-queue-type": "quorum", "x-consumer-timeout": CONSUMER_TIMEOUT_MS},
     )
 
@@ -179,10 +182,10 @@ def kill_queue() -> Queue:
 
 def queues(retry_delays: Sequence[float]) -> list[Queue]:
     """All lasting queues."""
-    stages = [queue(stage.step) for stage in STAGES for queue in (work_queue, dead_queue)]
+    work = [work_queue(service, lane) for service in SERVICES for lane in Lane]
     waiting = [retry_queue(delay) for delay in sorted(set(retry_delays))]
-    gateway = [gateway_events(), gateway_events_dead(), gateway_progress(), gateway_dead()]
-    return [*stages, *waiting, *gateway]
+    gateway = [gateway_events(), gateway_progress(), gateway_dead()]
+    return [*work, *waiting, *gateway]
 
 
 def connect(amqp_uri: str, patience: float = 10.0) -> Connection:

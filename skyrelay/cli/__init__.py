@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from dotenv import dotenv_values
 
+from skyrelay.cli.dead import dead
 from skyrelay.cli.users import user
 
 
@@ -23,4 +24,5 @@ def main(settings: Path | None) -> None:
         os.environ |= {name: value for name, value in dotenv_values(settings).items() if value}
 
 
+main.add_command(dead)
 main.add_command(user)

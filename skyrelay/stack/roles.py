@@ -7,10 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from skyrelay.stack.ports import LOOPBACK
-from skyrelay.stages import STAGES
-
-#: Folders under services/, each once, in the order of the stages.
-SERVICES = tuple(dict.fromkeys(stage.service for stage in STAGES))
+from skyrelay.stages import SERVICES
 
 
 @dataclass(frozen=True, kw_only=True)

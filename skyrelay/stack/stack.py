@@ -25,6 +25,7 @@ from skyrelay.stack.broker_node import BrokerNode
 from skyrelay.stack.ports import LOOPBACK, free_ports
 from skyrelay.stack.process import lock_file
 from skyrelay.stack.supervisor import Command, Supervised
+from skyrelay.stages import SERVICES
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -78,7 +79,7 @@ class Stack:
         self.folder = folder.resolve()
         self._say = say
         self._given = dict(environment or {})
-        self._replicas = dict.fromkeys(roles.SERVICES, 1) | dict(replicas or {})
+        self._replicas = dict.fromkeys(SERVICES, 1) | dict(replicas or {})
         self._broker: Supervised | None = None
         self._processes: list[Supervised] = []
         self._lock: int | None = None

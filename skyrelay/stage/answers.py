@@ -16,11 +16,11 @@ from skyrelay.records import AttemptRecord
 
 
 class _Line(BaseModel):
-    """``attempt``: run, index and number of the attempt that the line is about."""
+    """``attempt``: run, index, part and number of the attempt that the line is about."""
 
     model_config = ConfigDict(frozen=True)
 
-    attempt: tuple[UUID, int, int] | None = None
+    attempt: tuple[UUID, int, int, int] | None = None
 
     def to_line(self, command: RunStage | None = None) -> bytes:
         """The object as it goes over the socket, said about ``command``."""
@@ -32,9 +32,9 @@ class _Line(BaseModel):
         return self.attempt == attempt_of(command)
 
 
-def attempt_of(command: RunStage) -> tuple[UUID, int, int]:
+def attempt_of(command: RunStage) -> tuple[UUID, int, int, int]:
     """What tells the attempt that ``command`` asks for from all others."""
-    return command.run, command.index, command.attempt
+    return command.run, command.index, command.part, command.attempt
 
 
 class Ready(_Line):
@@ -52,6 +52,12 @@ class Started(_Line):
     time_limit: float
 
 
+class Alive(_Line):
+    """The worker's process has not come to a standstill, whatever its science says."""
+
+    kind: Literal["alive"] = "alive"
+
+
 class Progressed(_Line):
     """The science has come this far."""
 
@@ -63,11 +69,13 @@ class Progressed(_Line):
 class Ended(_Line):
     """The attempt has ended, now or on an earlier delivery; its record is in the store.
 
-    ``record`` is None where even the record could not be written.
+    ``record`` is None where even the record could not be written. ``parts``: into how many the
+    stage was split; 0 if its result is whole.
     """
 
     kind: Literal["ended"] = "ended"
     outcome: Outcome
+    parts: int = 0
     reasons: tuple[str, ...]
     started: datetime
     finished: datetime
@@ -78,6 +86,7 @@ class Ended(_Line):
         """What ``record`` says."""
         return cls(
             outcome=record.outcome,
+            parts=record.parts,
             reasons=record.reasons,
             started=record.started,
             finished=record.finished,
@@ -114,7 +123,7 @@ class Broken(_Line):
 #: How the work on a command ended.
 Answer: TypeAlias = Ended | TryAgain | Busy | Over
 Line: TypeAlias = Annotated[
-    Ready | Started | Progressed | Ended | TryAgain | Busy | Over | Broken,
+    Ready | Started | Alive | Progressed | Ended | TryAgain | Busy | Over | Broken,
     Field(discriminator="kind"),
 ]
 

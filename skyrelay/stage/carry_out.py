@@ -21,7 +21,15 @@ from skyrelay.messages import Outcome, RunStage
 from skyrelay.records import AttemptRecord
 from skyrelay.settings import Settings
 from skyrelay.stage.answers import Answer, Busy, Ended, Over, Progressed, Started, TryAgain
-from skyrelay.stage.execute import DISK_FULL, StageResult, execute, is_disk_full
+from skyrelay.stage.context import Piece
+from skyrelay.stage.execute import (
+    DISK_FULL,
+    StageResult,
+    execute,
+    execute_join,
+    execute_part,
+    is_disk_full,
+)
 from skyrelay.stages import Stage, stage_of
 from skyrelay.store import Attempt, AttemptBusy, RunOver, RunUnknown, TaskStore
 
@@ -31,6 +39,9 @@ UNKNOWN_RUN = (
     "The files of this run are not where the worker looks for them: do the gateway and all "
     "services have the same TASKS_PATH?"
 )
+
+#: Why a part is missing whose message was given up.
+LEFT_NOTHING = "Nothing was left of it: its worker died again and again"
 
 #: What a record raises that JSON cannot hold: an object, a circle, half a character.
 UNWRITABLE = (TypeError, ValueError, RecursionError)
@@ -117,11 +128,16 @@ def _work(
     def on_progress(fraction: float, doing: str) -> None:
         tell(Progressed(fraction=min(max(fraction, 0.0), 1.0), doing=doing))
 
+    place = (stage, scratch, config, settings, attempt.temporary_folder, on_progress)
     try:
         with temporary_files_in(attempt.temporary_folder):
-            result = execute(
-                stage, scratch, config, settings, attempt.temporary_folder, on_progress
-            )
+            if command.joins:
+                prepared = store.read_record(command.config)
+                result = execute_join(*place, prepared, _pieces(attempt, command.parts))
+            elif command.part:
+                result = execute_part(*place, command.part)
+            else:
+                result = execute(*place, may_split=True)
     except Retriable as error:
         if command.attempt <= len(settings.skyrelay_retry_delays):
             attempt.supersede(str(error))
@@ -139,6 +155,17 @@ def _work(
     return _publish_failure(attempt, stage, reason, store.read_config(command.config), started)
 
 
+def _pieces(attempt: Attempt, parts: int) -> list[Piece]:
+    """What the parts of a stage have left; a part that left nothing has failed."""
+    pieces = []
+    for part in range(1, parts + 1):
+        record = attempt.record_of_piece(part)
+        outcome = record.outcome if record else Outcome.FAILED
+        reasons = record.reasons if record else (LEFT_NOTHING,)
+        pieces.append(Piece(part, attempt.piece(part), outcome, reasons))
+    return pieces
+
+
 def _publish_failure(
     attempt: Attempt, stage: Stage, reason: str, config: dict[str, Any], started: datetime
 ) -> Answer:
@@ -154,7 +181,9 @@ def _publish(attempt: Attempt, stage: Stage, result: StageResult, started: datet
         run=str(command.run),
         index=command.index,
         step=command.step,
+        part=command.part,
         attempt=command.attempt,
+        parts=result.parts,
         outcome=result.outcome,
         reasons=result.reasons,
         started=started,
@@ -163,8 +192,11 @@ def _publish(attempt: Attempt, stage: Stage, result: StageResult, started: datet
         field=result.field,
         values=result.values,
     )
-    failed = result.outcome is Outcome.FAILED
-    attempt.publish(record, stage.log_name if failed else None)
+    if result.parts or 0 < command.part <= command.parts:
+        attempt.publish_piece(record)
+    else:
+        failed = result.outcome is Outcome.FAILED
+        attempt.publish(record, stage.log_name if failed else None)
     return Ended.of(record, attempt.record_key)
 
 

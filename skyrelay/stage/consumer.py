@@ -19,15 +19,12 @@ from skyrelay.messages import RunStage, UnreadableMessage, parse
 from skyrelay.settings import Settings
 from skyrelay.stage.pool import WorkerPool
 from skyrelay.stage.sender import NotSent, Sender
-from skyrelay.stages import Stage
+from skyrelay.stages import stages_of_service
 
 _log = logging.getLogger(__name__)
 
 #: Pauses between tries to connect, in seconds.
 RECONNECT = {"interval_start": 0.2, "interval_step": 0.5, "interval_max": 5}
-
-#: Pause after a look at a broker that has something else under one of our names.
-CONFLICT_PAUSE = 30.0
 
 #: Seconds between looks at the heartbeat, at least.
 HEARTBEAT_LOOK = 0.5
@@ -118,7 +115,7 @@ class CommandQueueConsumer(QueueConsumer):
                 self._consumers.clear()
 
     def get_consumers(self, consumer_cls: Callable[..., Any], channel: Any) -> Any:
-        """One consumer for each stage of the service, which gets messages undecoded."""
+        """The consumer of the service's queue, which gets messages undecoded."""
         for provider in self._providers:
             consumer = consumer_cls(
                 queues=[provider.queue],
@@ -160,22 +157,28 @@ class CommandQueueConsumer(QueueConsumer):
                 return
             except TopologyConflict as error:
                 _log.error("%s", error)
-                eventlet.sleep(CONFLICT_PAUSE)
+                eventlet.sleep(topology.CONFLICT_PAUSE)
 
 
 class CommandConsumer(Consumer):
-    """Entrypoint: calls the method with every command to run ``stage``.
+    """Entrypoint: calls the method with every command for the stages of its service.
 
     The message is acknowledged when the method returns, and goes back to the queue when it
-    raises. What is no command of this stage is put aside with the reason.
+    raises. What is no command for this service is put aside with the reason.
     """
 
     queue_consumer = CommandQueueConsumer()
     sender = Sender()
 
-    def __init__(self, stage: Stage) -> None:
-        super().__init__(topology.work_queue(stage.step), requeue_on_error=True)
-        self.stage = stage
+    def __init__(self) -> None:
+        super().__init__(None, requeue_on_error=True)
+
+    def setup(self) -> None:
+        """Called when it is known to which service this belongs."""
+        settings: Settings = self.container.config["SETTINGS"]
+        self._service = self.container.service_name
+        self.queue = topology.work_queue(self._service, settings.skyrelay_lane)
+        super().setup()
 
     def stop(self) -> None:
         """Take no new messages."""
@@ -186,22 +189,25 @@ class CommandConsumer(Consumer):
         body = message.body if isinstance(message.body, bytes) else str(message.body).encode()
         try:
             command = parse(body)
-            if not isinstance(command, RunStage) or command.step != self.stage.step:
-                raise UnreadableMessage(f"it is no command for the stage {self.stage.step}")
+            if not isinstance(command, RunStage) or not self._is_ours(command):
+                raise UnreadableMessage(f"it is no command for the service {self._service}")
         except UnreadableMessage as error:
             self._put_aside(message, body, f"The message could not be read: {error}")
             return
         self.handle_message(command, message)
 
+    def _is_ours(self, command: RunStage) -> bool:
+        return command.step in {stage.step for stage in stages_of_service(self._service)}
+
     def _put_aside(self, message: Message, body: bytes, reason: str) -> None:
-        _log.error("put aside: %s", reason, extra={"stage": self.stage.step})
+        _log.error("put aside: %s", reason, extra={"service": self._service})
         try:
-            self.sender.put_aside(body, self.stage.step, reason)
+            self.sender.put_aside(body, message.delivery_info["routing_key"], reason)
         except NotSent:
             self.queue_consumer.requeue_message(message)
         else:
             self.queue_consumer.ack_message(message)
 
 
-run_stage = CommandConsumer.decorator
-"""Marks the method of a service that runs a stage: ``@run_stage(INSPECT)``."""
+run_stages = CommandConsumer.decorator
+"""Marks the method of a service that does its stages' commands."""

@@ -3,6 +3,17 @@
 A stage is a module with ``run(context: StageContext) -> None``. It reads and writes files in
 ``context.folder``, reads its parameters, writes its log, tells its progress and its measured
 values, and raises ``Permanent`` or ``Retriable``. It knows no broker, no database and no task.
+
+A stage that can be spread over several replicas has four functions more:
+
+``parts(context) -> int``
+    Into how many parts the work is worth splitting; 0 or 1: ``run`` does all of it.
+``prepare(context)``
+    Does what comes before, and leaves what all parts need in ``context.shared``.
+``run_part(context, part)``
+    Does part 1, 2, ... and leaves its result in ``context.shared``.
+``join(context, pieces)``
+    Puts the pieces together; some of them may have failed.
 """
 
 from __future__ import annotations
@@ -13,10 +24,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from skyrelay.messages import Outcome
 from skyrelay.parameters import default_of
 from skyrelay.records import SkyField, Value
 from skyrelay.settings import Settings
 from skyrelay.stages import Stage
+from skyrelay.store.attempt import RESERVED_PREFIX
 
 
 class StageLog:
@@ -45,9 +58,37 @@ class StageLog:
         prefix = "" if self._start is None else f"[{time.monotonic() - self._start:8.2f}] "
         self._file.write(f"{prefix}{text}\n")
 
+    def copy(self, text: str) -> None:
+        """Take over what another log says."""
+        self._file.write(text)
+
     def close(self) -> None:
         """Write the rest and close the file."""
         self._file.close()
+
+
+#: Folder for what the parts of a stage leave to each other; never published.
+_SHARED = f"{RESERVED_PREFIX}-shared"
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """What a part of a stage has left, and how it ended: ``reasons`` says why, if not well."""
+
+    part: int
+    folder: Path
+    outcome: Outcome
+    reasons: tuple[str, ...]
+
+    @property
+    def shared(self) -> Path:
+        """What its science has left in ``context.shared``."""
+        return self.folder / _SHARED
+
+    def log_of(self, stage: Stage) -> str:
+        """What the part has logged."""
+        path = self.folder / stage.log_name
+        return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 @dataclasses.dataclass
@@ -86,6 +127,11 @@ class StageContext:
 
     def __post_init__(self) -> None:
         self.log.hide(self.folder, self.temporary)
+
+    @property
+    def shared(self) -> Path:
+        """Folder for what the parts of a split stage leave to each other."""
+        return self.folder / _SHARED
 
     def path(self, name: str) -> Path:
         """Place of the file ``name`` in the task's folder."""

@@ -1,4 +1,4 @@
-"""How is one attempt of a stage carried out in a folder, whoever asked for it?
+"""How is one attempt of a stage, or of a part of one, carried out in a folder?
 
 The warm workers of the services and the command line both come here; everything around it
 (messages, claims, publication) is theirs.
@@ -10,7 +10,7 @@ import errno
 import importlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,9 @@ from typing import Any
 from skyrelay.errors import Permanent, Retriable
 from skyrelay.messages import Outcome
 from skyrelay.products import outdated_by
-from skyrelay.records import SkyField, Value
+from skyrelay.records import AttemptRecord, SkyField, Value
 from skyrelay.settings import Settings
-from skyrelay.stage.context import StageContext, StageLog
+from skyrelay.stage.context import Piece, StageContext, StageLog
 from skyrelay.stages import Stage
 from skyrelay.store import files
 
@@ -32,13 +32,17 @@ DISK_FULL = "The disk with the tasks' files is full: make room on it and process
 
 @dataclass(frozen=True)
 class StageResult:
-    """What came of an attempt; products are in its folder."""
+    """What came of an attempt; products are in its folder.
+
+    ``parts``: into how many the stage was split; 0 if the result is whole.
+    """
 
     outcome: Outcome
     reasons: tuple[str, ...]
     config: dict[str, Any]
     field: SkyField | None
     values: dict[str, Value]
+    parts: int = 0
 
 
 def execute(
@@ -48,8 +52,13 @@ def execute(
     settings: Settings,
     temporary: Path,
     on_progress: Callable[[float, str], None],
+    *,
+    may_split: bool = False,
 ) -> StageResult:
     """Run the science of ``stage`` on the files in ``folder``.
+
+    With ``may_split`` a stage that has much to do only prepares its parts; what it leaves in the
+    folder is what they begin with.
 
     A permanent failure, and an error that nobody foresaw, become a failed result with a sentence
     in the stage's log. The configuration of a failed result is the one that was given.
@@ -61,13 +70,93 @@ def execute(
     """
     for name in outdated_by(stage.step):
         files.remove(folder / name)
+    context = _open(stage, folder, config, settings, temporary, on_progress)
+
+    def work(science: Any) -> int:
+        parts: int = science.parts(context) if may_split and hasattr(science, "parts") else 0
+        if parts > 1:
+            context.shared.mkdir()
+            science.prepare(context)
+            return parts
+        science.run(context)
+        _write_results(context)
+        return 0
+
+    return _guarded(context, config, work)
+
+
+def execute_part(
+    stage: Stage,
+    folder: Path,
+    config: dict[str, Any],
+    settings: Settings,
+    temporary: Path,
+    on_progress: Callable[[float, str], None],
+    part: int,
+) -> StageResult:
+    """Do part ``part`` (from 1) of a stage that was split; see `execute`."""
+    files.remove(folder / stage.log_name)
+    context = _open(stage, folder, config, settings, temporary, on_progress)
+
+    def work(science: Any) -> int:
+        science.run_part(context, part)
+        return 0
+
+    return _guarded(context, config, work)
+
+
+def execute_join(
+    stage: Stage,
+    folder: Path,
+    config: dict[str, Any],
+    settings: Settings,
+    temporary: Path,
+    on_progress: Callable[[float, str], None],
+    prepared: AttemptRecord,
+    pieces: Sequence[Piece],
+) -> StageResult:
+    """Put the pieces of a stage that was split together; see `execute`.
+
+    The log and the values go on where the preparation has ended.
+    """
+    begun = (folder / stage.log_name).read_text(encoding="utf-8")
+    files.remove(folder / stage.log_name)
+    context = _open(stage, folder, config, settings, temporary, on_progress)
+    context.log.copy(begun)
+    context.field, context.values = prepared.field, dict(prepared.values)
+    context.degraded += prepared.reasons
+    for piece in pieces:
+        context.log.copy(piece.log_of(stage))
+
+    def work(science: Any) -> int:
+        science.join(context, pieces)
+        files.remove(context.shared)
+        _write_results(context)
+        return 0
+
+    return _guarded(context, config, work)
+
+
+def _open(
+    stage: Stage,
+    folder: Path,
+    config: dict[str, Any],
+    settings: Settings,
+    temporary: Path,
+    on_progress: Callable[[float, str], None],
+) -> StageContext:
     log = StageLog(folder / stage.log_name, timing=bool(config.get("timing")))
-    context = StageContext(
+    return StageContext(
         stage, folder, dict(config), settings, temporary, log, on_progress=on_progress
     )
+
+
+def _guarded(
+    context: StageContext, config: dict[str, Any], work: Callable[[Any], int]
+) -> StageResult:
+    stage, log = context.stage, context.log
     try:
-        importlib.import_module(stage.science).run(context)
-        _write_results(context)
+        parts = work(importlib.import_module(stage.science))
     except Permanent as error:
         return _failed(log, config, str(error))
     except Retriable as error:
@@ -86,7 +175,7 @@ def execute(
             log.close()
     outcome = Outcome.DEGRADED if context.degraded else Outcome.DONE
     return StageResult(
-        outcome, tuple(context.degraded), context.config, context.field, context.values
+        outcome, tuple(context.degraded), context.config, context.field, context.values, parts
     )
 
 

@@ -45,13 +45,21 @@ def end_children(guard: int) -> None:
 
     Orphans are our children too, see `adopt_orphans`; so this goes on until none is left.
     """
-    own = Path(f"/proc/self/task/{os.getpid()}/children")
-    while left := [int(pid) for pid in own.read_text().split() if int(pid) != guard]:
+    while left := [pid for pid in _children() if pid != guard]:
         for pid in left:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             with suppress(ChildProcessError):
                 os.waitpid(pid, 0)
+
+
+def _children() -> list[int]:
+    """The children of every thread of this process; threads come and go meanwhile."""
+    found: list[int] = []
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(OSError):
+            found += map(int, (thread / "children").read_text().split())
+    return found
 
 
 def fork_guard(lifeline: int, *not_for_guard: int) -> int:

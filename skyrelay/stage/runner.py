@@ -55,6 +55,9 @@ _log = logging.getLogger(__name__)
 #: Seconds between looks at whether the run is over or the time is up; a kill comes by broadcast.
 TICK = 1.0
 
+#: Seconds between two signs of life for the gateway, at the most.
+SIGN = 30.0
+
 #: Attempts whose workers may die, whatever the retry delays are: each may take a machine with it.
 DEADLY_ATTEMPTS = 3
 
@@ -86,6 +89,10 @@ class _Job:
     deadline: float | None = None
     stopped: Why | None = None
     settled: Event = field(default_factory=Event)
+    fraction: float = 0.0
+    doing: str = ""
+    last_sign: float = field(default_factory=time.monotonic)
+    looked: float = 0.0
 
 
 class StageRunner(DependencyProvider):
@@ -96,7 +103,7 @@ class StageRunner(DependencyProvider):
     kills = KillListener()
 
     def __init__(self) -> None:
-        self._jobs: dict[tuple[UUID, int, int], _Job] = {}
+        self._jobs: dict[tuple[UUID, int, int, int], _Job] = {}
 
     def setup(self) -> None:
         self._settings: Settings = self.container.config["SETTINGS"]
@@ -209,10 +216,13 @@ class StageRunner(DependencyProvider):
                 self.pool.release(worker)
 
     def _converse(self, job: _Job, worker: WorkerProcess) -> Answer:
+        heard = time.monotonic()
         while True:
             line = worker.receive(TICK)
-            if line is not None and not line.is_about(job.command):
-                raise WorkerGone("it spoke about another attempt")
+            if line is not None:
+                heard = time.monotonic()
+                if not line.is_about(job.command):
+                    raise WorkerGone("it spoke about another attempt")
             if isinstance(line, Ended | TryAgain | Busy | Over):
                 return line
             if isinstance(line, Broken):
@@ -220,15 +230,31 @@ class StageRunner(DependencyProvider):
             if isinstance(line, Started):
                 self._begin(job, line)
             elif isinstance(line, Progressed):
-                self.sender.mention(
-                    StageProgressed(
-                        **self._about(job.command), fraction=line.fraction, doing=line.doing
-                    )
-                )
-            if job.deadline is not None and time.monotonic() > job.deadline:
-                self._stop(job, Why.TIME_IS_UP)
-            elif line is None and self._store.attempt(job.command).run_is_over():
+                job.fraction, job.doing = line.fraction, line.doing
+                self._give_sign(job)
+            self._look_at(job, heard)
+
+    def _look_at(self, job: _Job, heard: float) -> None:
+        """Stop a job that must not go on, and say of the others that they do."""
+        now = time.monotonic()
+        silence = self._settings.skyrelay_silence
+        if job.deadline is not None and now > job.deadline:
+            self._stop(job, Why.TIME_IS_UP)
+        elif now - heard > silence:
+            raise WorkerGone(f"it gave no sign of life for {silence:g} s")
+        elif now - job.last_sign > min(SIGN, silence / 4):
+            self._give_sign(job)
+        if now - job.looked > TICK:
+            job.looked = now
+            if self._store.attempt(job.command).run_is_over():
                 self._stop(job, Why.KILLED)
+
+    def _give_sign(self, job: _Job) -> None:
+        """Say how far the job is; the gateway takes it for a sign of life, too."""
+        job.last_sign = time.monotonic()
+        self.sender.mention(
+            StageProgressed(**self._about(job.command), fraction=job.fraction, doing=job.doing)
+        )
 
     def _begin(self, job: _Job, line: Started) -> None:
         job.started = line.started
@@ -308,6 +334,7 @@ class StageRunner(DependencyProvider):
         event = StageFinished(
             **self._about(job.command),
             outcome=ended.outcome,
+            parts=ended.parts,
             reasons=ended.reasons,
             started=ended.started,
             finished=ended.finished,
@@ -321,6 +348,7 @@ class StageRunner(DependencyProvider):
             "task": command.task,
             "index": command.index,
             "step": command.step,
+            "part": command.part,
             "attempt": command.attempt,
             "worker": self._name,
         }

@@ -12,7 +12,6 @@ import importlib
 import logging
 import os
 import socket
-import time
 
 from skyrelay.stage.guard import end_children, stand_guarded
 
@@ -20,12 +19,6 @@ _log = logging.getLogger(__name__)
 
 #: Added niceness, so that on a busy machine a kill is heard at once and heartbeats are kept.
 NICENESS = 5
-
-#: Least seconds between two lines about progress.
-PROGRESS_PAUSE = 0.3
-
-#: Time for the guard to act when the replica is gone; it needs a few milliseconds.
-SECONDS_FOR_THE_GUARD = 10.0
 
 
 def main() -> None:
@@ -46,10 +39,11 @@ def main() -> None:
 def _serve(service: str, channel: socket.socket, guard: int) -> None:
     # Only now, when the guard stands: this takes seconds.
     from skyrelay import logs
-    from skyrelay.messages import RunStage, parse
+    from skyrelay.messages import RunStage
     from skyrelay.settings import get_settings
-    from skyrelay.stage.answers import Answer, Broken, Progressed, Ready, Started
+    from skyrelay.stage.answers import Answer, Broken
     from skyrelay.stage.carry_out import carry_out
+    from skyrelay.stage.voice import Voice
     from skyrelay.stages import stages_of_service
     from skyrelay.store import TaskStore
 
@@ -62,40 +56,19 @@ def _serve(service: str, channel: socket.socket, guard: int) -> None:
     gc.collect()
     gc.freeze()
     os.nice(NICENESS)
-    channel.sendall(Ready(guard=guard).to_line())
-
-    last_told = 0.0
-    command: RunStage
-
-    def say(line: Answer | Broken | Started | Progressed) -> None:
-        try:
-            channel.sendall(line.to_line(command))
-        except OSError:
-            # The replica is gone: nothing may be published, and the guard is about to end us.
-            time.sleep(SECONDS_FOR_THE_GUARD)
-            os._exit(1)
-
-    def tell(line: Started | Progressed) -> None:
-        nonlocal last_told
-        now = time.monotonic()
-        if isinstance(line, Progressed):
-            if now - last_told < PROGRESS_PAUSE:
-                return
-            last_told = now
-        say(line)
-
+    voice = Voice(channel, settings.skyrelay_silence)
+    voice.ready(guard)
     for line in channel.makefile("rb"):
-        message = parse(line)
-        assert isinstance(message, RunStage)
-        command = message
+        command = RunStage.model_validate_json(line)
+        voice.take(command)
         with logs.about(command):
             try:
-                answer: Answer | Broken = carry_out(command, store, settings, tell)
+                answer: Answer | Broken = carry_out(command, store, settings, voice.tell)
             except Exception as error:
                 _log.exception("an attempt could not be carried out")
                 answer = Broken(reason=f"{type(error).__name__}: {error}")
             end_children(guard)
-        say(answer)
+        voice.answer(answer)
         gc.collect()
 
 

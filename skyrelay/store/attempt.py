@@ -45,11 +45,16 @@ class RunUnknown(RunOver):
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt of one stage, on disk."""
+    """One attempt of one stage, or of a part of a stage that was split, on disk.
+
+    What is prepared for the parts, and what the parts make, is published as ``pieces`` of the run,
+    in the same way as the products of a stage are published as the task's folder.
+    """
 
     message: RunStage
     store_root: Path
     folder: Path
+    pieces: Path
     link: Path
     next_version: Path
     task_lock: Path
@@ -63,6 +68,20 @@ class Attempt:
     def temporary_folder(self) -> Path:
         """Scratch for external programs."""
         return self.folder / _TEMPORARY
+
+    @property
+    def prepared(self) -> Path:
+        """The folder from which all parts of the stage begin."""
+        return self.piece(0)
+
+    def piece(self, part: int) -> Path:
+        """The folder that a part of the stage has left, as soon as it has ended."""
+        return self.pieces / str(part)
+
+    def record_of_piece(self, part: int) -> AttemptRecord | None:
+        """How a part of the stage has ended; None if it has left nothing."""
+        path = self.piece(part) / _RECORD_IN_TASK
+        return AttemptRecord.model_validate_json(path.read_bytes()) if path.exists() else None
 
     def run_is_over(self) -> bool:
         """Whether the run was cancelled or cleared away."""
@@ -103,14 +122,15 @@ class Attempt:
         own = self.folder / _RECORD
         if own.exists():
             return AttemptRecord.model_validate_json(own.read_bytes())
-        published = self.link / _RECORD_IN_TASK
-        if not published.exists():
-            return None
-        record = AttemptRecord.model_validate_json(published.read_bytes())
-        if not self._is_mine(record):
-            return None
-        self._write_record(record)
-        return record
+        for folder in (self.link, self.piece(self.message.part)):
+            published = folder / _RECORD_IN_TASK
+            if not published.exists():
+                continue
+            record = AttemptRecord.model_validate_json(published.read_bytes())
+            if self._is_mine(record):
+                self._write_record(record)
+                return record
+        return None
 
     def supersede(self, reason: str) -> None:
         """From now on the next attempt is the one that counts; ``reason``: why this one failed.
@@ -129,11 +149,18 @@ class Attempt:
             return None
 
     def open_scratch(self) -> Path:
-        """A fresh folder with the task's files as they are now, to work in."""
+        """A fresh folder with the task's files as they are now, to work in.
+
+        Parts, and what joins them, begin with what was prepared for them.
+        """
         self.discard()
         scratch = self.folder / _SCRATCH
-        with files.locked(self.task_lock):
-            files.clone_tree(self.link.resolve(), scratch)
+        if self.message.part:
+            files.clone_tree(self.prepared, scratch)
+            files.remove(scratch / _RECORD_IN_TASK)
+        else:
+            with files.locked(self.task_lock):
+                files.clone_tree(self.link.resolve(), scratch)
         self.temporary_folder.mkdir(exist_ok=True)
         return scratch
 
@@ -168,12 +195,12 @@ class Attempt:
         Raises
         ------
         RunOver
-            If the run was cancelled before this moment; the task's folder is as it was.
+            If the run was cancelled, or another attempt has taken the place of this one, before
+            this moment; the task's folder is as it was.
         """
         scratch = self.folder / _SCRATCH
         with files.locked(self.task_lock):
-            if self.run_is_over():
-                raise RunOver
+            self._check_that_it_counts()
             content = record.model_dump_json().encode()
             if log_name is None:
                 files.write_atomically(scratch / _RECORD_IN_TASK, content)
@@ -186,6 +213,22 @@ class Attempt:
             self._swap()
         self._write_record(record)
         self.discard()
+
+    def publish_piece(self, record: AttemptRecord) -> None:
+        """Make the scratch folder a piece of the run, whole; raises what `publish` raises."""
+        scratch, piece = self.folder / _SCRATCH, self.piece(self.message.part)
+        with files.locked(self.task_lock):
+            self._check_that_it_counts()
+            files.write_atomically(scratch / _RECORD_IN_TASK, record.model_dump_json().encode())
+            self.pieces.mkdir(exist_ok=True)
+            files.remove(piece)
+            scratch.rename(piece)
+        self._write_record(record)
+        self.discard()
+
+    def _check_that_it_counts(self) -> None:
+        if self.run_is_over() or self.superseded() is not None:
+            raise RunOver
 
     def _take_over(self, path: Path) -> None:
         if path.exists():
@@ -202,8 +245,9 @@ class Attempt:
 
     def _is_mine(self, record: AttemptRecord) -> bool:
         mine = self.message
-        return (record.run, record.index, record.attempt) == (
+        return (record.run, record.index, record.part, record.attempt) == (
             str(mine.run),
             mine.index,
+            mine.part,
             mine.attempt,
         )

@@ -266,13 +266,15 @@ class TaskStore:
 
     def attempt(self, message: RunStage) -> Attempt:
         """The place of one attempt of one stage."""
-        name = f"{message.index}-{message.step}-{message.attempt}"
+        stage = f"{message.index}-{message.step}"
         # Always the same name, so that what a crash left behind is found and removed.
-        version = f"{message.task}-{message.run}-{message.index}-{message.attempt}"
+        number = f"{message.part}-{message.attempt}"
+        version = f"{message.task}-{message.run}-{message.index}-{number}"
         return Attempt(
             message=message,
             store_root=self.root,
-            folder=self._run_folder(message.run) / name,
+            folder=self._run_folder(message.run) / f"{stage}-{number}",
+            pieces=self._run_folder(message.run) / f"{stage}-pieces",
             link=self.folder(message.task),
             next_version=self.root / _VERSIONS / version,
             task_lock=self.root / _LOCKS / str(message.task),

@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 from gateway.models import AuditEntry, Run, Task, now
 from gateway.orchestration import janitor, patience
 from gateway.orchestration.advance import record
-from skyrelay.broker.consumer import DeadCommand
+from skyrelay.broker.consumer import DeadLetter
 from skyrelay.errors import Retriable
 from skyrelay.messages import Outcome, RunStage
 from skyrelay.records import SkyField
@@ -288,7 +288,7 @@ def test_a_message_among_the_dead_ends_its_run(bench: Bench, alice: Caller) -> N
     _process(alice, task)
     command = bench.command()
     bench.hear(bench.started(command))
-    dead = DeadCommand(command, "The worker died 7 times while working on it.")
+    dead = DeadLetter(command.to_json().encode(), command.step, "The worker died 7 times.")
     bench.hear(dead, dead)
     state = _state(alice, task)
     assert (state["state"], state["celery_id"]) == ("inspect_failed", None)

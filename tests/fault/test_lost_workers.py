@@ -10,7 +10,7 @@ import os
 import signal
 
 from skyrelay.broker import topology
-from skyrelay.broker.consumer import DeadCommand
+from skyrelay.broker.consumer import DeadLetter
 from skyrelay.messages import Outcome, StageFinished
 from tests.support.processes import wait_until
 from tests.support.station import PRODUCTS, Station, group_of
@@ -99,8 +99,8 @@ def test_the_gateway_hears_of_a_command_that_kills_its_replica_each_time(
     for _ in range(topology.DELIVERY_LIMIT):
         assert station.replicas[-1].wait() != 0
         station.ready_replica()
-    assert wait_until(lambda: station.of(command, DeadCommand)), station.logs()
-    dead = station.of(command, DeadCommand)[0]
+    assert wait_until(lambda: station.of(command, DeadLetter)), station.logs()
+    dead = station.of(command, DeadLetter)[0]
     assert (
         dead.reason == f"The worker died {topology.DELIVERY_LIMIT + 1} times while working on it."
     )

@@ -199,7 +199,7 @@ def test_a_message_outlives_a_gateway_that_dies_before_it_is_published(
             server.kill()
         with installation(tmp_path, database_url, uri, **TRIAL) as second:
             second.web()
-            (command,) = _take(uri, "stage.trial")
+            (command,) = _take(uri, "work.trial")
         assert isinstance(command, RunStage)
         assert (str(command.run), command.task) == (run, task)
     finally:

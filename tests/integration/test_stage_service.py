@@ -6,7 +6,7 @@ import pytest
 
 from skyrelay.broker import topology
 from skyrelay.broker.publisher import declare_topology
-from skyrelay.messages import Outcome, StageFinished, StageProgressed, StageStarted
+from skyrelay.messages import Outcome, StageFinished, StageProgressed, StageStarted, place_in
 from tests.support.processes import is_alive, wait_until
 from tests.support.station import PRODUCTS, Station, group_of
 
@@ -147,12 +147,12 @@ def test_a_message_that_nobody_can_read_is_put_aside_with_the_reason(station: St
     station.publisher.publish(good)
     assert station.finished(good).outcome is Outcome.DONE
     assert station.begun(good) == 1
-    with topology.connect(station.amqp_uri) as connection:
-        queue = topology.dead_queue("trial")(connection.default_channel)
-        dead = [queue.get(no_ack=True) for _ in range(2)]
-    reasons = [topology.reason_of(message.headers) for message in dead]
-    assert reasons[0].startswith("The message could not be read: message: Invalid JSON")
-    assert reasons[1].startswith("The message could not be read: RunStage.version")
+    assert wait_until(lambda: len(station.dead_letters()) == 2)
+    garbage, newer_version = station.dead_letters()
+    assert garbage.reason.startswith("The message could not be read: message: Invalid JSON")
+    assert newer_version.reason.startswith("The message could not be read: RunStage.version")
+    assert {letter.meant_for for letter in (garbage, newer_version)} == {"trial"}
+    assert place_in(newer_version.body).run == good.run
 
 
 def test_a_run_whose_files_are_elsewhere_fails_with_the_cause(station: Station) -> None:
@@ -167,8 +167,8 @@ def test_a_run_whose_files_are_elsewhere_fails_with_the_cause(station: Station) 
 
 def test_a_queue_that_was_declared_differently_is_said_in_one_sentence(amqp_uri: str) -> None:
     with topology.connect(amqp_uri) as connection:
-        connection.default_channel.queue_declare("stage.inspect", durable=True, auto_delete=False)
-    with pytest.raises(topology.TopologyConflict, match=r"stage\.inspect.*another version"):
+        connection.default_channel.queue_declare("work.inspect", durable=True, auto_delete=False)
+    with pytest.raises(topology.TopologyConflict, match=r"work\.inspect.*another version"):
         declare_topology(amqp_uri)
 
 

@@ -125,9 +125,12 @@ class Bench:
 
     def command(self) -> RunStage:
         """The one command that waits to be published."""
-        (command,) = self.outbox()
-        assert isinstance(command, RunStage)
+        (command,) = self.commands()
         return command
+
+    def commands(self) -> list[RunStage]:
+        """The commands that wait to be published."""
+        return [message for message in self.outbox() if isinstance(message, RunStage)]
 
     def kill(self) -> KillRun:
         """The one kill that waits to be published."""
@@ -155,6 +158,7 @@ class Bench:
         config: dict[str, Any] | None = None,
         field: SkyField | None = None,
         product: str | None = None,
+        parts: int = 0,
     ) -> StageFinished:
         """Carry an attempt out in the store; the news of its end."""
         begun = now()
@@ -167,7 +171,9 @@ class Bench:
                 run=str(command.run),
                 index=command.index,
                 step=command.step,
+                part=command.part,
                 attempt=command.attempt,
+                parts=parts,
                 outcome=outcome,
                 reasons=reasons,
                 started=begun,
@@ -176,10 +182,14 @@ class Bench:
                 field=field,
                 values={"fwhm": Value(value=3.5, error=0.1, unit="px")},
             )
-            attempt.publish(kept)
+            if parts or 0 < command.part <= command.parts:
+                attempt.publish_piece(kept)
+            else:
+                attempt.publish(kept)
         return StageFinished(
             **_about(command),
             outcome=outcome,
+            parts=parts,
             reasons=reasons,
             started=begun,
             finished=now(),
@@ -198,6 +208,7 @@ def _about(command: RunStage) -> dict[str, Any]:
         "task": command.task,
         "index": command.index,
         "step": command.step,
+        "part": command.part,
         "attempt": command.attempt,
         "worker": "bench",
     }

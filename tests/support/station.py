@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from skyrelay.broker.consumer import DeadCommand, EventConsumer, News
+from skyrelay.broker.consumer import DeadLetter, EventConsumer, News
 from skyrelay.broker.publisher import Publisher
-from skyrelay.messages import KillRun, RunStage, StageFinished
+from skyrelay.messages import KillRun, RunStage, StageFinished, place_in
 from skyrelay.store import TaskStore
 from tests.support.processes import is_alive, processes_with, wait_until
 
@@ -161,11 +161,12 @@ class Station:
     def of(self, command: RunStage, kind: type[Any]) -> list[Any]:
         """The news of one kind about a run."""
         return [
-            item
-            for item in self.news
-            if isinstance(item, kind)
-            and (item.command.run if isinstance(item, DeadCommand) else item.run) == command.run
+            item for item in self.news if isinstance(item, kind) and _run_of(item) == command.run
         ]
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """All that was put aside."""
+        return [item for item in self.news if isinstance(item, DeadLetter)]
 
     def finished(self, command: RunStage, seconds: float = 60.0) -> StageFinished:
         """The first outcome of a run; waits for it."""
@@ -202,6 +203,13 @@ class Station:
         self._consumer.stop()
         self._thread.join()
         self.publisher.close()
+
+
+def _run_of(news: News) -> UUID | None:
+    if not isinstance(news, DeadLetter):
+        return news.run
+    place = place_in(news.body)
+    return place.run if place else None
 
 
 def group_of(pid: int) -> list[int]:

@@ -1,20 +1,19 @@
-"""Which commands does this service take?"""
+"""Which service is this, and who does its work?"""
 
 from __future__ import annotations
 
 from skyrelay.messages import RunStage
-from skyrelay.stage.consumer import run_stage
+from skyrelay.stage.consumer import run_stages
 from skyrelay.stage.runner import StageRunner
-from tests.trial_service.stages import TRIAL
 
 
 class TrialService:
-    """Replicas of this service do the stage ``trial``."""
+    """Replicas of this service do the stages ``trial`` and ``divided``."""
 
     name = "trial"
     runner = StageRunner()
 
-    @run_stage(TRIAL)
-    def trial(self, command: RunStage) -> None:
-        """Bring one attempt of the stage to its end."""
+    @run_stages
+    def run(self, command: RunStage) -> None:
+        """Bring one attempt of a stage, or of a part of one, to its end."""
         self.runner.run(command)

@@ -75,7 +75,7 @@ def _act(context: StageContext, order: dict[str, Any], trace: Path | None) -> No
             context.config["thing"] = object()
         case "answer for another":
             channel = int(sys.argv[sys.argv.index("--channel") + 1])
-            os.write(channel, Over(attempt=(uuid4(), 0, 1)).to_line())
+            os.write(channel, Over(attempt=(uuid4(), 0, 0, 1)).to_line())
             time.sleep(60)
 
 

@@ -13,4 +13,13 @@ TRIAL = Stage(
     science_module="tests.trial_service.stage",
 )
 
-STAGES = (TRIAL,)
+DIVIDED = Stage(
+    step="divided",
+    service="trial",
+    state="divided",
+    title="Divided trial",
+    makes=("joined.txt",),
+    science_module="tests.trial_service.divided",
+)
+
+STAGES = (TRIAL, DIVIDED)

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from skyrelay.messages import RunStage
+from skyrelay.settings import Settings
 from skyrelay.stage.answers import Over
 
 with warnings.catch_warnings():
@@ -63,6 +64,7 @@ def runner_with(worker: Worker) -> tuple[Any, Pool]:
     runner: Any = StageRunner()
     pool = runner.pool = Pool(worker)
     runner._store = StoreOnBrokenDisk()
+    runner._settings = Settings(_env_file=None)
     return runner, pool
 
 
@@ -72,7 +74,7 @@ def command() -> RunStage:
 
 def test_a_worker_that_has_answered_is_given_back_alive() -> None:
     asked = command()
-    runner, pool = runner_with(Worker(Over(attempt=(asked.run, 0, 1))))
+    runner, pool = runner_with(Worker(Over(attempt=(asked.run, 0, 0, 1))))
     assert isinstance(runner._work(_Job(asked)), Over)
     assert pool.given_back == [False]
 

@@ -7,8 +7,8 @@ from uuid import uuid4
 from kombu import Queue
 
 from skyrelay.broker import topology
-from skyrelay.messages import KillRun, RunStage, StageProgressed
-from skyrelay.stages import STAGES
+from skyrelay.messages import KillRun, Lane, RunStage, StageProgressed
+from skyrelay.stages import SERVICES, STAGES, stages_of_service
 
 COMMAND = RunStage(run=uuid4(), task=1, index=0, step="inspect", config="a.json")
 QUEUES = {queue.name: queue for queue in topology.queues((5.0, 30.0, 120.0))}
@@ -18,19 +18,34 @@ def arguments(queue: Queue) -> dict[str, object]:
     return dict(queue.queue_arguments)
 
 
-def test_every_stage_has_a_queue_for_its_work_and_one_for_its_dead() -> None:
-    for stage in STAGES:
-        work = arguments(QUEUES[f"stage.{stage.step}"])
-        assert work["x-queue-type"] == "quorum"
-        assert work["x-delivery-limit"] == topology.DELIVERY_LIMIT
-        assert work["x-dead-letter-exchange"] == topology.DEAD.name
-        assert work["x-dead-letter-routing-key"] == stage.step
-        assert QUEUES[f"stage.{stage.step}.dead"].routing_key == stage.step
+def test_every_service_has_a_queue_for_its_stages_and_one_for_large_images() -> None:
+    for service in SERVICES:
+        steps = {stage.step for stage in stages_of_service(service)}
+        for name, lane in ((f"work.{service}", ""), (f"work.{service}.large", ".large")):
+            work = arguments(QUEUES[name])
+            assert work["x-queue-type"] == "quorum"
+            assert work["x-delivery-limit"] == topology.DELIVERY_LIMIT
+            assert work["x-dead-letter-exchange"] == topology.DEAD.name
+            keys = {binding.routing_key for binding in QUEUES[name].bindings}
+            assert keys == {f"{step}{lane}" for step in steps}
+
+
+def test_a_large_image_stays_in_its_lane_when_it_is_tried_again() -> None:
+    large = COMMAND.model_copy(update={"lane": Lane.LARGE})
+    assert topology.route_of(large).routing_key == "inspect.large"
+    assert topology.retry_route(large, 5.0).routing_key == "inspect.large"
+
+
+def test_whatever_is_put_aside_reaches_the_dead_letter_queue() -> None:
+    dead = QUEUES["gateway.dead"]
+    assert (dead.exchange.name, dead.exchange.type) == (topology.DEAD.name, "fanout")
+    assert arguments(dead)["x-queue-type"] == "quorum"
+    assert "x-message-ttl" not in arguments(dead)
 
 
 def test_no_message_is_taken_from_a_stage_that_takes_long() -> None:
     for stage in STAGES:
-        time_out = arguments(QUEUES[f"stage.{stage.step}"])["x-consumer-timeout"]
+        time_out = arguments(QUEUES[f"work.{stage.service}"])["x-consumer-timeout"]
         assert isinstance(time_out, int)
         assert time_out > 2000 * stage.time_limit
 

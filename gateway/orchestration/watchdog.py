@@ -1,0 +1,98 @@
+"""Which attempts has nobody heard of for too long, and what is done about them?
+
+Replicas give signs of life for what they work on. Where they cease, the replica, its machine or
+its message may be lost, so the command is sent once more. That can do no harm: whoever still
+works on the attempt holds its claim, and an attempt that has ended is answered from its record.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+
+from kombu import Connection
+from sqlalchemy import select
+
+from gateway.core import Gateway
+from gateway.models import IS_OUT, LIVE, AttemptState, Run, RunState, StageAttempt, now
+from gateway.orchestration.queueing import QUEUES, release
+from gateway.orchestration.runs import lock_task
+from skyrelay.broker import topology
+
+_log = logging.getLogger(__name__)
+
+#: Seconds between two rounds.
+ROUND = 5.0
+#: Attempts looked at in one round; more than these are silent only if the broker is away.
+_MOST = 200
+
+
+def look_after(gateway: Gateway) -> None:
+    """One round: send on those that wait for a queue with room, and again what was lost."""
+    with gateway.database.writing() as session:
+        release(gateway, session, QUEUES)
+    silent = _silent(gateway)
+    if not silent:
+        return
+    ready = _ready(gateway.settings.amqp_uri, {attempt.queue for attempt in silent})
+    for attempt in silent:
+        # What still stands in its queue is not lost: there is nobody who takes it.
+        if attempt.state == AttemptState.RUNNING or ready.get(attempt.queue) == 0:
+            _send_again(gateway, attempt)
+
+
+def patience(gateway: Gateway) -> timedelta:
+    """How long nothing may be heard of an attempt; it may be waiting for its next try."""
+    settings = gateway.settings
+    return timedelta(seconds=settings.skyrelay_silence + max(settings.skyrelay_retry_delays))
+
+
+def _silent(gateway: Gateway) -> list[StageAttempt]:
+    query = (
+        select(StageAttempt)
+        .where(IS_OUT, StageAttempt.heard < now() - patience(gateway))
+        .limit(_MOST)
+    )
+    with gateway.database.reading() as session:
+        return list(session.scalars(query))
+
+
+def _ready(amqp_uri: str, queues: set[str]) -> Mapping[str, int]:
+    """How many messages nobody has taken yet, by queue; empty if the broker does not say."""
+    found = {}
+    with topology.connect(amqp_uri) as connection:
+        try:
+            for queue in queues:
+                found[queue] = _messages_in(connection, queue)
+        except connection.connection_errors + connection.channel_errors as error:
+            _log.warning("the broker does not say what is in its queues: %s", error)
+            return {}
+    return found
+
+
+def _messages_in(connection: Connection, queue: str) -> int:
+    with connection.channel() as channel:
+        declared = channel.queue_declare(f"{topology.WORK_QUEUE_PREFIX}{queue}", passive=True)
+    return int(declared.message_count)
+
+
+def _send_again(gateway: Gateway, silent: StageAttempt) -> None:
+    command = silent.run_stage
+    with gateway.database.writing() as session:
+        task = lock_task(session, command.task)
+        run = session.get(Run, silent.run_id)
+        key = (silent.run_id, silent.index, silent.part, silent.attempt)
+        attempt = session.get(StageAttempt, key)
+        if task is None or run is None or run.state != RunState.OPEN or attempt is None:
+            return
+        if attempt.state not in LIVE or attempt.heard != silent.heard:
+            return
+        _log.error(
+            "nothing was heard of %s of task %d since %s: its command is sent again",
+            attempt.step,
+            task.id,
+            attempt.heard.isoformat(timespec="seconds"),
+        )
+        attempt.heard = now()
+        gateway.outbox.add(session, command)
