@@ -9,6 +9,7 @@ import click
 from dotenv import dotenv_values
 
 from skyrelay.cli.dead import dead
+from skyrelay.cli.process import process
 from skyrelay.cli.users import user
 
 
@@ -25,4 +26,5 @@ def main(settings: Path | None) -> None:
 
 
 main.add_command(dead)
+main.add_command(process)
 main.add_command(user)
