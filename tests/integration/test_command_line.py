@@ -1,4 +1,4 @@
-"""Does the command line process images for real, say what came of it, and end when it is told to?"""
+"""Does the command line process images for real, say what came of it, and end when told to?"""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ import pytest
 from skyrelay.synthetic import FieldSpec, render_observation
 from tests.support.frames import Pointing, Sky, write_frame
 from tests.support.processes import processes_with, wait_until
+
+PROJECT = Path(__file__).resolve().parents[2]
+#: The command is that of this project, wherever it is called.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT)}
 
 #: Seconds after which a command that has not ended hangs.
 HANGS = 300.0
@@ -49,8 +53,9 @@ def command(*words: str) -> list[str]:
 
 def skyrelay(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(*words), cwd=folder, capture_output=True, text=True, timeout=HANGS, check=False
-    )
+        command(*words), cwd=folder, env=ENVIRONMENT,
+        capture_output=True, text=True, timeout=HANGS, check=False,
+    )  # fmt: skip
 
 
 def config_of(folder: Path) -> dict[str, Any]:
@@ -169,7 +174,7 @@ def test_when_it_is_ended_nothing_of_it_is_left(night: Path, number: signal.Sign
             *("-c", "cat_name=local", "-c", "cat_file=stars.vot"),
         ),
         cwd=night,
-        env={**os.environ, name: value},
+        env={**ENVIRONMENT, name: value},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

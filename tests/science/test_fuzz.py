@@ -1,0 +1,110 @@
+"""Does every spoiled file end in a result or in a sentence, at a bounded cost?
+
+`SKYRELAY_FUZZ_CASES` asks for more cases than the 500 of every day.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.fuzzing import MOST_MEMORY
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+CASES = int(os.environ.get("SKYRELAY_FUZZ_CASES", "500"))
+WORKERS = 2
+#: Of the files that the inspection takes, so many per worker go on to the photometry.
+PHOTOMETRY = max(5, CASES // 100)
+#: What a case may add to the memory that the science takes in any case.
+BASELINE = 0.8e9
+
+
+def test_every_spoiled_file_ends_in_a_result_or_a_sentence(
+    shared_data: Callable[[str], Path], tmp_path: Path
+) -> None:
+    bases = [str(shared_data(name)) for name in ("awkward", "decam_pair", "bulge_microlensing")]
+    answers = run_cases(tmp_path, bases)
+    assert len(answers) == CASES
+    wrong = {case: fault for case, answer in answers.items() if (fault := fault_of(answer))}
+    assert not wrong, f"{len(wrong)} of {CASES}: {wrong}"
+    outcomes = [answer["results"][0][1] for answer in answers.values()]
+    # Of the spoiled files some are usable and some are not, or nothing was tried here.
+    assert 0.15 < outcomes.count("failed") / CASES < 0.85
+
+
+def fault_of(answer: dict[str, Any]) -> str | None:
+    """What is wrong with how a case ended; None if nothing is."""
+    if "died" in answer:
+        return f"the process died: {answer['died']}"
+    if answer["memory"] > BASELINE + MOST_MEMORY:
+        return f"{answer['memory'] / 1e9:.1f} GB"
+    for step, outcome, reasons, traceback in answer["results"]:
+        if outcome not in ("done", "degraded", "failed"):
+            return f"{step} ended as {outcome}"
+        if (outcome == "done") == bool(reasons):
+            return f"{step} {outcome} with {reasons}"
+        for reason in reasons:
+            if traceback or "Internal error" in reason or "memory" in reason:
+                return f"{step}: {reason}"
+            if not reason.endswith(".") or "\n" in reason:
+                return f"{step}: no sentence: {reason!r}"
+    return None
+
+
+def run_cases(folder: Path, bases: list[str]) -> dict[int, dict[str, Any]]:
+    """The answer to each case, from workers side by side; one that dies is followed by another."""
+    answers: dict[int, dict[str, Any]] = {}
+    running = [start(folder, first, bases) for first in range(WORKERS)]
+    while running:
+        worker = running.pop(0)
+        output, errors = worker.communicate(timeout=3600)
+        begun = None
+        for line in output.splitlines():
+            content = json.loads(line)
+            begun = content["case"]
+            if "results" in content:
+                answers[begun] = content
+        if worker.returncode != 0:
+            assert begun is not None, errors
+            answers[begun] = {"died": f"code {worker.returncode} {errors[-300:]}"}
+            running.append(start(folder, begun + WORKERS, bases))
+    return answers
+
+
+def start(folder: Path, first: int, bases: list[str]) -> subprocess.Popen[str]:
+    numbers = map(str, (first, CASES, WORKERS, PHOTOMETRY))
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.support.fuzzing", str(folder), *numbers, *bases],
+        cwd=PROJECT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        ({"died": "code -14"}, "died"),
+        ({"memory": 9e9, "results": []}, "9.0 GB"),
+        (
+            {"memory": 0, "results": [["inspect", "failed", ["Internal error in x"], 0]]},
+            "Internal",
+        ),
+        ({"memory": 0, "results": [["inspect", "failed", ["no end"], 0]]}, "no sentence"),
+        ({"memory": 0, "results": [["inspect", "failed", [], 0]]}, "with"),
+        ({"memory": 0, "results": [["inspect", "failed", ["It is broken."], 0]]}, None),
+    ],
+)
+def test_a_fault_would_be_seen(answer: dict[str, Any], fault: str | None) -> None:
+    found = fault_of(answer)
+    assert found is None if fault is None else found is not None and fault in found
