@@ -68,9 +68,11 @@ def read_image(path: Path, extension: int | None = None) -> Image:
             raise _truncated(path) from None
         except OSError as error:
             raise _unreadable(path, error) from None
-        except Exception as error:
+        except Exception:
+            # astropy stumbles over what it reads, in ways that tell its authors more than anybody.
             raise Permanent(
-                f"The file {path.name} is a broken FITS file ({_short(error)})."
+                f"The file {path.name} is a broken FITS file: its header and its data contradict "
+                "each other, or themselves."
             ) from None
 
 

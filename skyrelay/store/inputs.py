@@ -37,7 +37,9 @@ def find_input(name: str, settings: Settings) -> Path:
         path = (root / relative).resolve()
     except (OSError, RuntimeError, ValueError):
         raise _outside(name) from None
-    if not path.is_relative_to(root):
+    tasks = settings.tasks_path.resolve()
+    if not path.is_relative_to(root) or (task_of(name) is None and path.is_relative_to(tasks)):
+        # Whose task it is, is asked of those names only that say which one they mean.
         raise _outside(name)
     if not path.is_file():
         raise Permanent(f"There is no file '{name}' in the data folder or the task.")

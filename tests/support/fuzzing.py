@@ -16,13 +16,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.support.mutations import base_files, mutated
+from skyrelay.synthetic import render_observation
+from tests.support.mutations import FIELD, base_files, mutated
 from tests.support.stages import run_stage
 
 #: Bytes that a case may take beyond what the process has with all its libraries.
 MOST_MEMORY = 2 * 2**30
 #: Seconds after which a case hangs; on an idle machine hardly one takes a second.
 HANGS = 120
+
+CATALOGUE = "stars.ecsv"
 
 
 def main() -> None:
@@ -33,6 +36,8 @@ def main() -> None:
     import services.inspect.stage
     import services.photometry.stage  # noqa: F401
 
+    if not (folder / CATALOGUE).exists():
+        render_observation(FIELD).catalogue.write(folder / CATALOGUE)
     _limit_memory()
     for number in range(first, last, step):
         content = mutated(number, bases)
@@ -48,9 +53,9 @@ def main() -> None:
 def _run(folder: Path, content: bytes, with_photometry: bool) -> list[Any]:
     folder.mkdir(parents=True)
     (folder / "image.fits").write_bytes(content)
-    (folder / "stars.csv").write_text("ra,dec,rmag,e_rmag\n10.0,20.0,15.0,0.01\n")
+    shutil.copyfile(folder.parent / CATALOGUE, folder / CATALOGUE)
     config: dict[str, Any] = {
-        **{"cat_name": "local", "cat_file": "stars.csv", "target": "x=20 y=30"},
+        **{"cat_name": "local", "cat_file": CATALOGUE, "target": "x=20 y=30"},
     }
     results = []
     for step in ("inspect", "photometry")[: 1 + with_photometry]:

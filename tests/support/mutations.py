@@ -17,6 +17,9 @@ CARD, BLOCK = 80, 2880
 #: Larger images are cropped to this side: it is the reading that is tried, not the patience.
 SIDE = 96
 
+#: The field of the synthetic ones: crowded, so that there are stars to measure.
+FIELD = FieldSpec(seed=8, size=SIDE, crowding=6.0)
+
 _KEYWORDS = (
     *("SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "EXTEND", "BSCALE", "BZERO"),
     *("BLANK", "PCOUNT", "GCOUNT", "CTYPE1", "CTYPE2", "CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2"),
@@ -42,7 +45,7 @@ _PATTERNS = ("00", "ff", "7fc00000", "7f800000", "7f000000")
 
 def base_files(folders: Sequence[Path]) -> list[bytes]:
     """Valid files to begin with: small ones of every kind, and crops of those in ``folders``."""
-    observation = render_observation(FieldSpec(seed=8, size=SIDE))
+    observation = render_observation(FIELD)
     pixels, header = observation.image, observation.header
     floats = pixels.astype(np.float32)
     plain = fits.PrimaryHDU(pixels, header)
