@@ -67,7 +67,7 @@ def test_a_change_is_a_run_of_one_step_and_is_answered_at_its_end(
     answer, command = change(bench, alice, task, what, **body)
     assert (answer.status_code, answer.json) == (200, {"id": task, "status": status})
     assert command.step == what
-    assert bench.store.read_config(command.config) == config
+    assert alice.get(f"tasks/{task}/").json["config"] == config
     assert bench.state(task) == f"{what}_done"
 
 
@@ -169,8 +169,9 @@ def test_a_duplicate_is_a_task_of_ones_own(bench: Bench, alice: Caller, bob: Cal
     assert (copy["title"], copy["state"], copy["user"]) == ("M31 (copy)", "uploaded", "bob")
     assert (copy["groups"], copy["config"], copy["celery_id"]) == ([], {"sn": 3.0}, None)
     put(alice, task, "image.fits", b"changed")
-    assert bob.get(f"tasks/{copy['id']}/files/image.fits").data == b"image"
-    assert bob.get(f"tasks/{copy['id']}/files/candidates/a.cutout").data == b"cut"
+    for name, content in (("image.fits", b"image"), ("candidates/a.cutout", b"cut")):
+        with bob.get(f"tasks/{copy['id']}/files/{name}") as file:
+            assert file.data == content
     assert alice.get(f"tasks/{copy['id']}/").status_code == 403
     with bench.gateway.database.reading() as session:
         entry = session.scalar(select(AuditEntry).where(AuditEntry.action == "task_duplicate"))

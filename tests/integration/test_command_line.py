@@ -30,7 +30,7 @@ HANGS = 300.0
 def observed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an observation, its catalogue and template, and a file that is no image."""
     folder = tmp_path_factory.mktemp("observed")
-    files = render_observation(FieldSpec(seed=4, size=512)).write(folder / "all")
+    files = render_observation(FieldSpec(seed=4, size=320, crowding=3.0)).write(folder / "all")
     for name, target in (
         ("image", "m31.fits"),
         ("catalogue", "stars.vot"),

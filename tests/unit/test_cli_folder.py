@@ -14,6 +14,7 @@ from skyrelay.errors import Permanent
     ("image", "base", "stack", "folder"),
     [
         ("night/m31.fits", None, False, "night/m31"),
+        ("night/other/../m31.fits", None, False, "night/m31"),
         ("night/m31.FIT", None, False, "night/m31"),
         ("night/m31.fits.gz", None, False, "night/m31"),
         ("night/m31.r.fits.fz", None, False, "night/m31.r"),

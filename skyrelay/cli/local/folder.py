@@ -8,6 +8,7 @@ folder already, and gives its ``image.fits``, stays in it.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -28,10 +29,11 @@ _STACK = "_stack"
 
 def folder_for(image: Path, base: Path | None, *, stack: bool = False) -> Path:
     """The folder in which the image is worked on; under ``base`` instead of beside the image."""
+    image = Path(os.path.abspath(image))
     if image.name == IMAGE and base is None and not stack:
-        return image.absolute().parent
+        return image.parent
     name = _SUFFIX.sub("", image.name) + (_STACK if stack else "")
-    folder = (base or image.parent).absolute() / name
+    folder = Path(os.path.abspath(base or image.parent)) / name
     # A file without a suffix has the very name that its folder would have.
     return folder.with_name(f"{name}.skyrelay") if folder.is_file() else folder
 
