@@ -79,7 +79,7 @@ def test_an_observation_goes_through_all_stages_and_a_broken_file_is_named(night
         "simple_transients",
         "subtraction",
     ]
-    assert 20 < good["steps"][1]["values"]["zp"]["value"] < 30
+    assert 20 < good["steps"][1]["values"]["zero_point"]["value"] < 30
     assert bad["outcome"] == "failed"
     assert bad["reasons"] == ["The file image.fits is not a FITS file."]
     assert (night / "m31" / "candidates.vot").exists()

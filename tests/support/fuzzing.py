@@ -36,6 +36,7 @@ def main() -> None:
     import services.inspect.stage
     import services.photometry.stage  # noqa: F401
 
+    folder.mkdir(parents=True, exist_ok=True)
     if not (folder / CATALOGUE).exists():
         render_observation(FIELD).catalogue.write(folder / CATALOGUE)
     _limit_memory()
