@@ -22,7 +22,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 CASES = int(os.environ.get("SKYRELAY_FUZZ_CASES", "500"))
 WORKERS = 2
 #: Of the files that the inspection takes, so many per worker go on to the photometry.
-PHOTOMETRY = max(5, CASES // 100)
+PHOTOMETRY = CASES // 40
 #: What a case may add to the memory that the science takes in any case.
 BASELINE = 0.8e9
 

@@ -17,6 +17,8 @@ CARD, BLOCK = 80, 2880
 #: Larger images are cropped to this side: it is the reading that is tried, not the patience.
 SIDE = 96
 
+#: How many of the files are made here, of a field whose catalogue is known.
+SYNTHETIC = 8
 #: The field of the synthetic ones: crowded, so that there are stars to measure.
 FIELD = FieldSpec(seed=8, size=SIDE, crowding=6.0)
 
@@ -60,6 +62,7 @@ def base_files(folders: Sequence[Path]) -> list[bytes]:
         _bytes(fits.PrimaryHDU(), fits.CompImageHDU(pixels.astype(np.int32), header)),
         _bytes(fits.PrimaryHDU(), fits.CompImageHDU(floats, header, compression_type="GZIP_1")),
     ]
+    assert len(files) == SYNTHETIC
     return files + [crop for folder in folders for crop in _crops(folder)]
 
 
@@ -91,7 +94,8 @@ def mutated(number: int, bases: Sequence[bytes]) -> bytes:
     rng = np.random.default_rng([20240514, number])
     content = bytearray(bases[number % len(bases)])
     for _ in range(int(rng.integers(1, 5))):
-        _MUTATIONS[int(rng.integers(len(_MUTATIONS)))](content, rng)
+        if content:
+            _MUTATIONS[int(rng.integers(len(_MUTATIONS)))](content, rng)
     return bytes(content)
 
 
