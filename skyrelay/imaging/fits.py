@@ -16,6 +16,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from skyrelay.errors import Permanent
+from skyrelay.imaging.fits_structure import check_structure
 from skyrelay.imaging.repair import linearized, repaired, unwrapped
 
 #: Images with more pixels do not fit the memory of a worker (1 GB as float32).
@@ -58,6 +59,7 @@ def read_image(path: Path, extension: int | None = None) -> Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            check_structure(path)
             with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
                 return _image_of(hdus, path, extension)
         except Permanent:

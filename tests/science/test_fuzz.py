@@ -63,20 +63,33 @@ def run_cases(folder: Path, bases: list[str]) -> dict[int, dict[str, Any]]:
     """The answer to each case, from workers side by side; one that dies is followed by another."""
     answers: dict[int, dict[str, Any]] = {}
     running = [start(folder, first, bases) for first in range(WORKERS)]
-    while running:
-        worker = running.pop(0)
-        output, errors = worker.communicate(timeout=3600)
-        begun = None
-        for line in output.splitlines():
-            content = json.loads(line)
-            begun = content["case"]
-            if "results" in content:
-                answers[begun] = content
-        if worker.returncode != 0:
-            assert begun is not None, errors
-            answers[begun] = {"died": f"code {worker.returncode} {errors[-300:]}"}
-            running.append(start(folder, begun + WORKERS, bases))
+    try:
+        while running:
+            begun, died = collect(running[0], answers)
+            running.pop(0)
+            if died is not None:
+                answers[begun] = {"died": died}
+                running.append(start(folder, begun + WORKERS, bases))
+    finally:
+        for worker in running:
+            worker.kill()
+            worker.communicate()
     return answers
+
+
+def collect(
+    worker: subprocess.Popen[str], answers: dict[int, dict[str, Any]]
+) -> tuple[int, str | None]:
+    """Take the answers of a worker; its last case, and how it died there if it did."""
+    output, errors = worker.communicate(timeout=3600)
+    begun = None
+    for line in output.splitlines():
+        content = json.loads(line)
+        begun = content["case"]
+        if "results" in content:
+            answers[begun] = content
+    assert begun is not None, errors
+    return begun, f"code {worker.returncode} {errors[-300:]}" if worker.returncode else None
 
 
 def start(folder: Path, first: int, bases: list[str]) -> subprocess.Popen[str]:

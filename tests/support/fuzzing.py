@@ -13,6 +13,7 @@ import resource
 import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,8 @@ def main() -> None:
     import services.inspect.stage
     import services.photometry.stage  # noqa: F401
 
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / CATALOGUE).exists():
-        render_observation(FIELD).catalogue.write(folder / CATALOGUE)
+    folder = Path(tempfile.mkdtemp(dir=folder))
+    render_observation(FIELD).catalogue.write(folder / CATALOGUE)
     _limit_memory()
     for number in range(first, last, step):
         content = mutated(number, bases)

@@ -174,6 +174,26 @@ def test_what_is_no_image_is_refused_in_one_sentence(
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("extension", "keyword", "number"),
+    [(0, "NAXIS", 2**62), (0, "NAXIS", -1), (1, "NAXIS", 10**9), (1, "TFIELDS", 10**9)],
+)
+def test_a_header_that_promises_what_nobody_can_count_to_is_refused(
+    tmp_path: Path, extension: int, keyword: str, number: int, packed: bool
+) -> None:
+    primary = fits.PrimaryHDU(PIXELS[:20] if extension == 0 else None)
+    table = fits.BinTableHDU.from_columns([fits.Column("a", "E", array=[1.0])])
+    content = write(tmp_path / "a.fits", primary, table).read_bytes()
+    card = f"{keyword:8s}="
+    place = content.index(card.encode(), content.index(b"XTENSION") if extension else 0)
+    content = content[:place] + f"{card} {number:20d}".encode() + content[place + 30 :]
+    path = tmp_path / "image.fits"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(Permanent, match=f"{keyword} is {number}"):
+        read_image(path)
+
+
 def test_writing_replaces_the_file_and_leaves_its_other_names_alone(tmp_path: Path) -> None:
     path, other = write(tmp_path / "a.fits", fits.PrimaryHDU(PIXELS)), tmp_path / "b.fits"
     other.hardlink_to(path)
