@@ -13,7 +13,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from skyrelay.errors import Permanent
 
@@ -42,7 +42,7 @@ def check_structure(path: Path) -> None:
         packed = file.read(2) == b"\x1f\x8b"
     try:
         with gzip.open(path) if packed else path.open("rb") as stream:
-            for header in _headers(stream):
+            for header in _headers(cast(IO[bytes], stream)):
                 for keyword in ("NAXIS", "TFIELDS"):
                     number = header.get(keyword, 0)
                     if not 0 <= number <= _MOST:

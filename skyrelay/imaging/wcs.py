@@ -18,6 +18,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from stdpipe import astrometry
 
 from skyrelay.imaging.coverage import coverage_of
+from skyrelay.imaging.fits_structure import check_structure
 from skyrelay.products import IMAGE_WCS
 from skyrelay.records import SkyField
 
@@ -66,6 +67,7 @@ def load_wcs(folder: Path, header: fits.Header, shape: tuple[int, int]) -> WCS |
     refined = folder / IMAGE_WCS
     if refined.exists():
         try:
+            check_structure(refined)
             wcs = wcs_of(fits.getheader(refined), shape)
         except OSError:
             wcs = None

@@ -171,7 +171,9 @@ def _insert(content: bytearray, rng: Random) -> None:
 
 def _fill(content: bytearray, rng: Random) -> None:
     """A stretch of the data with the same bytes all along: constants, NaN, huge numbers."""
-    start = int(rng.integers(BLOCK, max(BLOCK + 1, len(content))))
+    if len(content) <= BLOCK:
+        return
+    start = int(rng.integers(BLOCK, len(content)))
     pattern = _pick(
         rng, ("\x00", "\xff", "\x7f\xc0\x00\x00", "\x7f\x80\x00\x00", "\x7f\x00\x00\x00")
     )
