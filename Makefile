@@ -5,7 +5,8 @@ VAR ?= var
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo up test test-unit test-contract test-integration test-fault \
-        test-science lint format docs lock images clean
+        test-science soak soak-backlog bench-orchestration bench-kill bench-split lint format docs lock \
+        images clean
 # Recipes share the environment in .venv and two cores: not at the same time.
 .NOTPARALLEL:
 
@@ -48,6 +49,22 @@ test-fault: setup-dev  ## one tier: things killed at the worst moment
 
 test-science: setup-dev  ## one tier: real images with known truth
 	@scripts/test science
+
+soak: setup-dev  ## the long forms of the fault tests: hours; SOAK_REPETITIONS=20 SOAK_CHAINS=300
+	@$(PYTHON) -m pytest tests/fault -m soak -s
+
+bench-orchestration: setup-dev  ## no-op chains against Celery's (5 minutes); ALONE= AT_ONCE= JSON=1
+	@$(PYTHON) -m benchmarks.orchestration \
+	    $(if $(ALONE),--alone $(ALONE)) $(if $(AT_ONCE),--at-once $(AT_ONCE)) $(if $(JSON),--json)
+
+soak-backlog: setup-dev  ## drain 100,000 no-op stages, or TASKS=2000, and watch the gateway
+	@$(PYTHON) -m benchmarks.orchestration.backlog $(if $(TASKS),--tasks $(TASKS))
+
+bench-kill: setup-dev  ## from the request to cancel to the last process dead (5 minutes); KILLS=
+	@$(PYTHON) -m benchmarks.kill $(if $(KILLS),--kills $(KILLS))
+
+bench-split: setup-dev  ## one large image, subtracted whole and in parts (10 minutes)
+	@$(PYTHON) -m benchmarks.split
 
 lint: setup-dev  ## ruff and mypy --strict
 	@scripts/test lint

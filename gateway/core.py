@@ -44,5 +44,6 @@ def open_gateway(settings: Settings) -> Gateway:
             "long random text, the same for all gateway processes and for ever."
         )
     database = Database(settings.database_url)
-    store = TaskStore(settings.tasks_path)
-    return Gateway(settings, database, store, Outbox(database, store, settings.amqp_uri))
+    store = TaskStore(settings.tasks_path, sync=settings.skyrelay_sync_store)
+    outbox = Outbox(database, store, settings.amqp_uri, settings.skyrelay_heartbeat)
+    return Gateway(settings, database, store, outbox)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from http.server import ThreadingHTTPServer
@@ -16,9 +17,14 @@ from skyrelay.broker.consumer import EventConsumer
 
 _log = logging.getLogger(__name__)
 
+#: Seconds for which one thread may keep the others waiting: what the consumer has decided is to be
+#: published at once.
+SWITCH_INTERVAL = 0.0005
+
 
 def serve_events(gateway: Gateway) -> None:
     """Record events and advance runs until SIGTERM or SIGINT."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
     consumer = EventConsumer(
         gateway.settings.amqp_uri,
         lambda batch: record(gateway, batch),
@@ -36,6 +42,7 @@ def serve_events(gateway: Gateway) -> None:
     health = _serve_health(gateway, consumer)
     helpers = [
         _repeat(janitor.clean_up, gateway, janitor.ROUND, stopped),
+        _repeat(janitor.empty_trash, gateway, janitor.TRASH_ROUND, stopped),
         _repeat(watchdog.look_after, gateway, watchdog.ROUND, stopped),
     ]
     _log.info("listening to the stages")

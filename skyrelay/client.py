@@ -280,10 +280,18 @@ class Client:
     # Processing
 
     def process(
-        self, task: int, steps: Sequence[str], config: Mapping[str, Any] | None = None
+        self,
+        task: int,
+        steps: Sequence[str],
+        config: Mapping[str, Any] | None = None,
+        *,
+        priority: int = 0,
     ) -> Started:
-        """Begin a run of these steps; ``config`` is merged into the task's."""
-        body = {"steps": list(steps), "config": dict(config or {})}
+        """Begin a run of these steps; ``config`` is merged into the task's.
+
+        Runs of a higher ``priority`` (-10 to 10) overtake others that wait.
+        """
+        body = {"steps": list(steps), "config": dict(config or {}), "priority": priority}
         return Started.model_validate(self._json("POST", f"tasks/{task}/process/", json=body))
 
     def fix(self, task: int) -> None:
@@ -310,6 +318,24 @@ class Client:
     def state(self, task: int) -> TaskState:
         """Where the task stands."""
         return TaskState.model_validate(self._json("GET", f"tasks/{task}/state/"))
+
+    def follow(self, task: int) -> Iterator[TaskState]:
+        """The task's state now, and whenever it changes, until the task is deleted.
+
+        Ends, too, when the server ends the stream, as it does now and then: call it again.
+        """
+        headers = {"Accept": "text/event-stream"}
+        path = f"tasks/{task}/events/"
+        with self._response("GET", path, headers=headers, stream=True) as response:
+            kind = ""
+            with _translated():
+                for line in response.iter_lines(chunk_size=1, decode_unicode=True):
+                    if line.startswith("event: "):
+                        kind = line.removeprefix("event: ")
+                    elif line.startswith("data: ") and kind == "state":
+                        yield TaskState.model_validate_json(line.removeprefix("data: "))
+                    elif kind == "gone":
+                        return
 
     def runs(self, task: int) -> list[Run]:
         """The runs of the task, newest first, with stages, attempts and measured values."""

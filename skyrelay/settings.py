@@ -21,7 +21,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
 
-    amqp_uri: str = Field("amqp://guest:guest@127.0.0.1:5672/%2F", description="the broker")
+    amqp_uri: str = Field(
+        "amqp://guest:guest@127.0.0.1:5672/%2F",
+        description="the broker, or the nodes of a cluster separated by `;`",
+    )
     database_url: str = Field(
         "sqlite:///var/skyrelay.db", description="the gateway's database, as SQLAlchemy names it"
     )
@@ -43,6 +46,11 @@ class Settings(BaseSettings):
     )
     skyrelay_silence: float = Field(
         300.0, gt=0, description="seconds without a sign of life after which a stage is done anew"
+    )
+    skyrelay_sync_store: bool = Field(
+        False,
+        description="end a stage only when the disk has taken its products: slower, and safe "
+        "from power failures",
     )
     skyrelay_slots: int = Field(1, ge=1, description="stages a replica works on at once")
     skyrelay_spare_workers: int = Field(
@@ -68,7 +76,8 @@ class Settings(BaseSettings):
     skyrelay_extra_stages: str = Field(
         "", description="modules with more stages, as dotted names separated by commas"
     )
-    skyrelay_heartbeat: int = Field(20, ge=2, description="AMQP heartbeat in seconds")
+    # Heartbeats are looked after once a second: in less than three, one may be late.
+    skyrelay_heartbeat: int = Field(20, ge=3, description="AMQP heartbeat in seconds")
     skyrelay_web_workers: int = Field(2, ge=1, description="processes of the web server")
     skyrelay_web_threads: int = Field(
         24, ge=1, description="threads of each of them; half of them may serve streams"
@@ -90,7 +99,9 @@ class Settings(BaseSettings):
     @classmethod
     def _name_default_vhost(cls, uri: str) -> str:
         """kombu takes a last ``//`` for the virtual host ``/``, pika for one without a name."""
-        return f"{uri[:-2]}/%2F" if uri.endswith("//") else uri
+        return ";".join(
+            f"{node[:-2]}/%2F" if node.endswith("//") else node for node in uri.split(";")
+        )
 
 
 @lru_cache(maxsize=1)

@@ -37,6 +37,8 @@ class Stage:
     science_module : str or None
         Dotted path of the module with the stage's science, where it is not ``stage.py`` of its
         service.
+    service_module : str or None
+        Dotted path of the module with its nameko service, where it is not under ``services/``.
     locates : bool
         Whether the position of the task on the sky is what this stage says, even if it says none.
     """
@@ -49,6 +51,7 @@ class Stage:
     time_limit: float = 3600.0
     makes: tuple[str, ...] = ()
     science_module: str | None = None
+    service_module: str | None = None
     locates: bool = False
 
     @property
@@ -192,6 +195,12 @@ def stage_of(step: str) -> Stage:
         If there is no such step.
     """
     return _BY_STEP[step]
+
+
+def service_module(service: str) -> str:
+    """Dotted path of the module with the nameko service ``service``."""
+    named = (stage.service_module for stage in stages_of_service(service))
+    return next(filter(None, named), f"services.{service}.service")
 
 
 def stages_of_service(service: str) -> tuple[Stage, ...]:

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from skyrelay.stack.broker_node import BrokerNode
-from tests.support.postgres import Cluster, cluster
+from tests.support.postgres import DATABASES, Cluster, a_database, cluster
 from tests.support.processes import processes_with
 from tests.support.station import Station, station
+
+pytest_plugins = ["tests.support.report"]
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -67,6 +69,13 @@ def postgres() -> Iterator[Cluster]:
     """One private PostgreSQL for the session."""
     with cluster() as made:
         yield made
+
+
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of the test's own, without any table."""
+    with a_database(request, tmp_path) as url:
+        yield url
 
 
 @pytest.fixture(name="station")

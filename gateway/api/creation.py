@@ -39,6 +39,8 @@ def create_task() -> ResponseReturnValue:
             preset = _preset(session, body)
         files = _receive(body, received)
         files |= {path.name: _copied(path, received) for path in _preset_files(preset)}
+        for content in files.values():
+            gateway().store.complete(content)
         with gateway().database.writing() as session:
             task = Task(
                 original_name=name,

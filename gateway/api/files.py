@@ -57,6 +57,7 @@ def upload(task_id: int, path: str) -> ResponseReturnValue:
     if file is None:
         raise refused(400, "No file provided")
     _check_path(path)
+    gateway().store.complete(file.stream)
     with gateway().database.writing() as session:
         task = get_locked_task(session, task_id, Right.EDIT)
         refuse_while_running(task, "an upload")

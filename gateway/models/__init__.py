@@ -3,6 +3,7 @@
 from gateway.models.audit import AuditEntry
 from gateway.models.base import Base, now
 from gateway.models.runs import (
+    IS_OPEN,
     IS_OUT,
     IS_WAITING,
     LIVE,
@@ -17,6 +18,7 @@ from gateway.models.tasks import Preset, Task, task_groups
 from gateway.models.users import ApiToken, Group, User, user_groups
 
 __all__ = [
+    "IS_OPEN",
     "IS_OUT",
     "IS_WAITING",
     "LIVE",

@@ -39,8 +39,10 @@ class AttemptState(StrEnum):
 
 #: Attempts of which something is still to be heard.
 LIVE = (AttemptState.WAITING, AttemptState.QUEUED, AttemptState.RUNNING)
-#: Conditions for attempts whose command the broker or a replica has, and for those whose command
-#: is held back. Partial indexes serve them only where they stand in a query to the letter.
+#: Conditions for runs that are not over, for attempts whose command the broker or a replica has,
+#: and for those whose command is held back. Partial indexes serve them only where they stand in a
+#: query to the letter.
+IS_OPEN = text("state = 'open'")
 IS_OUT = text("state IN ('queued', 'running')")
 IS_WAITING = text("state = 'waiting'")
 
@@ -60,8 +62,8 @@ class Run(Base):
             "uq_runs_open_task_id",
             "task_id",
             unique=True,
-            sqlite_where=text("state = 'open'"),
-            postgresql_where=text("state = 'open'"),
+            sqlite_where=IS_OPEN,
+            postgresql_where=IS_OPEN,
         ),
         Index("ix_runs_task_id_created", "task_id", "created"),
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from itertools import groupby
 from uuid import UUID
 
 from sqlalchemy import select, update
@@ -19,8 +18,8 @@ from gateway.core import Gateway
 from gateway.models import LIVE, AttemptState, Run, RunState, StageAttempt, Task, now
 from gateway.orchestration import dead_letters, outcomes
 from gateway.orchestration.dead_letters import GivenUp
-from gateway.orchestration.queueing import release
-from gateway.orchestration.runs import lock_task
+from gateway.orchestration.queueing import leave, release
+from gateway.orchestration.runs import hold_tasks
 from skyrelay.broker.consumer import DeadLetter, News
 from skyrelay.errors import Retriable
 from skyrelay.messages import Event, Place, StageFinished, StageProgressed, StageStarted
@@ -32,7 +31,8 @@ _log = logging.getLogger(__name__)
 def record(gateway: Gateway, batch: Sequence[News]) -> None:
     """Record what the stages say, exactly once, and send their runs on their way.
 
-    One transaction for the whole batch. The order of the news of one task is kept.
+    One transaction, and few questions, for the whole batch. The order of the news of one task is
+    kept.
 
     Raises
     ------
@@ -43,10 +43,12 @@ def record(gateway: Gateway, batch: Sequence[News]) -> None:
     freed: set[str] = set()
     try:
         with gateway.database.writing() as session:
-            # Everybody locks tasks in the same order, so that nobody waits in a circle.
-            news = sorted(_news_of_tasks(session, batch), key=_task_of)
-            for task_id, of_task in groupby(news, key=_task_of):
-                _record_for_task(gateway, session, task_id, list(of_task), over, freed)
+            news = _news_of_tasks(session, batch)
+            _progressed(session, [each for each in news if isinstance(each, StageProgressed)])
+            lasting = [each for each in news if not isinstance(each, StageProgressed)]
+            known = _Known(session, [_place_of(each) for each in lasting])
+            for each in lasting:
+                _record(gateway, session, known, each, over, freed)
             release(gateway, session, freed)
     except (OperationalError, InterfaceError, OSError) as error:
         raise Retriable(f"the database or the store does not answer: {error}") from error
@@ -72,93 +74,113 @@ def _place_of(news: Event | GivenUp) -> Place | Event:
     return news.place if isinstance(news, GivenUp) else news
 
 
-def _task_of(news: Event | GivenUp) -> int:
-    return _place_of(news).task
+class _Known:
+    """What the database knows of the places that news are about; their tasks are locked."""
 
-
-def _record_for_task(
-    gateway: Gateway,
-    session: Session,
-    task_id: int,
-    batch: Sequence[Event | GivenUp],
-    over: set[UUID],
-    freed: set[str],
-) -> None:
-    """Record the news of one task.
-
-    ``over`` gets the runs whose folders are of no use any more, ``freed`` the queues in which
-    there may be room now.
-    """
-    _progressed(session, [news for news in batch if isinstance(news, StageProgressed)])
-    lasting = [news for news in batch if not isinstance(news, StageProgressed)]
-    if not lasting:
-        return
-    task = lock_task(session, task_id)
-    for news in lasting:
-        place = _place_of(news)
-        run = session.get(Run, str(place.run)) if task else None
-        if task is None or run is None or run.state != RunState.OPEN:
-            _log.debug("old news: %s", news)
-            if not isinstance(news, StageStarted):
-                over.add(place.run)
-            continue
-        attempt = _attempt_at(session, run, place)
-        if attempt is None:
-            continue
-        if isinstance(news, StageStarted):
-            _started(task, run, attempt, news)
-            continue
-        freed.add(attempt.queue)
-        if isinstance(news, StageFinished):
-            outcomes.finish(gateway, session, task, run, attempt, news)
-        else:
-            outcomes.give_up(gateway, session, task, run, attempt, news.reason)
-        if run.state != RunState.OPEN:
-            over.add(place.run)
-
-
-def _attempt_at(session: Session, run: Run, place: Place | Event) -> StageAttempt | None:
-    """The attempt that news are about; None if they are old, or about nothing that there is.
-
-    A later attempt than the one that we know takes its place: replicas decide about those.
-    """
-    if place.index != run.position:
-        return None
-    present = session.scalar(
-        select(StageAttempt)
-        .where(
-            StageAttempt.run_id == run.id,
-            StageAttempt.index == place.index,
-            StageAttempt.part == place.part,
+    def __init__(self, session: Session, places: Sequence[Place | Event]) -> None:
+        self._session = session
+        self._open: dict[tuple[int, str], tuple[Task, Run]] = {}
+        self._attempts: dict[tuple[str, int, int], StageAttempt] = {}
+        if not places:
+            return
+        tasks = {place.task for place in places}
+        hold_tasks(session, tasks)
+        # Only now, when nobody else can change them any more.
+        latest = (
+            select(Task, Run, StageAttempt)
+            .join(Run, Run.task_id == Task.id)
+            .outerjoin(
+                StageAttempt,
+                (StageAttempt.run_id == Run.id)
+                & (StageAttempt.index == Run.position)
+                & StageAttempt.part.in_({place.part for place in places}),
+            )
+            .where(Run.id.in_({str(place.run) for place in places}), Run.state == RunState.OPEN)
+            .order_by(StageAttempt.attempt)
         )
-        .order_by(StageAttempt.attempt.desc())
-        .limit(1)
-    )
-    if present is None or present.state not in LIVE or place.attempt < present.attempt:
-        return None
-    if place.attempt == present.attempt:
-        return present
+        for task, run, attempt in session.execute(latest):
+            self._open[task.id, run.id] = (task, run)
+            if attempt is not None:
+                self._attempts[run.id, attempt.index, attempt.part] = attempt
+
+    def open_run(self, place: Place | Event) -> tuple[Task, Run] | None:
+        """The run, if it is still open, and its task."""
+        found = self._open.get((place.task, str(place.run)))
+        return found if found and found[1].state == RunState.OPEN else None
+
+    def attempt(self, place: Place | Event) -> StageAttempt | None:
+        """The attempt that news are about; None if they are old.
+
+        A later attempt than the one that we know takes its place: replicas decide about those.
+        """
+        key = (str(place.run), place.index, place.part)
+        present = self._attempts.get(key)
+        if present is None or present.state not in LIVE or place.attempt < present.attempt:
+            return None
+        if place.attempt == present.attempt:
+            return present
+        following = self._attempts[key] = _following(present, place.attempt)
+        self._session.add(following)
+        return following
+
+
+def _following(present: StageAttempt, number: int) -> StageAttempt:
+    """The later attempt that takes the place of one of which nothing is expected any more."""
     present.state = AttemptState.SUPERSEDED
     present.finished = now()
-    command = present.run_stage.model_copy(update={"attempt": place.attempt})
-    following = StageAttempt(
-        run_id=run.id,
+    return StageAttempt(
+        run_id=present.run_id,
         index=present.index,
         part=present.part,
-        attempt=place.attempt,
+        attempt=number,
         step=present.step,
         state=AttemptState.QUEUED,
-        command=command.to_json(),
+        command=present.run_stage.model_copy(update={"attempt": number}).to_json(),
         queue=present.queue,
         user_id=present.user_id,
         rank=present.rank,
         turn=present.turn,
+        fraction=0.0,
         reasons=[],
         values={},
     )
-    session.add(following)
-    session.flush()
-    return following
+
+
+def _record(
+    gateway: Gateway,
+    session: Session,
+    known: _Known,
+    news: StageStarted | StageFinished | GivenUp,
+    over: set[UUID],
+    freed: set[str],
+) -> None:
+    """Record one of the news.
+
+    ``over`` gets the runs whose folders are of no use any more, ``freed`` the queues in which
+    there may be room now.
+    """
+    place = _place_of(news)
+    found = known.open_run(place)
+    if found is None:
+        _log.debug("old news: %s", news)
+        if not isinstance(news, StageStarted):
+            over.add(place.run)
+        return
+    task, run = found
+    attempt = known.attempt(place) if place.index == run.position else None
+    if attempt is None:
+        return
+    if isinstance(news, StageStarted):
+        _started(task, run, attempt, news)
+        return
+    freed.add(attempt.queue)
+    leave(session, attempt)
+    if isinstance(news, StageFinished):
+        outcomes.finish(gateway, session, task, run, attempt, news)
+    else:
+        outcomes.give_up(gateway, session, task, run, attempt, news.reason)
+    if run.state != RunState.OPEN:
+        over.add(place.run)
 
 
 def _started(task: Task, run: Run, attempt: StageAttempt, event: StageStarted) -> None:

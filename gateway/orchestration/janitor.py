@@ -16,15 +16,15 @@ from uuid import UUID
 from sqlalchemy import select
 
 from gateway.core import Gateway
-from gateway.models import Run, RunState, Task, now
+from gateway.models import IS_OPEN, Run, RunState, Task, now
 from gateway.orchestration.cancel import NotRunning, cancel
 from gateway.orchestration.outcomes import fail
 from gateway.orchestration.runs import lock_task
 
 _log = logging.getLogger(__name__)
 
-#: Seconds between two rounds.
-ROUND = 30.0
+#: Seconds between two rounds, and between two looks at the trash.
+ROUND, TRASH_ROUND = 30.0, 2.0
 #: What is younger may still be in somebody's hands: a stage that is being stopped, a transaction
 #: that is being committed.
 _YOUNG = timedelta(minutes=1)
@@ -43,14 +43,17 @@ def clean_up(gateway: Gateway) -> None:
     _end_runs_without_folder(gateway)
     _close_runs(gateway)
     _drop_orphans(gateway)
-    gateway.store.empty_trash()
     gateway.store.drop_incoming(now() - _ABANDONED_UPLOAD)
+
+
+def empty_trash(gateway: Gateway) -> None:
+    """Remove what was thrown away: by whoever was in a hurry, or has died over it."""
+    gateway.store.empty_trash()
 
 
 def _close_runs(gateway: Gateway) -> None:
     """Take away the folders of runs that are over."""
-    on_disk = gateway.store.runs()
-    for chunk in _batched(on_disk.items()):
+    for chunk in _batched(gateway.store.runs()):
         known = _runs(gateway, [str(run_id) for run_id, _ in chunk])
         for run_id, made in chunk:
             try:
@@ -92,17 +95,34 @@ def _drop_orphans(gateway: Gateway) -> None:
 
 def _end_runs_without_folder(gateway: Gateway) -> None:
     """A run whose folder is gone can never go on; its messages are dropped by every replica."""
-    query = select(Run).where(Run.state == RunState.OPEN, Run.created < now() - _YOUNG)
-    with gateway.database.reading() as session:
-        open_runs = list(session.scalars(query))
-    on_disk = {str(run) for run in gateway.store.runs()}
-    for lost in (run for run in open_runs if run.id not in on_disk):
+    for run_id, task_id in _open_runs(gateway):
+        if gateway.store.has_run(UUID(run_id)):
+            continue
         with gateway.database.writing() as session:
-            task = lock_task(session, lost.task_id)
-            run = session.get(Run, lost.id)
+            task = lock_task(session, task_id)
+            run = session.get(Run, run_id)
             if task is not None and run is not None and run.state == RunState.OPEN:
                 _log.error("run %s of task %d has lost its folder", run.id, task.id)
                 fail(gateway, session, task, run, "The files of this run are gone.")
+
+
+def _open_runs(gateway: Gateway) -> Iterator[tuple[str, int]]:
+    """Open runs that are not young, and their tasks; a backlog of any length, a part at a time."""
+    last = 0
+    while True:
+        following = (
+            select(Run.id, Run.task_id)
+            .where(IS_OPEN, Run.task_id > last, Run.created < now() - _YOUNG)
+            .order_by(Run.task_id)
+            .limit(_CHUNK)
+        )
+        with gateway.database.reading() as session:
+            found = session.execute(following).all()
+        if not found:
+            return
+        for run_id, task_id in found:
+            yield run_id, task_id
+            last = task_id
 
 
 def _cancel_again(gateway: Gateway, found: Run) -> None:

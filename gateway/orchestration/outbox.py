@@ -9,6 +9,7 @@ twice, and never gets lost: its readers know the first from the second.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -33,24 +34,54 @@ _log = logging.getLogger(__name__)
 HOLD = timedelta(seconds=2)
 #: How often left rows are looked for, in seconds.
 SWEEP = 1.0
+#: Seconds for which rows whose messages were sent may stay, so that many go in one transaction;
+#: much less than `HOLD`, after which others would send them again.
+_SENT_STAY = 0.25
+#: Rows that go at once, however young they are.
+_MOST_SENT = 200
 #: A message that no queue takes is tried again after this time, so that the alarm is repeated.
 UNROUTABLE_PAUSE = timedelta(seconds=5)
 #: Rows claimed at once.
 _BATCH = 200
+#: Messages that wait in memory, at most.
+_MOST_FRESH = 1000
 _LONGEST_PAUSE = 5.0
 
 _PENDING = "outbox"
 
 
+class _Sent:
+    """Rows whose messages the broker has; removed together, soon."""
+
+    def __init__(self) -> None:
+        self._rows: list[int] = []
+        #: When they are to be removed.
+        self.due = math.inf
+
+    def add(self, row: int) -> None:
+        if not self._rows:
+            self.due = time.monotonic() + _SENT_STAY
+        self._rows.append(row)
+        if len(self._rows) >= _MOST_SENT:
+            self.due = 0.0
+
+    def take(self) -> list[int]:
+        rows, self._rows = self._rows, []
+        self.due = math.inf
+        return rows
+
+
 class Outbox:
     """The outbox as one process uses it: rows are added anywhere, a thread publishes them."""
 
-    def __init__(self, database: Database, store: TaskStore, amqp_uri: str) -> None:
+    def __init__(self, database: Database, store: TaskStore, amqp_uri: str, heartbeat: int) -> None:
         self._database = database
         self._store = store
         self._amqp_uri = amqp_uri
+        self._heartbeat = heartbeat
         self._wake = threading.Condition()
         self._fresh: list[tuple[int, Message]] = []
+        self._sent = _Sent()
         self._stopping = False
         self._thread: threading.Thread | None = None
         #: Whether the broker answered the last time.
@@ -61,17 +92,19 @@ class Outbox:
         mine = self._thread is not None
         row = OutboxMessage(body=message.to_json(), due=now() + HOLD if mine else now())
         session.add(row)
-        session.flush()
         if not mine:
             return
         if _PENDING not in session.info:
             session.info[_PENDING] = []
             event.listen(session, "after_commit", self._hand_over)
-        session.info[_PENDING].append((row.id, message))
+        session.info[_PENDING].append((row, message))
 
     def _hand_over(self, session: Session) -> None:
+        pending: list[tuple[OutboxMessage, Message]] = session.info.pop(_PENDING, [])
         with self._wake:
-            self._fresh += session.info.pop(_PENDING, [])
+            room = _MOST_FRESH - len(self._fresh)
+            # What is too much now stays in the table, and becomes due there.
+            self._fresh += [(row.id, message) for row, message in pending[: max(0, room)]]
             self._wake.notify()
 
     # The publishing thread
@@ -95,7 +128,7 @@ class Outbox:
         pause = 0.2
         while not self._stopping:
             try:
-                with Publisher(self._amqp_uri) as publisher:
+                with Publisher(self._amqp_uri, self._heartbeat) as publisher:
                     publisher.connect()
                     self.connected = True
                     pause = 0.2
@@ -113,35 +146,45 @@ class Outbox:
 
     def _publish_until_stopped(self, publisher: Publisher) -> None:
         next_sweep = 0.0
-        while True:
-            with self._wake:
-                if not self._fresh and not self._stopping:
-                    self._wake.wait(max(0.0, next_sweep - time.monotonic()))
-                batch, self._fresh = self._fresh, []
-                stopping = self._stopping
-            self._publish(publisher, batch)
-            if time.monotonic() >= next_sweep:
-                publisher.keep_alive()
-                self._publish(publisher, self._claim_left())
-                next_sweep = time.monotonic() + SWEEP
-            if stopping:
-                return
+        try:
+            while not self._stopping or self._fresh:
+                self._publish(publisher, self._next_batch(min(next_sweep, self._sent.due)))
+                if time.monotonic() >= next_sweep:
+                    publisher.keep_alive()
+                    left = self._claim_left()
+                    self._publish(publisher, left)
+                    # Where so many were left, more are.
+                    next_sweep = time.monotonic() + (SWEEP if len(left) < _BATCH else 0.0)
+                if time.monotonic() >= self._sent.due:
+                    self._remove_sent()
+        finally:
+            self._remove_sent()
+
+    def _next_batch(self, until: float) -> Sequence[tuple[int, Message]]:
+        """What has been decided on since the last time; waits for it, but not beyond ``until``."""
+        with self._wake:
+            if not self._fresh and not self._stopping:
+                self._wake.wait(max(0.0, until - time.monotonic()))
+            batch, self._fresh = self._fresh, []
+        # A kill does not wait for commands; one for a run whose command follows is kept in mind.
+        return sorted(batch, key=lambda pair: not isinstance(pair[1], KillRun))
 
     def _publish(self, publisher: Publisher, batch: Sequence[tuple[int, Message]]) -> None:
-        sent = []
         for row, message in batch:
             if isinstance(message, KillRun):
                 # Whoever wrote this row may have died before it marked the run itself.
                 self._store.cancel_run(message.task, message.run)
             try:
                 publisher.publish(message)
-                sent.append(row)
+                self._sent.add(row)
             except Unroutable:
                 _log.error("NO QUEUE takes %s; it is kept and tried again", message.to_json())
                 self._put_off(row)
-        if sent:
+
+    def _remove_sent(self) -> None:
+        if rows := self._sent.take():
             with self._database.writing() as session:
-                session.execute(delete(OutboxMessage).where(OutboxMessage.id.in_(sent)))
+                session.execute(delete(OutboxMessage).where(OutboxMessage.id.in_(rows)))
 
     def _put_off(self, row: int) -> None:
         with self._database.writing() as session:

@@ -11,9 +11,11 @@ attempt starts where the stage is now, or one turn after its user's last one, wh
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, TextClause, case, func, select
+from sqlalchemy import ColumnElement, TextClause, func, select
 from sqlalchemy.orm import Session
 
 from gateway.core import Gateway
@@ -24,6 +26,8 @@ from skyrelay.products import IMAGE
 from skyrelay.stages import SERVICES, stage_of
 
 _MIB = 1024 * 1024
+#: Of a session: the windows that it has looked at, and how many attempts it has ended by queue.
+_WINDOWS, _LEFT = "windows", "left"
 
 #: All queues of commands, by the name that attempts have for them.
 QUEUES = tuple(in_lane(service, lane) for service in SERVICES for lane in Lane)
@@ -41,25 +45,37 @@ def lane_of(gateway: Gateway, task_id: int) -> Lane:
     return Lane.LARGE if size >= least * _MIB else Lane.NORMAL
 
 
+@dataclass
+class _Window:
+    """A service's queue, as one transaction has found it and adds to it.
+
+    ``out``: commands that the broker or a replica has; ``turn``: the latest turn of those;
+    ``last``: the latest turn of each user.
+    """
+
+    out: int
+    turn: int
+    last: dict[int | None, int]
+
+    def send(self, turn: int) -> None:
+        """Give the broker one more."""
+        self.out += 1
+        self.turn = max(self.turn, turn)
+
+
 def enqueue(gateway: Gateway, session: Session, run: Run, command: RunStage) -> None:
     """Begin an attempt: its command goes to the broker, now or when it is its turn."""
     queue = in_lane(stage_of(command.step).service, command.lane)
-    out, present, last = session.execute(
-        select(
-            func.count(),
-            func.max(StageAttempt.turn),
-            func.max(case((StageAttempt.user_id == run.user_id, StageAttempt.turn))),
-        ).where(StageAttempt.queue == queue, IS_OUT)
-    ).one()
-    window = gateway.settings.skyrelay_queue_window
-    waits = bool(window) and out >= window
+    window = _window(session, queue)
+    size = gateway.settings.skyrelay_queue_window
+    waits = bool(size) and _out(session, queue) >= size
+    last = window.last.get(run.user_id, -1)
     if waits:
-        waiting = session.scalar(
-            select(func.max(StageAttempt.turn)).where(
-                *_waits_in(queue), StageAttempt.user_id == run.user_id
-            )
-        )
-        last = max((turn for turn in (last, waiting) if turn is not None), default=None)
+        last = max(last, _last_waiting(session, queue, run.user_id))
+    turn = max(window.turn, last + 1)
+    window.last[run.user_id] = turn
+    if not waits:
+        window.send(turn)
     session.add(
         StageAttempt(
             run_id=run.id,
@@ -72,7 +88,7 @@ def enqueue(gateway: Gateway, session: Session, run: Run, command: RunStage) -> 
             queue=queue,
             user_id=run.user_id,
             rank=-run.priority,
-            turn=max(present or 0, 0 if last is None else last + 1),
+            turn=turn,
             reasons=[],
             values={},
         )
@@ -81,10 +97,20 @@ def enqueue(gateway: Gateway, session: Session, run: Run, command: RunStage) -> 
         gateway.outbox.add(session, command)
 
 
+def leave(session: Session, attempt: StageAttempt) -> None:
+    """An attempt is over: there is room for another one in its queue."""
+    left: Counter[str] = session.info.setdefault(_LEFT, Counter())
+    left[attempt.queue] += 1
+
+
 def release(gateway: Gateway, session: Session, queues: Iterable[str]) -> None:
     """Send on those that wait for these queues, as many as there is room for now."""
     for queue in sorted(queues):
-        if session.scalar(select(StageAttempt.run_id).where(*_waits_in(queue)).limit(1)):
+        waiting = select(StageAttempt.run_id).where(*_waits_in(queue)).limit(1)
+        # What this transaction itself has put there was put there because there is no room.
+        with session.no_autoflush:
+            anybody = session.scalar(waiting)
+        if anybody is not None:
             _release(gateway, session, queue)
 
 
@@ -95,13 +121,47 @@ def _release(gateway: Gateway, session: Session, queue: str) -> None:
         .order_by(StageAttempt.rank, StageAttempt.turn)
         .with_for_update(skip_locked=True)
     )
-    if window := gateway.settings.skyrelay_queue_window:
-        out = session.scalar(select(func.count()).where(StageAttempt.queue == queue, IS_OUT))
-        following = following.limit(max(0, window - (out or 0)))
+    window = _window(session, queue)
+    if size := gateway.settings.skyrelay_queue_window:
+        following = following.limit(max(0, size - _out(session, queue)))
     for attempt in session.scalars(following).all():
         attempt.state = AttemptState.QUEUED
         attempt.heard = now()
+        window.send(attempt.turn)
         gateway.outbox.add(session, attempt.run_stage)
+
+
+def _out(session: Session, queue: str) -> int:
+    """Commands that the broker or a replica has, with what this transaction has changed."""
+    left: Counter[str] = session.info.get(_LEFT, Counter())
+    return _window(session, queue).out - left[queue]
+
+
+def _window(session: Session, queue: str) -> _Window:
+    """The window of a queue: as it was at first, and with what was sent since."""
+    windows: dict[str, _Window] = session.info.setdefault(_WINDOWS, {})
+    if queue not in windows:
+        with session.no_autoflush:
+            found = session.execute(
+                select(StageAttempt.user_id, func.count(), func.max(StageAttempt.turn))
+                .where(StageAttempt.queue == queue, IS_OUT)
+                .group_by(StageAttempt.user_id)
+            ).all()
+        windows[queue] = _Window(
+            out=sum(count for _, count, _ in found),
+            turn=max((turn for _, _, turn in found), default=0),
+            last={user: turn for user, _, turn in found},
+        )
+    return windows[queue]
+
+
+def _last_waiting(session: Session, queue: str, user_id: int | None) -> int:
+    """The latest turn of those of a user that wait; -1 if none does."""
+    latest = select(func.max(StageAttempt.turn)).where(
+        *_waits_in(queue), StageAttempt.user_id == user_id
+    )
+    turn = session.scalar(latest)
+    return -1 if turn is None else turn
 
 
 def _waits_in(queue: str) -> tuple[ColumnElement[bool], TextClause]:

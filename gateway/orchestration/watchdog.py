@@ -15,10 +15,11 @@ from kombu import Connection
 from sqlalchemy import select
 
 from gateway.core import Gateway
-from gateway.models import IS_OUT, LIVE, AttemptState, Run, RunState, StageAttempt, now
+from gateway.models import IS_OUT, IS_WAITING, LIVE, AttemptState, Run, RunState, StageAttempt, now
 from gateway.orchestration.queueing import QUEUES, release
 from gateway.orchestration.runs import lock_task
 from skyrelay.broker import topology
+from skyrelay.broker.connection import CHANNEL_ERRORS, CONNECTION_ERRORS, connect, using
 
 _log = logging.getLogger(__name__)
 
@@ -30,8 +31,9 @@ _MOST = 200
 
 def look_after(gateway: Gateway) -> None:
     """One round: send on those that wait for a queue with room, and again what was lost."""
-    with gateway.database.writing() as session:
-        release(gateway, session, QUEUES)
+    if _anybody_waits(gateway):
+        with gateway.database.writing() as session:
+            release(gateway, session, QUEUES)
     silent = _silent(gateway)
     if not silent:
         return
@@ -48,6 +50,12 @@ def patience(gateway: Gateway) -> timedelta:
     return timedelta(seconds=settings.skyrelay_silence + max(settings.skyrelay_retry_delays))
 
 
+def _anybody_waits(gateway: Gateway) -> bool:
+    with gateway.database.reading() as session:
+        waiting = select(StageAttempt.run_id).where(IS_WAITING).limit(1)
+        return session.scalar(waiting) is not None
+
+
 def _silent(gateway: Gateway) -> list[StageAttempt]:
     query = (
         select(StageAttempt)
@@ -60,15 +68,12 @@ def _silent(gateway: Gateway) -> list[StageAttempt]:
 
 def _ready(amqp_uri: str, queues: set[str]) -> Mapping[str, int]:
     """How many messages nobody has taken yet, by queue; empty if the broker does not say."""
-    found = {}
-    with topology.connect(amqp_uri) as connection:
-        try:
-            for queue in queues:
-                found[queue] = _messages_in(connection, queue)
-        except connection.connection_errors + connection.channel_errors as error:
-            _log.warning("the broker does not say what is in its queues: %s", error)
-            return {}
-    return found
+    try:
+        with using(connect(amqp_uri, "watchdog")) as connection:
+            return {queue: _messages_in(connection, queue) for queue in queues}
+    except CONNECTION_ERRORS + CHANNEL_ERRORS as error:
+        _log.warning("the broker does not say what is in its queues: %s", error)
+        return {}
 
 
 def _messages_in(connection: Connection, queue: str) -> int:

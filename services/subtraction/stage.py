@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 
-from services.subtraction import forced, search
+from services.subtraction import forced, search, spread
+from services.subtraction.spread import tiles_of
 from skyrelay import products
 from skyrelay.errors import Permanent
 from skyrelay.imaging import mosaic, templates
 from skyrelay.imaging.kernel import Orders
-from skyrelay.imaging.mosaic import Mosaic
+from skyrelay.imaging.mosaic import Mosaic, SubtractedTile
 from skyrelay.imaging.point_spread import good_stars, measure_point_spread
 from skyrelay.imaging.science_image import ScienceImage, load
 from skyrelay.imaging.subtraction import Engine, Hotpants, Pair, Sfft, noise_ratio, sky_of
 from skyrelay.imaging.template_fwhm import measure_template_fwhm
 from skyrelay.imaging.templates import Template
-from skyrelay.stage.context import StageContext
+from skyrelay.stage.context import Piece, StageContext
 
 
 def run(context: StageContext) -> None:
@@ -33,22 +35,72 @@ def run(context: StageContext) -> None:
         If a remote survey did not answer.
     """
     science = load(context)
-    engine = _engine(context)
-    positions = None if _detects(context) else forced.target_positions(context, science)
-    context.measure("method", engine.name, doc="Engine of the subtraction.")
+    pair = _paired(context, science)
+    engine, tiles = _engine(context), tiles_of(context, science.shape)
+
+    def subtracted() -> Iterator[SubtractedTile]:
+        for number, tile in enumerate(tiles):
+            context.progress(0.2 + 0.5 * number / len(tiles), "subtracting")
+            yield mosaic.subtract_tile(pair, tile, science.objects, engine, context.log)
+
+    _measure(context, science, pair, subtracted())
+
+
+def parts(context: StageContext) -> int:
+    """Into how many parts the subtraction of this image is worth splitting."""
+    return spread.parts(context)
+
+
+def prepare(context: StageContext) -> None:
+    """Bring image and template together, for all parts; raises what `run` raises."""
+    spread.save_pair(context.shared, _paired(context, load(context)))
+
+
+def run_part(context: StageContext, part: int) -> None:
+    """Subtract the tiles of one part. A tile that fails is no failure of the part."""
+    science = load(context)
+    pair, engine = spread.load_pair(context.shared), _engine(context)
+    tiles = spread.tiles_of_part(context, science.shape, part)
+    subtracted = []
+    for number, tile in enumerate(tiles):
+        context.progress(number / len(tiles), "subtracting")
+        subtracted.append(mosaic.subtract_tile(pair, tile, science.objects, engine, context.log))
+    spread.save_tiles(context.shared, subtracted)
+
+
+def join(context: StageContext, pieces: Sequence[Piece]) -> None:
+    """Put the parts together, and go on as `run` does."""
+    science = load(context)
+    tiles = spread.load_tiles(context, science.shape, pieces)
+    _measure(context, science, spread.load_pair(context.shared), tiles)
+
+
+def _paired(context: StageContext, science: ScienceImage) -> Pair:
+    """The image and its template, ready to be subtracted."""
+    if not _detects(context):
+        # Better to know that there is no target before the work than after it.
+        forced.target_positions(context, science)
+    context.measure("method", _engine(context).name, doc="Engine of the subtraction.")
     context.progress(0.02, "fetching the template")
     template = templates.fetch(context, science)
     context.progress(0.15, "measuring the template")
-    pair = _pair(context, science, template)
-    context.progress(0.2, "subtracting")
-    subtracted = _subtract(context, science, pair, engine)
+    return _pair(context, science, template)
+
+
+def _measure(
+    context: StageContext, science: ScienceImage, pair: Pair, tiles: Iterable[SubtractedTile]
+) -> None:
+    """All that follows when the tiles have been subtracted."""
+    subtracted = _put_together(context, science, tiles)
     _write_planes(context, science, pair, subtracted)
-    context.progress(0.7, "measuring the targets" if positions is not None else "searching")
+    detects = _detects(context)
+    context.progress(0.7, "searching" if detects else "measuring the targets")
     stars = good_stars(science.objects, science.fwhm)
     profile = measure_point_spread(pair.image, stars, science.fwhm, context.log)
-    if positions is None:
+    if detects:
         search.search(context, science, pair, subtracted, profile)
     else:
+        positions = forced.target_positions(context, science)
         forced.measure_targets(context, science, pair, subtracted, profile, positions)
 
 
@@ -106,17 +158,11 @@ def _pair(context: StageContext, science: ScienceImage, template: Template) -> P
     )
 
 
-def _subtract(context: StageContext, science: ScienceImage, pair: Pair, engine: Engine) -> Mosaic:
+def _put_together(
+    context: StageContext, science: ScienceImage, tiles: Iterable[SubtractedTile]
+) -> Mosaic:
     """All tiles, put together; a failed one is masked and makes the result degraded."""
-    subtracted = mosaic.subtract(
-        pair,
-        science.objects,
-        engine,
-        size=int(context.parameter("sub_size")),
-        overlap=int(context.parameter("sub_overlap")),
-        log=context.log,
-        progress=lambda part: context.progress(0.2 + 0.5 * part, "subtracting"),
-    )
+    subtracted = mosaic.assemble(science.shape, tiles)
     failed = len(subtracted.failures)
     context.measure("n_tiles", subtracted.tiles, doc="Tiles of the subtraction.")
     context.measure("n_tiles_failed", failed, doc="Tiles that could not be subtracted.")

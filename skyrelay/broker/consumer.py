@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from kombu import Connection, Consumer, Message
 
 from skyrelay.broker import topology
+from skyrelay.broker.connection import CHANNEL_ERRORS, CONNECTION_ERRORS, connect, using
 from skyrelay.errors import Retriable
 from skyrelay.messages import (
     Event,
@@ -32,6 +34,10 @@ TICK, HEARTBEAT_LOOK = 1.0, 0.5
 
 #: Seconds to wait before the handler or the connection is tried again: first, and at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+
+#: Seconds to wait for company where much is going on: to record many news at once costs little more
+#: than to record one. Much is going on where news of so many runs came within the last moment.
+COMPANY, MANY_RUNS, MOMENT = 0.01, 4, 0.25
 
 #: Tries of the handler for one message that fails for another reason than `Retriable`.
 TRIES = 5
@@ -53,13 +59,32 @@ class DeadLetter:
 News = Event | DeadLetter
 
 
+class _Traffic:
+    """Which runs something was heard of lately."""
+
+    def __init__(self) -> None:
+        self._heard: dict[UUID, float] = {}
+
+    def note(self, run: UUID) -> None:
+        """Something was heard of this run."""
+        self._heard[run] = time.monotonic()
+
+    @property
+    def heavy(self) -> bool:
+        """Whether something was heard of many runs in the last moment."""
+        since = time.monotonic() - MOMENT
+        self._heard = {run: when for run, when in self._heard.items() if when > since}
+        return len(self._heard) >= MANY_RUNS
+
+
 class EventConsumer:
     """Consumes stage events, progress and dead letters, until it is told to stop.
 
     Parameters
     ----------
     amqp_uri : str
-        The broker. It may be away; the consumer comes back by itself.
+        The broker, or the nodes of a cluster separated by ``;``. It may be away; the consumer
+        comes back by itself.
     handle : callable
         Gets a batch of news in the order of their arrival. Events may come twice and out of
         order. The batch is acknowledged when it returns. When it raises `Retriable` (the
@@ -85,6 +110,7 @@ class EventConsumer:
         self._batch = batch
         self._heartbeat = heartbeat
         self._received: list[Message] = []
+        self._traffic = _Traffic()
         self._stopping = False
         self._consuming = False
         self._last_look = time.monotonic()
@@ -97,20 +123,19 @@ class EventConsumer:
         """
         pause = FIRST_PAUSE
         while not self._stopping:
-            with Connection(self._uri, heartbeat=self._heartbeat, connect_timeout=5) as connection:
-                try:
+            try:
+                with using(connect(self._uri, "events", heartbeat=self._heartbeat)) as connection:
                     self._consume(connection)
+            except CONNECTION_ERRORS + CHANNEL_ERRORS as error:
+                if self._consuming:
                     pause = FIRST_PAUSE
-                except connection.connection_errors + connection.channel_errors as error:
-                    if self._consuming:
-                        pause = FIRST_PAUSE
-                    _log.warning("the broker is away (%s); again in %.1f s", error, pause)
-                    self._consuming = False
-                    self._sleep(pause)
-                    pause = min(2 * pause, LONGEST_PAUSE)
-                except topology.TopologyConflict as error:
-                    _log.error("%s", error)
-                    self._sleep(topology.CONFLICT_PAUSE)
+                _log.warning("the broker is away (%s); again in %.1f s", error, pause)
+                self._consuming = False
+                self._sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+            except topology.TopologyConflict as error:
+                _log.error("%s", error)
+                self._sleep(topology.CONFLICT_PAUSE)
 
     def stop(self) -> None:
         """Make `run` return after the batch in hand; safe in signal handlers."""
@@ -137,11 +162,12 @@ class EventConsumer:
         self._consuming = False
 
     def _receive(self, connection: Connection) -> None:
-        """Wait for one message, then take what else has already arrived."""
+        """Wait for one message, then take what else has arrived, or is about to."""
         try:
             connection.drain_events(timeout=TICK)
+            end = time.monotonic() + (COMPANY if self._traffic.heavy else 0.0)
             while len(self._received) < self._batch:
-                connection.drain_events(timeout=0)
+                connection.drain_events(timeout=max(0.0, end - time.monotonic()))
         except TimeoutError:
             pass
 
@@ -150,6 +176,8 @@ class EventConsumer:
         read: list[tuple[Message, News]] = []
         for message in messages:
             news = self._read(message)
+            if isinstance(news, StageFinished):
+                self._traffic.note(news.run)
             if news is None:
                 # Unreadable progress is lost with this, anything else is put among the dead.
                 message.reject()

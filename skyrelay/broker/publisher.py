@@ -14,6 +14,14 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
 from skyrelay.broker import topology
+from skyrelay.broker.connection import (
+    CHANNEL_ERRORS,
+    CONNECTION_ERRORS,
+    addresses,
+    client_properties,
+    connect,
+    using,
+)
 from skyrelay.broker.topology import Route
 from skyrelay.messages import Message
 
@@ -39,7 +47,7 @@ class Publisher:
     Parameters
     ----------
     amqp_uri : str
-        The broker.
+        The broker, or the nodes of a cluster separated by ``;``.
     heartbeat : int
         Seconds. `keep_alive` must be called at least that often while nothing is published.
     """
@@ -140,14 +148,20 @@ class Publisher:
             return self._channel
         self.close()
         declare_topology(self._uri)
-        parameters = pika.URLParameters(self._uri)
-        parameters.heartbeat = self._heartbeat
-        parameters.socket_timeout = parameters.stack_timeout = PATIENCE
-        parameters.blocked_connection_timeout = PATIENCE
-        self._connection = pika.BlockingConnection(parameters)
+        self._connection = pika.BlockingConnection(
+            [self._parameters(uri) for uri in addresses(self._uri)]
+        )
         self._channel = self._connection.channel()
         self._channel.confirm_delivery()
         return self._channel
+
+    def _parameters(self, uri: str) -> pika.URLParameters:
+        parameters = pika.URLParameters(uri)
+        parameters.client_properties = client_properties("publisher")
+        parameters.heartbeat = self._heartbeat
+        parameters.socket_timeout = parameters.stack_timeout = PATIENCE
+        parameters.blocked_connection_timeout = PATIENCE
+        return parameters
 
 
 def declare_topology(amqp_uri: str) -> None:
@@ -156,12 +170,12 @@ def declare_topology(amqp_uri: str) -> None:
     Raises
     ------
     OSError
-        If the broker cannot be reached.
+        If the broker cannot be reached, or cannot do it now: part of its cluster may be away.
     TopologyConflict
         If the broker has something else under one of our names.
     """
-    with topology.connect(amqp_uri, PATIENCE) as connection:
-        try:
+    try:
+        with using(connect(amqp_uri, "topology")) as connection:
             topology.declare(connection)
-        except connection.connection_errors as error:
-            raise OSError(str(error)) from error
+    except CONNECTION_ERRORS + CHANNEL_ERRORS as error:
+        raise OSError(str(error)) from error

@@ -155,14 +155,22 @@ def gateway_events() -> Queue:
 
 
 def gateway_progress() -> Queue:
-    """The queue with news that may be lost: how far the running attempts are."""
+    """The queue with news that may be lost: how far the running attempts are.
+
+    It lives on one node of a cluster, and is gone with it, to be declared on another one: a
+    durable queue would stay there, out of reach, and could not be declared by anybody.
+    """
     arguments = {
         "x-message-ttl": PROGRESS_TTL_MS,
         "x-max-length": PROGRESS_MAX_LENGTH,
         "x-overflow": "drop-head",
     }
     return Queue(
-        "gateway.progress", EVENTS, routing_key="*.StageProgressed", queue_arguments=arguments
+        "gateway.progress",
+        EVENTS,
+        routing_key="*.StageProgressed",
+        durable=False,
+        queue_arguments=arguments,
     )
 
 
@@ -186,11 +194,6 @@ def queues(retry_delays: Sequence[float]) -> list[Queue]:
     waiting = [retry_queue(delay) for delay in sorted(set(retry_delays))]
     gateway = [gateway_events(), gateway_progress(), gateway_dead()]
     return [*work, *waiting, *gateway]
-
-
-def connect(amqp_uri: str, patience: float = 10.0) -> Connection:
-    """A connection for short use; ``patience``: seconds to wait for the broker."""
-    return Connection(amqp_uri, connect_timeout=patience)
 
 
 def declare(connection: Connection) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from skyrelay.imaging.candidates import Field
 from skyrelay.imaging.subtraction import Difference, Engine, Pair, TileFailed, check_match
-from skyrelay.imaging.tiles import Tile, cut
+from skyrelay.imaging.tiles import Tile
 
 #: A tile with a smaller part of good pixels is not tried.
 _LEAST_GOOD = 0.02
+
+_PLANES = ("convolved", "difference", "noise", "mask")
 
 
 @dataclass(frozen=True)
@@ -44,48 +46,58 @@ class Mosaic(Difference):
         )
 
 
-def subtract(
-    pair: Pair,
-    objects: Table,
-    engine: Engine,
-    *,
-    size: int,
-    overlap: int,
-    log: Callable[..., object],
-    progress: Callable[[float], None],
-) -> Mosaic:
-    """Subtract every tile and put the cores of all of them together.
+@dataclass(frozen=True)
+class SubtractedTile:
+    """A tile and the core of its difference; or, without that, why it failed."""
+
+    tile: Tile
+    core: Difference | None
+    failure: str = ""
+
+
+def subtract_tile(
+    pair: Pair, tile: Tile, objects: Table, engine: Engine, log: Callable[..., object]
+) -> SubtractedTile:
+    """Subtract one tile of an image.
 
     Parameters
     ----------
     objects : Table
-        Measured objects of the image, with ``x`` and ``y``.
-    size, overlap : int
-        See `skyrelay.imaging.tiles.cut`.
+        Measured objects of the whole image, with ``x`` and ``y``.
     """
-    rows, columns = pair.image.shape
-    tiles = cut((rows, columns), size, overlap)
+    log(f"Tile {tile}")
+    try:
+        whole = _subtract(pair, tile, objects, engine, log)
+    except TileFailed as failure:
+        return SubtractedTile(tile, None, str(failure))
+    core = {name: getattr(whole, name)[tile.core_in_window] for name in _PLANES}
+    return SubtractedTile(tile, Difference(**core))
+
+
+def assemble(shape: tuple[int, int], tiles: Iterable[SubtractedTile]) -> Mosaic:
+    """Put the cores of all tiles of an image of ``shape`` (rows, columns) together.
+
+    What no tile has brought is masked.
+    """
     whole = Difference(
-        convolved=np.zeros((rows, columns)),
-        difference=np.zeros((rows, columns)),
-        noise=np.full((rows, columns), np.nan),
-        mask=np.ones((rows, columns), dtype=bool),
+        convolved=np.zeros(shape),
+        difference=np.zeros(shape),
+        noise=np.full(shape, np.nan),
+        mask=np.ones(shape, dtype=bool),
     )
     failures: list[tuple[Tile, str]] = []
-    for number, tile in enumerate(tiles):
-        log(f"Tile {number + 1} of {len(tiles)}: {tile}")
-        try:
-            part = _subtract_tile(pair, tile, objects, engine, log)
-        except TileFailed as failure:
-            failures.append((tile, str(failure)))
-        else:
-            for name in ("convolved", "difference", "noise", "mask"):
-                getattr(whole, name)[tile.core] = getattr(part, name)[tile.core_in_window]
-        progress((number + 1) / len(tiles))
-    return Mosaic(whole.convolved, whole.difference, whole.noise, whole.mask, len(tiles), failures)
+    count = 0
+    for each in tiles:
+        count += 1
+        if each.core is None:
+            failures.append((each.tile, each.failure))
+            continue
+        for name in _PLANES:
+            getattr(whole, name)[each.tile.core] = getattr(each.core, name)
+    return Mosaic(whole.convolved, whole.difference, whole.noise, whole.mask, count, failures)
 
 
-def _subtract_tile(
+def _subtract(
     pair: Pair, tile: Tile, objects: Table, engine: Engine, log: Callable[..., object]
 ) -> Difference:
     part = pair.part(tile.window)

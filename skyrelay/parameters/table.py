@@ -562,6 +562,16 @@ _DIFFERENCE = (
         help="Overlap of the tiles.",
     ),
     Parameter(
+        name="sub_split",
+        kind=Kind.INTEGER,
+        default=16,
+        minimum=0,
+        maximum=100000,
+        steps=_SUBTRACTION,
+        help="Number of tiles from which the subtraction is spread over the replicas, a few tiles "
+        "each; 0: never.",
+    ),
+    Parameter(
         name="sub_verbose",
         kind=Kind.BOOLEAN,
         default=False,

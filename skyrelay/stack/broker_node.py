@@ -3,6 +3,7 @@
 Everything of the node is under one private folder: its data, its Erlang cookie, its logs, its
 configuration. It listens on the loopback interface only, on ports that were free, has a port
 mapper (epmd) of its own, and dies with the process that started it. No root, no systemd.
+The tests put several of them, each with an address of its own, together to a cluster.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import secrets
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,8 +26,6 @@ from skyrelay.stack.process import GuardedProcess
 #: Debian's wrappers in /usr/sbin switch to the user rabbitmq; the real scripts do not.
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 
-#: Its host part must be a name that resolves, or the node hangs without a word.
-NODE_NAME = "skyrelay@localhost"
 USER = "skyrelay"
 
 #: A message that is not acknowledged within this time is taken from its consumer. It must be
@@ -32,7 +33,7 @@ USER = "skyrelay"
 CONSUMER_TIMEOUT_MS = 24 * 3600 * 1000
 
 CONFIGURATION = f"""\
-listeners.tcp.1 = {LOOPBACK}:{{port}}
+listeners.tcp.1 = {{host}}:{{port}}
 default_user = {USER}
 default_pass = {{password}}
 consumer_timeout = {CONSUMER_TIMEOUT_MS}
@@ -42,7 +43,27 @@ log.console = false
 log.file.level = info
 """
 
-ERLANG_FLAGS = "-kernel inet_dist_use_interface {127,0,0,1}"
+
+@dataclass(frozen=True)
+class Place:
+    """Where a node lives.
+
+    Attributes
+    ----------
+    host : str
+        Address on which clients find it.
+    inner_host : str
+        Address on which other nodes and its tools find it.
+    name : str
+        Name of the node. The host in it must resolve, or the node hangs without a word.
+    within : tuple of str
+        Command that runs another one where these addresses are, with its arguments.
+    """
+
+    host: str = LOOPBACK
+    inner_host: str = LOOPBACK
+    name: str = "skyrelay@localhost"
+    within: tuple[str, ...] = ()
 
 
 class BrokerNode:
@@ -54,11 +75,26 @@ class BrokerNode:
     ----------
     folder : Path
         Everything of the node; its queues and messages are found again in the same folder.
+    place : Place, optional
+        Where it lives (default: on the loopback interface).
+    ports : sequence of int, optional
+        For clients, for other nodes, and for the port mapper (default: free ones).
+    configuration : str, optional
+        More lines for its configuration.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        place: Place | None = None,
+        ports: Sequence[int] = (),
+        configuration: str = "",
+    ) -> None:
         self.folder = folder.resolve()
-        self.port, self._dist_port, self._epmd_port = free_ports(3)
+        self.place = place or Place()
+        self.port, self._dist_port, self._epmd_port = ports or free_ports(3)
+        self._configuration = configuration
         self._process: GuardedProcess | None = None
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
@@ -72,7 +108,8 @@ class BrokerNode:
 
     def uri_of(self, vhost: str) -> str:
         """Address of the virtual host `vhost`, with the password in it."""
-        return f"amqp://{USER}:{self._password}@{LOOPBACK}:{self.port}/{quote(vhost, safe='')}"
+        login, address = f"{USER}:{self._password}", f"{self.place.host}:{self.port}"
+        return f"amqp://{login}@{address}/{quote(vhost, safe='')}"
 
     @property
     def log(self) -> Path:
@@ -112,7 +149,7 @@ class BrokerNode:
             )
         self._prepare()
         self._process = GuardedProcess(
-            [str(SERVER)],
+            [*self.place.within, str(SERVER)],
             log=self.folder / "log" / "console.log",
             environment=self._environment(),
             folder=self.folder,
@@ -163,7 +200,7 @@ class BrokerNode:
     def add_vhost(self, name: str) -> str:
         """Make a virtual host that our user may use without limits; returns its address."""
         user, vhost, all_ = f'<<"{USER}">>', f'<<"{name}">>', '<<".*">>'
-        self._evaluate(
+        self.evaluate(
             f"ok = rabbit_vhost:add({vhost}, {user}), "
             "ok = rabbit_auth_backend_internal:set_permissions("
             f"{user}, {vhost}, {all_}, {all_}, {all_}, {user})."
@@ -172,10 +209,10 @@ class BrokerNode:
 
     def delete_vhost(self, name: str) -> None:
         """Delete a virtual host with all its queues; its connections are closed."""
-        self._evaluate(f'ok = rabbit_vhost:delete(<<"{name}">>, <<"{USER}">>).')
+        self.evaluate(f'ok = rabbit_vhost:delete(<<"{name}">>, <<"{USER}">>).')
 
-    def _evaluate(self, expression: str) -> None:
-        """Have the node evaluate an Erlang expression.
+    def evaluate(self, expression: str) -> str:
+        """What the node makes of an Erlang expression.
 
         rabbitmqctl could do that too, but takes a hundred times longer to start.
 
@@ -185,7 +222,10 @@ class BrokerNode:
             The expression failed in the node.
         """
         answer = subprocess.run(
-            ["erl_call", "-R", "-c", self._cookie, "-n", NODE_NAME, "-timeout", "60", "-e"],
+            [
+                *(*self.place.within, "erl_call", "-R", "-c", self._cookie),
+                *("-n", self.place.name, "-timeout", "60", "-e"),
+            ],
             env=self._environment(),
             input=expression + "\n",
             capture_output=True,
@@ -195,12 +235,14 @@ class BrokerNode:
         said = (answer.stdout + answer.stderr).strip()
         if answer.returncode != 0 or not said.startswith("{ok,"):
             raise RuntimeError(f"The RabbitMQ node refused `{expression}`: {said}")
+        return said.removeprefix("{ok,").removesuffix("}").strip()
 
     def _prepare(self) -> None:
         """Write the node's configuration."""
         (self.folder / "conf").mkdir(exist_ok=True)
         (self.folder / "conf" / "rabbitmq.conf").write_text(
-            CONFIGURATION.format(port=self.port, password=self._password)
+            CONFIGURATION.format(host=self.place.host, port=self.port, password=self._password)
+            + self._configuration
         )
         (self.folder / "conf" / "enabled_plugins").write_text("[].\n")
         (self.folder / "conf" / "environment").write_text("")
@@ -214,11 +256,13 @@ class BrokerNode:
             if not name.startswith(("RABBITMQ_", "ERL_")) and name != "NOTIFY_SOCKET"
         }
         conf = self.folder / "conf"
+        inner = self.place.inner_host.replace(".", ",")
         return inherited | {
             "HOME": str(self.folder),
-            "RABBITMQ_NODENAME": NODE_NAME,
+            "RABBITMQ_NODENAME": self.place.name,
+            "RABBITMQ_USE_LONGNAME": str("." in self.place.name).lower(),
             "RABBITMQ_NODE_PORT": str(self.port),
-            "RABBITMQ_NODE_IP_ADDRESS": LOOPBACK,
+            "RABBITMQ_NODE_IP_ADDRESS": self.place.host,
             "RABBITMQ_DIST_PORT": str(self._dist_port),
             "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
             "RABBITMQ_LOG_BASE": str(self.folder / "log"),
@@ -230,8 +274,8 @@ class BrokerNode:
             "RABBITMQ_ADVANCED_CONFIG_FILE": str(conf / "advanced"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(conf / "enabled_plugins"),
             "RABBITMQ_GENERATED_CONFIG_DIR": str(conf / "generated"),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ERLANG_FLAGS,
-            "ERL_EPMD_ADDRESS": LOOPBACK,
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (f"-kernel inet_dist_use_interface {{{inner}}}"),
+            "ERL_EPMD_ADDRESS": self.place.inner_host,
             "ERL_EPMD_PORT": str(self._epmd_port),
         }
 
@@ -242,7 +286,8 @@ class BrokerNode:
         every refused connection.
         """
         try:
-            with socket.create_connection((LOOPBACK, self.port), timeout=5) as connection:
+            address = (self.place.host, self.port)
+            with socket.create_connection(address, timeout=5) as connection:
                 connection.sendall(b"AMQP\x00\x00\x09\x01")
                 return bool(connection.recv(1))
         except OSError:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from skyrelay.stack.ports import LOOPBACK
-from skyrelay.stages import SERVICES
+from skyrelay.stages import SERVICES, service_module
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ def replica(service: str, number: int, port: int) -> Role:
     """Replica `number` of the stage service `service`."""
     return Role(
         name=f"{service}-{number}",
-        command=_python("skyrelay.stage.replica", f"services.{service}.service"),
+        command=_python("skyrelay.stage.replica", service_module(service)),
         environment=_health_at(port),
         port=port,
         # A replica is well before its workers have imported what the science needs.

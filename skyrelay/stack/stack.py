@@ -59,6 +59,8 @@ class Stack:
     environment : mapping, optional
         Settings that take precedence over the stack's own, under their names in the environment;
         with AMQP_URI in it, no broker is started.
+    adapt : callable, optional
+        Takes the role of each process and returns the one to start: under a profiler, say.
     say : callable, optional
         Takes a sentence about what is going on (default: nobody listens).
 
@@ -74,14 +76,17 @@ class Stack:
         *,
         replicas: Mapping[str, int] | None = None,
         environment: Mapping[str, str] | None = None,
+        adapt: Callable[[roles.Role], roles.Role] = lambda role: role,
         say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.folder = folder.resolve()
         self._say = say
         self._given = dict(environment or {})
+        self._adapt = adapt
         self._replicas = dict.fromkeys(SERVICES, 1) | dict(replicas or {})
         self._broker: Supervised | None = None
         self._processes: list[Supervised] = []
+        self._environment: dict[str, str] = {}
         self._lock: int | None = None
         self._administrator: Administrator | None = None
         self.base_url = ""
@@ -130,6 +135,20 @@ class Stack:
             self.stop()
             raise
 
+    def add_replica(self, service: str) -> None:
+        """Start one more replica of a service; returns when it takes messages.
+
+        Raises
+        ------
+        RuntimeError
+            In one sentence, if it does not start.
+        """
+        self._replicas[service] += 1
+        (port,) = free_ports(1)
+        role = self._adapt(roles.replica(service, self._replicas[service], port))
+        self._wait_until_ready(role, self._start_role(role))
+        self._describe()
+
     def stop(self) -> None:
         """Stop everything, the broker last; returns when nothing is left."""
         self.description.unlink(missing_ok=True)
@@ -161,7 +180,7 @@ class Stack:
         self.stop()
 
     def _start(self) -> None:
-        environment = self._environment()
+        environment = self._environment = self._whole_environment()
         for name in ("data", "tasks", "log"):
             (self.folder / name).mkdir(exist_ok=True)
         if "AMQP_URI" not in environment:
@@ -171,7 +190,7 @@ class Stack:
 
         everything = self._roles()
         self._say(f"Starting {', '.join(role.name for role in everything)}.")
-        started = [(role, self._start_role(role, environment)) for role in everything]
+        started = [(role, self._start_role(role)) for role in everything]
         # Whoever needs the database first makes its tables; the others wait for that.
         self._administrator = administrator(self.folder / "admin.json", environment, PROJECT)
         for role, process in started:
@@ -198,13 +217,14 @@ class Stack:
             roles.replica(service, number, port)
             for (service, number), port in zip(names, ports, strict=True)
         ]
-        return [roles.web(web_port), roles.events(events_port), *replicas]
+        everything = [roles.web(web_port), roles.events(events_port), *replicas]
+        return [self._adapt(role) for role in everything]
 
-    def _start_role(self, role: roles.Role, environment: Mapping[str, str]) -> Supervised:
+    def _start_role(self, role: roles.Role) -> Supervised:
         command = Command(
             role.command,
             log=self.log_of(role.name),
-            environment={**environment, **role.environment},
+            environment={**self._environment, **role.environment},
             folder=PROJECT,
         )
         supervised = Supervised(role.name, command, say=self._say, changed=self._describe)
@@ -222,7 +242,7 @@ class Stack:
             time.sleep(0.1)
         self._say(f"{role.name} is ready.")
 
-    def _environment(self) -> dict[str, str]:
+    def _whole_environment(self) -> dict[str, str]:
         """What all processes have in their environment."""
         inherited = {k: v for k, v in os.environ.items() if k.upper() not in OWN_SETTINGS}
         own = {

@@ -40,6 +40,11 @@ UNKNOWN_RUN = (
     "services have the same TASKS_PATH?"
 )
 
+CONFIG_LOST = (
+    "The configuration of this run is missing or damaged, perhaps by a power failure: process the "
+    "image again."
+)
+
 #: Why a part is missing whose message was given up.
 LEFT_NOTHING = "Nothing was left of it: its worker died again and again"
 
@@ -121,7 +126,11 @@ def _work(
 ) -> Answer:
     stage = stage_of(command.step)
     started = datetime.now(UTC)
-    config = store.read_config(command.config)
+    try:
+        config = store.read_config(command.config)
+    except (FileNotFoundError, ValueError, KeyError):
+        _log.exception("the configuration %s cannot be read", command.config)
+        return _failed_without_record(CONFIG_LOST)
     tell(Started(started=started, time_limit=_time_limit(stage, config)))
     scratch = attempt.open_scratch()
 

@@ -14,6 +14,7 @@ from kombu import Connection, Message
 from nameko.messaging import Consumer, QueueConsumer
 
 from skyrelay.broker import topology
+from skyrelay.broker.connection import CONNECTION_ERRORS, connect, using
 from skyrelay.broker.topology import TopologyConflict
 from skyrelay.messages import RunStage, UnreadableMessage, parse
 from skyrelay.settings import Settings
@@ -23,8 +24,8 @@ from skyrelay.stages import stages_of_service
 
 _log = logging.getLogger(__name__)
 
-#: Pauses between tries to connect, in seconds.
-RECONNECT = {"interval_start": 0.2, "interval_step": 0.5, "interval_max": 5}
+#: Pause between tries to connect, in seconds: first and longest.
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 
 #: Seconds between looks at the heartbeat, at least.
 HEARTBEAT_LOOK = 0.5
@@ -103,8 +104,7 @@ class CommandQueueConsumer(QueueConsumer):
     @contextmanager
     def establish_connection(self) -> Iterator[Connection]:
         """A connection on which our topology is there."""
-        with self.create_connection() as connection:
-            connection.ensure_connection(self.on_connection_error, None, **RECONNECT)
+        with using(self._connect()) as connection:
             self._declare(connection)
             self._connection = connection
             try:
@@ -113,6 +113,17 @@ class CommandQueueConsumer(QueueConsumer):
                 self._connection = None
                 self._connected = False
                 self._consumers.clear()
+
+    def _connect(self) -> Connection:
+        uri, heartbeat = self.settings.amqp_uri, self.settings.skyrelay_heartbeat
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return connect(uri, "commands", heartbeat=heartbeat)
+            except CONNECTION_ERRORS as error:
+                _log.warning("the broker is away (%s); again in %.1f s", error, pause)
+            eventlet.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     def get_consumers(self, consumer_cls: Callable[..., Any], channel: Any) -> Any:
         """The consumer of the service's queue, which gets messages undecoded."""
@@ -140,10 +151,6 @@ class CommandQueueConsumer(QueueConsumer):
         if self._draining:
             while self._consumers:
                 self._consumers.popitem()[1].cancel()
-
-    def on_connection_error(self, error: Exception, interval: float) -> None:
-        """Say so; kombu tries again."""
-        _log.warning("the broker is away (%s); again in %.1f s", error, interval)
 
     def _receive(self, provider: CommandConsumer, message: Message) -> None:
         self.container.spawn_managed_thread(

@@ -3,19 +3,22 @@
 The guard is a child of the worker, forked before anything heavy is imported. It waits on a pipe
 whose other end only the replica holds. When the replica is gone the kernel closes that end and
 stops the worker; the guard kills all that the worker has started, then the worker, and ends. It
-ignores SIGTERM: while a stage is being stopped somebody must still watch.
+ignores SIGTERM: while a stage is being stopped somebody must still watch. Should the guard itself
+be killed the kernel kills the worker at once: without a guard it could outlive its replica, stopped
+and with the claim of its attempt, for ever.
 """
 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import signal
 import time
 from contextlib import suppress
 from pathlib import Path
 
-from skyrelay.stage.group import kill
+from skyrelay.stage.group import MARK_VARIABLE, kill
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -72,18 +75,31 @@ def fork_guard(lifeline: int, *not_for_guard: int) -> int:
     not_for_guard : int
         Descriptors that the guard must not keep open.
     """
+    ours, of_guard = os.pipe()
     guard = os.fork()
     if guard:
         os.close(lifeline)
+        os.close(of_guard)
+        _be_killed_when_closed(ours)
         return guard
+    os.close(ours)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     for descriptor in not_for_guard:
         os.close(descriptor)
     while os.read(lifeline, 1):
         pass
-    kill(os.getpgrp(), {os.getpid()}, time.sleep)
+    worker = os.getpgrp()
+    kill(worker, os.environ[MARK_VARIABLE], {worker, os.getpid()}, time.sleep)
     os._exit(0)
+
+
+def _be_killed_when_closed(reading_end: int) -> None:
+    """Have the kernel kill this process when nobody has the other end of a pipe any more."""
+    fcntl.fcntl(reading_end, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(reading_end, fcntl.F_SETSIG, signal.SIGKILL)
+    flags = fcntl.fcntl(reading_end, fcntl.F_GETFL)
+    fcntl.fcntl(reading_end, fcntl.F_SETFL, flags | os.O_ASYNC)
 
 
 def die_with_parent(parent: int) -> None:

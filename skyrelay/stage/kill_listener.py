@@ -14,10 +14,10 @@ from uuid import UUID
 
 import eventlet
 from kombu import Connection, Consumer, Message
-from kombu.exceptions import OperationalError
 from nameko.extensions import SharedExtension
 
 from skyrelay.broker import topology
+from skyrelay.broker.connection import CHANNEL_ERRORS, CONNECTION_ERRORS, connect, using
 from skyrelay.messages import KillRun, UnreadableMessage, parse
 from skyrelay.settings import Settings
 
@@ -61,28 +61,22 @@ class KillListener(SharedExtension):
     def _run(self) -> None:
         pause = FIRST_PAUSE
         while True:
-            connection = Connection(
-                self._settings.amqp_uri,
-                heartbeat=self._settings.skyrelay_heartbeat,
-                connect_timeout=5,
-            )
             started = time.monotonic()
             try:
-                with connection:
+                with using(self._connect()) as connection:
                     self._listen(connection)
-            except (
-                *connection.connection_errors,
-                *connection.channel_errors,
-                OperationalError,
-            ) as error:
+            except CONNECTION_ERRORS + CHANNEL_ERRORS as error:
                 if time.monotonic() - started > LONGEST_PAUSE:
                     pause = FIRST_PAUSE
                 _log.warning("kills are not heard (%s); again in %.1f s", error, pause)
                 eventlet.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
 
+    def _connect(self) -> Connection:
+        settings = self._settings
+        return connect(settings.amqp_uri, "kills", heartbeat=settings.skyrelay_heartbeat)
+
     def _listen(self, connection: Connection) -> None:
-        connection.connect()
         topology.KILLS(connection.default_channel).declare()
         queue = topology.kill_queue()
         with Consumer(connection, [queue], on_message=self._hear, no_ack=True):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import eventlet
 from eventlet.event import Event
@@ -58,6 +58,7 @@ class WorkerProcess:
         self._channel, theirs = socket.socketpair()
         self._unread = b""
         self._guard: int | None = None
+        self._mark = secrets.token_hex(8)
         self._ending = Semaphore()
         self._ended = False
         self.ending = False
@@ -69,7 +70,7 @@ class WorkerProcess:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                env=_environment(settings),
+                env=_environment(settings) | {group.MARK_VARIABLE: self._mark},
                 pass_fds=(theirs.fileno(), lifeline.reading_end),
                 start_new_session=True,
             )
@@ -90,7 +91,8 @@ class WorkerProcess:
     def memory(self) -> float:
         """Resident memory in MiB; 0 for a process that has ended."""
         try:
-            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+            with open(f"/proc/{self.pid}/statm") as file:
+                pages = int(file.read().split()[1])
         except (OSError, IndexError):
             return 0.0
         return pages * os.sysconf("SC_PAGE_SIZE") / _MIB
@@ -159,7 +161,7 @@ class WorkerProcess:
         with self._ending:
             if self._ended:
                 return  # The number may be another process's by now.
-            group.end(self.pid, grace, self._guard, sleep=self._sleep_and_reap)
+            group.end(self.pid, self._mark, grace, self._guard, sleep=self._sleep_and_reap)
             self._process.wait()
             self._channel.close()
             self._ended = True

@@ -60,6 +60,9 @@ def resolve_names_in_a_thread() -> None:
 
 def _service_in(name: str) -> type[Any]:
     """The one nameko service in the module ``name``."""
+    # The registry imports the modules of additional stages. Were one of them imported first, by
+    # its service, it would import the registry, and the registry it, half made as it is.
+    importlib.import_module("skyrelay.stages")
     module = importlib.import_module(name)
     found = [
         thing

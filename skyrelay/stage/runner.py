@@ -61,6 +61,10 @@ SIGN = 30.0
 #: Attempts whose workers may die, whatever the retry delays are: each may take a machine with it.
 DEADLY_ATTEMPTS = 3
 
+#: Seconds after which the gateway is told that an attempt has begun. One that ends sooner has its
+#: beginning in its outcome: a second message, and a second transaction, for nothing.
+ANNOUNCEMENT = 0.05
+
 #: Seconds that outcomes may take to be confirmed after the replica's grace is over.
 LAST_CALL = 5.0
 
@@ -86,6 +90,8 @@ class _Job:
     worker: WorkerProcess | None = None
     started: datetime | None = None
     time_limit: float = 0.0
+    began: float | None = None
+    announced: bool = False
     deadline: float | None = None
     stopped: Why | None = None
     settled: Event = field(default_factory=Event)
@@ -107,7 +113,7 @@ class StageRunner(DependencyProvider):
 
     def setup(self) -> None:
         self._settings: Settings = self.container.config["SETTINGS"]
-        self._store = TaskStore(self._settings.tasks_path)
+        self._store = TaskStore(self._settings.tasks_path, sync=self._settings.skyrelay_sync_store)
         self._name = f"{self.container.service_name}@{socket.gethostname()}:{os.getpid()}"
         self.kills.on_kill(self._kill_run)
 
@@ -218,7 +224,7 @@ class StageRunner(DependencyProvider):
     def _converse(self, job: _Job, worker: WorkerProcess) -> Answer:
         heard = time.monotonic()
         while True:
-            line = worker.receive(TICK)
+            line = worker.receive(TICK if job.announced else ANNOUNCEMENT)
             if line is not None:
                 heard = time.monotonic()
                 if not line.is_about(job.command):
@@ -231,13 +237,16 @@ class StageRunner(DependencyProvider):
                 self._begin(job, line)
             elif isinstance(line, Progressed):
                 job.fraction, job.doing = line.fraction, line.doing
-                self._give_sign(job)
+                if job.announced:
+                    self._give_sign(job)
             self._look_at(job, heard)
 
     def _look_at(self, job: _Job, heard: float) -> None:
         """Stop a job that must not go on, and say of the others that they do."""
         now = time.monotonic()
         silence = self._settings.skyrelay_silence
+        if job.began is not None and not job.announced and now - job.began > ANNOUNCEMENT:
+            self._announce(job)
         if job.deadline is not None and now > job.deadline:
             self._stop(job, Why.TIME_IS_UP)
         elif now - heard > silence:
@@ -258,11 +267,15 @@ class StageRunner(DependencyProvider):
 
     def _begin(self, job: _Job, line: Started) -> None:
         job.started = line.started
+        job.began = time.monotonic()
         job.time_limit = line.time_limit
-        job.deadline = time.monotonic() + line.time_limit
-        waited = round(1000 * (time.monotonic() - job.received), 1)
-        _log.info("started", extra={"milliseconds": waited})
-        self.sender.mention(StageStarted(**self._about(job.command), started=line.started))
+        job.deadline = job.began + line.time_limit
+
+    def _announce(self, job: _Job) -> None:
+        assert job.started is not None and job.began is not None
+        job.announced = True
+        _log.info("started", extra={"milliseconds": round(1000 * (job.began - job.received), 1)})
+        self.sender.mention(StageStarted(**self._about(job.command), started=job.started))
 
     def _after_stop(self, job: _Job, why: Why) -> Answer | None:
         if why is Why.TIME_IS_UP:

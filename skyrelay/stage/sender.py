@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import eventlet
 from eventlet.event import Event
 from eventlet.queue import Queue
-from nameko.amqp.publish import Publisher
-from nameko.constants import NON_PERSISTENT, PERSISTENT
+from kombu import Connection, Producer
 from nameko.extensions import SharedExtension
 
 from skyrelay.broker import topology
+from skyrelay.broker.connection import connect, drop
 from skyrelay.broker.topology import Route
 from skyrelay.messages import Message, RunStage, StageProgressed
 from skyrelay.settings import Settings
@@ -47,20 +47,12 @@ class Sender(SharedExtension):
     def __init__(self) -> None:
         self._letters: Queue = Queue()
         self._abandoned = False
+        self._connection: Connection | None = None
+        self._producer: Producer | None = None
 
     def setup(self) -> None:
         settings: Settings = self.container.config["SETTINGS"]
-        self._publisher = Publisher(
-            settings.amqp_uri,
-            use_confirms=True,
-            retry=True,
-            retry_policy={"max_retries": 1, "interval_start": 0.1},
-            serializer=None,
-            content_type="application/json",
-            content_encoding="utf-8",
-            timeout=PATIENCE,
-            confirm_timeout=PATIENCE,
-        )
+        self._amqp_uri = settings.amqp_uri
         self._thread = self.container.spawn_managed_thread(self._run, identifier="sender")
 
     def stop(self) -> None:
@@ -115,6 +107,7 @@ class Sender(SharedExtension):
                 return True
             except Exception as error:
                 # Whatever it is, the message must not be lost with it.
+                self._disconnect()
                 if not letter.route.persistent:
                     return False
                 _log.warning(
@@ -129,11 +122,26 @@ class Sender(SharedExtension):
 
     def _publish(self, letter: _Letter) -> None:
         route = letter.route
-        self._publisher.publish(
+        self._connected().publish(
             letter.body,
             exchange=route.exchange,
             routing_key=route.routing_key,
             mandatory=route.mandatory,
-            delivery_mode=PERSISTENT if route.persistent else NON_PERSISTENT,
+            delivery_mode=2 if route.persistent else 1,
             headers=letter.headers,
+            content_type="application/json",
+            content_encoding="utf-8",
+            timeout=PATIENCE,
+            confirm_timeout=PATIENCE,
         )
+
+    def _connected(self) -> Producer:
+        if self._producer is None:
+            self._connection = connect(self._amqp_uri, "outcomes", confirms=True)
+            self._producer = Producer(self._connection.default_channel)
+        return self._producer
+
+    def _disconnect(self) -> None:
+        connection, self._connection, self._producer = self._connection, None, None
+        if connection is not None:
+            drop(connection)

@@ -12,6 +12,8 @@ import importlib
 import logging
 import os
 import socket
+from contextlib import suppress
+from pathlib import Path
 
 from skyrelay.stage.guard import end_children, stand_guarded
 
@@ -49,13 +51,13 @@ def _serve(service: str, channel: socket.socket, guard: int) -> None:
 
     settings = get_settings()
     logs.configure(settings)
-    store = TaskStore(settings.tasks_path)
+    store = TaskStore(settings.tasks_path, sync=settings.skyrelay_sync_store)
     for stage in stages_of_service(service):
         importlib.import_module(stage.science)
     # What is here now stays: it need not be looked through after every image.
     gc.collect()
     gc.freeze()
-    os.nice(NICENESS)
+    _give_way()
     voice = Voice(channel, settings.skyrelay_silence)
     voice.ready(guard)
     for line in channel.makefile("rb"):
@@ -70,6 +72,15 @@ def _serve(service: str, channel: socket.socket, guard: int) -> None:
             end_children(guard)
         voice.answer(answer)
         gc.collect()
+
+
+def _give_way() -> None:
+    """Let the replica, and all that serves people, go first on a busy machine."""
+    os.nice(NICENESS)
+    # Where the kernel groups processes by session, niceness counts within a session only, and each
+    # worker has one of its own.
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(NICENESS))
 
 
 if __name__ == "__main__":

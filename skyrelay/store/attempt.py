@@ -48,7 +48,8 @@ class Attempt:
     """One attempt of one stage, or of a part of a stage that was split, on disk.
 
     What is prepared for the parts, and what the parts make, is published as ``pieces`` of the run,
-    in the same way as the products of a stage are published as the task's folder.
+    in the same way as the products of a stage are published as the task's folder. With ``sync``
+    the disk has taken whatever is published.
     """
 
     message: RunStage
@@ -57,7 +58,9 @@ class Attempt:
     pieces: Path
     link: Path
     next_version: Path
+    trash: Path
     task_lock: Path
+    sync: bool
 
     @property
     def record_key(self) -> str:
@@ -128,7 +131,7 @@ class Attempt:
                 continue
             record = AttemptRecord.model_validate_json(published.read_bytes())
             if self._is_mine(record):
-                self._write_record(record)
+                self._keep_record(published)
                 return record
         return None
 
@@ -138,7 +141,7 @@ class Attempt:
         Written before the next attempt is asked for, so that a second delivery of this one asks
         for it again instead of working beside it.
         """
-        files.write_atomically(self.folder / _SUPERSEDED, reason.encode())
+        files.write_atomically(self.folder / _SUPERSEDED, reason.encode(), sync=self.sync)
         self.discard()
 
     def superseded(self) -> str | None:
@@ -157,19 +160,18 @@ class Attempt:
         scratch = self.folder / _SCRATCH
         if self.message.part:
             files.clone_tree(self.prepared, scratch)
-            files.remove(scratch / _RECORD_IN_TASK)
         else:
             with files.locked(self.task_lock):
-                files.clone_tree(self.link.resolve(), scratch)
+                files.clone_tree(files.target_of(self.link), scratch)
         self.temporary_folder.mkdir(exist_ok=True)
         return scratch
 
     def discard(self) -> None:
-        """Remove what the attempt has written so far and not published."""
-        files.remove(self.folder / _SCRATCH)
-        files.remove(self.temporary_folder)
-        if self.link.resolve() != self.next_version.resolve():
-            files.remove(self.next_version)
+        """Throw away what the attempt has written so far and not published."""
+        files.throw_away(self.folder / _SCRATCH, self.trash)
+        files.throw_away(self.temporary_folder, self.trash)
+        if files.target_of(self.link).name != self.next_version.name:
+            files.throw_away(self.next_version, self.trash)
 
     def clear(self) -> None:
         """Remove what a worker that died has left, unless another one works there already."""
@@ -184,7 +186,7 @@ class Attempt:
         (self.folder / _SCRATCH).mkdir(exist_ok=True)
         path = self.folder / _SCRATCH / name
         before = path.read_bytes() if path.exists() else b""
-        files.write_atomically(path, before + text.encode() + b"\n")
+        files.write_atomically(path, before + text.encode() + b"\n", sync=False)
 
     def publish(self, record: AttemptRecord, log_name: str | None = None) -> None:
         """Make the scratch folder the task's folder, whole.
@@ -198,33 +200,41 @@ class Attempt:
             If the run was cancelled, or another attempt has taken the place of this one, before
             this moment; the task's folder is as it was.
         """
-        scratch = self.folder / _SCRATCH
+        scratch = self._finished_scratch(record)
         with files.locked(self.task_lock):
             self._check_that_it_counts()
-            content = record.model_dump_json().encode()
             if log_name is None:
-                files.write_atomically(scratch / _RECORD_IN_TASK, content)
                 scratch.rename(self.next_version)
             else:
                 files.remove(self.next_version)
-                files.clone_tree(self.link.resolve(), self.next_version)
+                files.clone_tree(files.target_of(self.link), self.next_version)
                 self._take_over(scratch / log_name)
-                files.write_atomically(self.next_version / _RECORD_IN_TASK, content)
+                self._take_over(scratch / _RECORD_IN_TASK)
             self._swap()
-        self._write_record(record)
+        self._keep_record(self.next_version / _RECORD_IN_TASK)
         self.discard()
 
     def publish_piece(self, record: AttemptRecord) -> None:
         """Make the scratch folder a piece of the run, whole; raises what `publish` raises."""
-        scratch, piece = self.folder / _SCRATCH, self.piece(self.message.part)
+        scratch, piece = self._finished_scratch(record), self.piece(self.message.part)
         with files.locked(self.task_lock):
             self._check_that_it_counts()
-            files.write_atomically(scratch / _RECORD_IN_TASK, record.model_dump_json().encode())
             self.pieces.mkdir(exist_ok=True)
             files.remove(piece)
             scratch.rename(piece)
-        self._write_record(record)
+        self._keep_record(piece / _RECORD_IN_TASK)
         self.discard()
+
+    def _finished_scratch(self, record: AttemptRecord) -> Path:
+        """The scratch folder with the record in it."""
+        scratch = self.folder / _SCRATCH
+        path = scratch / _RECORD_IN_TASK
+        # It may be another name of the record of the version before.
+        path.unlink(missing_ok=True)
+        path.write_text(record.model_dump_json(), encoding="utf-8")
+        if self.sync:
+            files.sync_tree(scratch)
+        return scratch
 
     def _check_that_it_counts(self) -> None:
         if self.run_is_over() or self.superseded() is not None:
@@ -235,13 +245,14 @@ class Attempt:
             path.replace(self.next_version / path.name)
 
     def _swap(self) -> None:
-        before = self.link.resolve()
+        before = files.target_of(self.link)
         relative = os.path.relpath(self.next_version, self.link.parent)
         files.link_atomically(relative, self.link)
-        files.remove(before)
+        files.throw_away(before, self.trash)
 
-    def _write_record(self, record: AttemptRecord) -> None:
-        files.write_atomically(self.folder / _RECORD, record.model_dump_json().encode())
+    def _keep_record(self, published: Path) -> None:
+        """Have the record also where the next attempt of another stage does not replace it."""
+        files.link_or_copy_once(published, self.folder / _RECORD)
 
     def _is_mine(self, record: AttemptRecord) -> bool:
         mine = self.message

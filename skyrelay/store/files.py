@@ -7,12 +7,16 @@ import fcntl
 import os
 import secrets
 import shutil
+import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 #: What a file system without hard links answers.
 _NO_LINKS = {errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
+
+#: Names in one command line.
+_AT_ONCE = 500
 
 #: What a file system without room, or a user without quota, answers.
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -27,17 +31,48 @@ def is_full(error: BaseException | None) -> bool:
     return False
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` so that a reader sees either the old content or all of the new."""
+def write_atomically(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Write ``data`` so that a reader sees either the old content or all of the new.
+
+    With ``sync`` that holds also after a power failure; without, after a crash of the process.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with temporary.open("wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync_tree(folder: Path) -> None:
+    """Have the disk take all that is new in ``folder``, so that a power failure spares it.
+
+    Files with a second name are those that were there before: see `clone_tree`.
+    """
+    for path, _, names in os.walk(folder):
+        for name in names:
+            file = os.path.join(path, name)
+            if os.stat(file).st_nlink == 1:
+                _sync(file)
+        _sync(path)
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def link_or_copy_once(source: Path, path: Path) -> None:
+    """Make ``path`` another name of the file ``source``, unless it is there already."""
+    with suppress(FileExistsError):
+        _link_or_copy(str(source), path)
 
 
 def link_or_copy_atomically(source: Path, path: Path) -> None:
@@ -59,6 +94,14 @@ def link_atomically(target: str, link: Path) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def target_of(link: Path) -> Path:
+    """What a symbolic link points to; the path itself if it is none."""
+    try:
+        return link.parent / os.readlink(link)
+    except OSError:
+        return link
 
 
 def clone_tree(source: Path, target: Path) -> None:
@@ -92,6 +135,23 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def empty(folder: Path) -> None:
+    """Remove all that is in ``folder``; in a process of its own, for there may be very much."""
+    while names := os.listdir(folder)[:_AT_ONCE]:
+        subprocess.run(["rm", "-rf", "--", *names], cwd=folder, check=False)
+        if names == os.listdir(folder)[:_AT_ONCE]:
+            return  # Somebody still writes there, or we may not; there will be a next time.
+
+
+def throw_away(path: Path, trash: Path) -> None:
+    """Out of sight at once, into the folder ``trash``: to remove all of it may take long.
+
+    What is not there is no error.
+    """
+    with suppress(FileNotFoundError):
+        path.rename(trash / secrets.token_hex(8))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import os
 import secrets
 import stat
 import tempfile
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -46,10 +47,14 @@ class Entry:
 
 
 class TaskStore:
-    """The files of all tasks under one folder of a local or shared file system."""
+    """The files of all tasks under one folder of a local or shared file system.
 
-    def __init__(self, root: Path) -> None:
+    ``sync``: a run has begun, and an attempt has ended, only when the disk has taken its files.
+    """
+
+    def __init__(self, root: Path, *, sync: bool = False) -> None:
         self.root = root.absolute()
+        self._sync = sync
         for name in (_VERSIONS, _RUNS, _LOCKS, _TRASH, _INCOMING):
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
@@ -159,12 +164,16 @@ class TaskStore:
         """A named file on the store's file system for what arrives slowly; gone when closed."""
         return tempfile.NamedTemporaryFile(dir=self.root / _INCOMING)
 
+    def complete(self, received: IO[bytes]) -> None:
+        """Have the disk take an `incoming` file: what was accepted must survive a power failure."""
+        received.flush()
+        os.fsync(received.fileno())
+
     def adopt(self, task: int, relative: str, received: IO[bytes]) -> int:
-        """Make an `incoming` file, complete now, one of the task's; its size in bytes.
+        """Make an `incoming` file, `complete` now, one of the task's; its size in bytes.
 
         Takes no time, whatever the size, so that it can be done while others are kept waiting.
         """
-        received.flush()
         path = self.path(task, relative)
         path.parent.mkdir(parents=True, exist_ok=True)
         os.chmod(received.name, 0o644)
@@ -231,7 +240,7 @@ class TaskStore:
         """Make the folder of a new run; the path of its configuration, relative to the store."""
         folder = self._run_folder(run)
         folder.mkdir()
-        files.write_atomically(folder / _CONFIG, json.dumps(config).encode())
+        files.write_atomically(folder / _CONFIG, json.dumps(config).encode(), sync=self._sync)
         return self._key(folder / _CONFIG)
 
     def cancel_run(self, task: int, run: UUID) -> None:
@@ -245,31 +254,29 @@ class TaskStore:
         """Whether the run was cancelled and its folder is still there."""
         return (self._run_folder(run) / CANCELLED).exists()
 
-    def runs(self) -> dict[UUID, datetime]:
+    def runs(self) -> Iterator[tuple[UUID, datetime]]:
         """The runs that have a folder, and when it was made or changed last."""
-        found = {}
-        for entry in os.scandir(self.root / _RUNS):
-            try:
-                found[UUID(entry.name)] = datetime.fromtimestamp(entry.stat().st_mtime, UTC)
-            except (ValueError, FileNotFoundError):
-                continue  # Not ours, or closed just now.
-        return found
+        with os.scandir(self.root / _RUNS) as entries:
+            for entry in entries:
+                try:
+                    yield UUID(entry.name), datetime.fromtimestamp(entry.stat().st_mtime, UTC)
+                except (ValueError, FileNotFoundError):
+                    continue  # Not ours, or closed just now.
+
+    def has_run(self, run: UUID) -> bool:
+        """Whether the run has a folder."""
+        return self._run_folder(run).is_dir()
 
     def close_run(self, run: UUID) -> None:
-        """Remove what a run that has ended left beside its products."""
-        folder = self._run_folder(run)
-        if folder.is_dir():
-            self._throw_away(folder)
-        self.empty_trash()
+        """Throw away what a run that has ended left beside its products."""
+        self._throw_away(self._run_folder(run))
 
     def _throw_away(self, path: Path) -> None:
-        """Out of sight at once; to remove all that is in a folder may take long."""
-        path.rename(self.root / _TRASH / secrets.token_hex(8))
+        files.throw_away(path, self.root / _TRASH)
 
     def empty_trash(self) -> None:
         """Remove what was thrown away, also what somebody still wrote into the last time."""
-        for path in (self.root / _TRASH).iterdir():
-            files.remove(path)
+        files.empty(self.root / _TRASH)
 
     def attempt(self, message: RunStage) -> Attempt:
         """The place of one attempt of one stage."""
@@ -285,6 +292,8 @@ class TaskStore:
             link=self.folder(message.task),
             next_version=self.root / _VERSIONS / version,
             task_lock=self.root / _LOCKS / str(message.task),
+            trash=self.root / _TRASH,
+            sync=self._sync,
         )
 
     def read_config(self, key: str) -> dict[str, Any]:

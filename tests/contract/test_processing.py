@@ -431,6 +431,7 @@ def test_the_janitor_takes_away_what_is_left_of_deleted_tasks_and_dead_stages(
     janitor.clean_up(bench.gateway)
     assert list(versions.iterdir()) == [bench.store.folder(kept).resolve()]
     assert [path.name for path in locks.iterdir()] == [str(kept)]
+    janitor.empty_trash(bench.gateway)
     assert list((bench.store.root / ".trash").iterdir()) == []
 
 

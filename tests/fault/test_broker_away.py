@@ -25,14 +25,6 @@ def test_a_broker_restart_in_mid_stage_costs_nothing(broker: BrokerNode, station
     assert station.finished(station.order()).outcome is Outcome.DONE
 
 
-def test_a_stage_of_many_heartbeats_keeps_its_connection(station: Station) -> None:
-    replica = station.ready_replica(heartbeat=3)
-    command = station.order(seconds=10)
-    assert station.finished(command).outcome is Outcome.DONE
-    assert station.begun(command) == 1
-    assert replica.log.read_text().count("consuming") == 1
-
-
 def test_an_outcome_waits_for_its_broker(broker: BrokerNode, station: Station) -> None:
     station.ready_replica()
     command = station.order(seconds=1.5)

@@ -12,7 +12,7 @@ import signal
 from skyrelay.broker import topology
 from skyrelay.broker.consumer import DeadLetter
 from skyrelay.messages import Outcome, StageFinished
-from tests.support.processes import wait_until
+from tests.support.processes import children_of, command_of, is_alive, wait_until
 from tests.support.station import PRODUCTS, Station, group_of
 
 
@@ -70,6 +70,34 @@ def test_an_idle_worker_that_dies_is_replaced_before_the_next_command(station: S
     assert station.finished(following).outcome is Outcome.DONE
     assert station.workers(following) != [worker]
     assert replica.log.read_text().count("a worker is warm") == 2
+
+
+def test_a_worker_killed_for_memory_leaves_nothing_that_it_has_started(station: Station) -> None:
+    station.ready_replica()
+    command = station.order(seconds=3, children=True, detached=True)
+    station.wait_for_begin(command)
+    assert wait_until(lambda: len(station.detached(command)) == 4)
+    first = station.detached(command)
+    os.kill(station.workers(command)[0], signal.SIGKILL)
+    finished = station.finished(command)
+    assert (finished.outcome, finished.attempt) == (Outcome.DONE, 2)
+    assert wait_until(lambda: not any(is_alive(pid) for pid in first)), "sessions outlived it"
+
+
+def test_a_worker_does_not_outlive_its_guard(station: Station) -> None:
+    """Else it would, if its replica died too, keep the claim for ever."""
+    replica = station.ready_replica()
+    command = station.order(seconds=60)
+    station.wait_for_begin(command)
+    worker = station.workers(command)[0]
+    (guard,) = [pid for pid in children_of(worker) if "skyrelay.stage.worker" in command_of(pid)]
+    os.kill(guard, signal.SIGKILL)
+    os.kill(replica.pid, signal.SIGKILL)
+    assert wait_until(lambda: not is_alive(worker))
+    station.ready_replica()
+    station.wait_for_begin(command, times=2)
+    station.kill(command)
+    assert station.finished(command).outcome is Outcome.CANCELLED
 
 
 def test_a_replica_killed_for_memory_takes_its_group_along_and_the_work_is_done_once(

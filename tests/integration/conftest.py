@@ -10,19 +10,6 @@ import pytest
 from skyrelay.client import Client
 from skyrelay.stack.stack import Stack
 from skyrelay.synthetic import FieldSpec, Observation, render_observation
-from tests.support.postgres import Cluster
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database of the test's own, without any table."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'gateway.db'}"
-        return
-    postgres: Cluster = request.getfixturevalue("postgres")
-    url = postgres.new_database()
-    yield url
-    postgres.drop(url)
 
 
 @pytest.fixture(scope="session")

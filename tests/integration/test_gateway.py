@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
-from amqp.exceptions import NotFound as AmqpNotFound
-from kombu import Connection
 
 from skyrelay.client import (
     Client,
@@ -21,18 +17,14 @@ from skyrelay.client import (
     RequestRefused,
     ServerAway,
 )
-from skyrelay.messages import RunStage, parse
+from skyrelay.messages import RunStage
 from skyrelay.stack.broker_node import BrokerNode
 from skyrelay.stack.ports import LOOPBACK, free_ports
 from tests.support.gateway import PASSWORD
 from tests.support.processes import is_alive, wait_until
-from tests.support.servers import Installation, answers, installation
-from tests.support.station import RETRY_DELAYS, Replica
-
-TRIAL = {
-    "skyrelay_extra_stages": "tests.trial_service.stages",
-    "skyrelay_retry_delays": RETRY_DELAYS,
-}
+from tests.support.queues import take
+from tests.support.servers import TRIAL, Installation, answers, installation
+from tests.support.station import Replica
 
 
 @pytest.fixture
@@ -45,28 +37,9 @@ def place(tmp_path: Path, database_url: str, amqp_uri: str) -> Iterator[Installa
 @pytest.fixture
 def replica(place: Installation) -> Iterator[Replica]:
     """A replica of the trial service in that installation."""
-    environment = place.environment | {"SKYRELAY_KILL_GRACE": "0.5"}
-    made = Replica(environment, place.folder / "replica.log")
+    made = Replica(place.environment, place.folder / "replica.log")
     yield made
     made.end()
-
-
-def _take(amqp_uri: str, queue: str) -> list[Any]:
-    """The messages of a queue, as soon as there is the queue and something in it."""
-    taken: list[Any] = []
-    with Connection(amqp_uri) as connection:
-
-        def look() -> bool:
-            with connection.channel() as channel:
-                try:
-                    while (message := channel.basic_get(queue, no_ack=True)) is not None:
-                        taken.append(parse(message.body))
-                except AmqpNotFound:
-                    return False
-            return bool(taken)
-
-        wait_until(look)
-    return taken
 
 
 def test_a_task_goes_through_a_real_stage_and_comes_out_measured(
@@ -148,41 +121,6 @@ def test_cancel_ends_a_stage_in_the_middle_and_a_run_that_waits_never_starts(
     assert [entry.name for entry in client.files(tasks[0])] == []
 
 
-def test_of_two_process_calls_at_the_same_instant_exactly_one_wins(
-    place: Installation, amqp_uri: str
-) -> None:
-    addresses = [place.web()[1] for _ in range(2)]
-    place.user("alice")
-    clients = [place.client(address, "alice") for address in addresses]
-    task = clients[0].create_task(original_name="a.fits").id
-    barrier = threading.Barrier(2)
-    answers_of: list[list[int]] = []
-    trials = 100
-
-    def call(client: Client, answers: list[int]) -> None:
-        for _ in range(trials):
-            barrier.wait()
-            try:
-                client.process(task, ["trial"])
-                answers.append(200)
-            except RequestRefused as error:
-                answers.append(error.status)
-            barrier.wait()
-            if client is clients[0]:
-                client.cancel(task)
-
-    threads = []
-    for client in clients:
-        answers_of.append([])
-        threads.append(threading.Thread(target=call, args=(client, answers_of[-1])))
-        threads[-1].start()
-    for thread in threads:
-        thread.join()
-    pairs = [tuple(sorted(pair)) for pair in zip(*answers_of, strict=True)]
-    assert pairs == [(200, 409)] * trials, place.logs()[-5000:]
-    assert len(clients[0].runs(task)) == trials
-
-
 def test_a_message_outlives_a_gateway_that_dies_before_it_is_published(
     tmp_path: Path, database_url: str, broker: BrokerNode
 ) -> None:
@@ -199,7 +137,7 @@ def test_a_message_outlives_a_gateway_that_dies_before_it_is_published(
             server.kill()
         with installation(tmp_path, database_url, uri, **TRIAL) as second:
             second.web()
-            (command,) = _take(uri, "work.trial")
+            (command,) = take(uri, "work.trial")
         assert isinstance(command, RunStage)
         assert (str(command.run), command.task) == (run, task)
     finally:
@@ -320,3 +258,24 @@ def test_without_a_secret_the_gateway_says_so(place: Installation) -> None:
     assert wait_until(lambda: not server.running)
     assert "SECRET_KEY is missing" in server.log.read_text()
     assert "Traceback" not in server.log.read_text()
+
+
+def test_a_client_follows_a_run_and_its_stream_does_not_keep_the_server_up(
+    place: Installation, replica: Replica
+) -> None:
+    place.events()
+    server, address = place.web()
+    place.user("alice")
+    client = place.client(address, "alice")
+    task = client.create_task(original_name="a.fits").id
+    stream = client.follow(task)
+    assert next(stream).state == "initial"
+    client.process(task, ["trial"], {"trial": {"seconds": 1.5}})
+    seen = []
+    for state in stream:
+        seen.append(state.state)
+        if state.state == "trial_done":
+            break
+    assert "trial" in seen
+    assert server.stop() == 0
+    assert not server.running

@@ -16,6 +16,7 @@ from skyrelay.client import Client
 from skyrelay.products import OBJECTS, PHOTOMETRY_PLOTS, SUB_DIFFERENCE
 from skyrelay.stack.stack import PROJECT, Stack
 from skyrelay.synthetic import Observation
+from tests.support.processes import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def test_nothing_of_the_run_is_left_beside_its_products(
     tasks = whole_stack.folder / "tasks"
     versions = [path.name for path in (tasks / ".versions").glob(f"{results.task}-*")]
     assert versions == [(tasks / str(results.task)).resolve().name]
-    assert not list((tasks / ".trash").iterdir())
+    assert wait_until(lambda: not list((tasks / ".trash").iterdir()))
 
 
 def test_the_demo_needs_no_more_than_an_address_and_a_token(

@@ -92,6 +92,12 @@ def test_a_process_that_is_killed_is_back_and_scripts_can_tell(stack: Stack, rol
     assert not is_alive(before)
 
 
+def test_a_replica_can_be_added_while_the_stack_runs(stack: Stack) -> None:
+    stack.add_replica("inspect")
+    described = {process["role"] for process in description_in(stack.folder)["processes"]}
+    assert {"inspect-1", "inspect-2"} <= described
+
+
 def test_a_second_stack_in_the_same_folder_is_refused(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from skyrelay.broker import topology
+from skyrelay.broker.connection import connect
 from skyrelay.broker.publisher import declare_topology
 from skyrelay.messages import Outcome, StageFinished, StageProgressed, StageStarted, place_in
 from tests.support.processes import is_alive, wait_until
@@ -166,7 +167,7 @@ def test_a_run_whose_files_are_elsewhere_fails_with_the_cause(station: Station) 
 
 
 def test_a_queue_that_was_declared_differently_is_said_in_one_sentence(amqp_uri: str) -> None:
-    with topology.connect(amqp_uri) as connection:
+    with connect(amqp_uri, "test") as connection:
         connection.default_channel.queue_declare("work.inspect", durable=True, auto_delete=False)
     with pytest.raises(topology.TopologyConflict, match=r"work\.inspect.*another version"):
         declare_topology(amqp_uri)

@@ -199,7 +199,7 @@ class Bench:
 
 def runs_on_disk(gateway: Gateway) -> set[UUID]:
     """The runs that have a folder in the store."""
-    return set(gateway.store.runs())
+    return {run for run, _ in gateway.store.runs()}
 
 
 def _about(command: RunStage) -> dict[str, Any]:

@@ -22,6 +22,9 @@ from skyrelay.stack.ports import LOOPBACK, free_ports
 from skyrelay.stack.process import GuardedProcess
 from tests.support.processes import wait_until
 
+#: What the gateway runs on; it must behave the same on both.
+DATABASES = ("sqlite", "postgresql")
+
 _OWNER = "postgres"
 _VERSIONS = Path("/usr/lib/postgresql")
 
@@ -68,6 +71,13 @@ class Cluster:
             [*_as_owner(), *command], log=self._folder / "log", folder=self._folder
         )
         assert wait_until(self._answers), (self._folder / "log").read_text()
+
+    def shut_down(self) -> None:
+        """Stop it in its own way: transactions are rolled back, clients sent away."""
+        data = str(self._folder / "data")
+        command = [*_as_owner(), str(self._binaries / "pg_ctl"), "-D", data, "-m", "fast", "stop"]
+        subprocess.run(command, cwd=self._folder, check=True, stdout=subprocess.DEVNULL)
+        self.stop()
 
     def stop(self) -> None:
         """Stop it at once, as a crash of its machine would."""
@@ -120,6 +130,18 @@ def cluster() -> Iterator[Cluster]:
     finally:
         made.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def a_database(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    """Address of a new database of the kind that is the parameter of a fixture."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{folder / 'gateway.db'}"
+        return
+    postgres: Cluster = request.getfixturevalue("postgres")
+    url = postgres.new_database()
+    yield url
+    postgres.drop(url)
 
 
 def _as_owner() -> list[str]:

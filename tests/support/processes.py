@@ -34,9 +34,35 @@ def processes_with(text: str) -> dict[int, str]:
             continue
         try:
             environment = (entry / "environ").read_bytes()
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue  # It ended, or it is another user's.
         if text.encode() in environment:
-            found[int(entry.name)] = command.strip()
+            found[int(entry.name)] = command_of(int(entry.name))
     return found
+
+
+def command_of(pid: int) -> str:
+    """The command line of a process; the empty text if it has ended."""
+    try:
+        words = Path("/proc", str(pid), "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    return b" ".join(words).decode(errors="replace").strip()
+
+
+def children_of(pid: int) -> list[int]:
+    """Living children of a process."""
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [child for child in map(int, text.split()) if is_alive(child)]
+
+
+def parent_of(pid: int) -> int:
+    """The parent of a process; 0 if there is no such process."""
+    try:
+        stat = Path("/proc", str(pid), "stat").read_text()
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[1])

@@ -19,6 +19,14 @@ from tests.support.processes import wait_until
 
 PROJECT = Path(__file__).resolve().parents[2]
 
+#: Settings of an installation with the trial stage. It tries again after moments, so that a run
+#: which loses its worker is not waited for, and gives those who do not obey half a second.
+TRIAL = {
+    "skyrelay_extra_stages": "tests.trial_service.stages",
+    "skyrelay_retry_delays": "[0.3, 0.6]",
+    "skyrelay_kill_grace": "0.5",
+}
+
 
 class Server:
     """A process of the gateway."""
@@ -142,8 +150,13 @@ def installation(
 
 def answers(url: str) -> bool:
     """Whether something answers 200 there."""
+    return status(url) == 200
+
+
+def status(url: str) -> int:
+    """The status with which something answers there, 0 if nothing does."""
     try:
         with requests.get(url, timeout=5) as response:
-            return response.status_code == 200
+            return response.status_code
     except requests.RequestException:
-        return False
+        return 0

@@ -15,17 +15,13 @@ from uuid import UUID, uuid4
 
 from skyrelay.broker.consumer import DeadLetter, EventConsumer, News
 from skyrelay.broker.publisher import Publisher
-from skyrelay.messages import KillRun, RunStage, StageFinished, place_in
+from skyrelay.messages import KillRun, Outcome, RunStage, StageFinished, place_in
 from skyrelay.store import TaskStore
 from tests.support.processes import is_alive, processes_with, wait_until
+from tests.support.servers import PROJECT, TRIAL
 
 #: What is in the folder of a task after a trial that ended well.
 PRODUCTS = {"image.fits", "product.txt", "second.txt", "trial.log", "trial_results.json"}
-
-PROJECT = Path(__file__).resolve().parents[2]
-
-#: Short, so that the tests of retries are quick; queues for them are made by the replicas.
-RETRY_DELAYS = "[0.3, 0.6]"
 
 
 class Replica:
@@ -49,6 +45,10 @@ class Replica:
     def said(self, words: str) -> bool:
         """Whether the replica's log contains these words."""
         return words in self.log.read_text()
+
+    def times_said(self, words: str) -> int:
+        """How often the replica's log contains these words."""
+        return self.log.read_text().count(words)
 
     def terminate(self) -> None:
         """Ask it to drain; does not wait."""
@@ -88,15 +88,17 @@ class Station:
         self.news.extend(batch)
 
     def replica(self, **settings: object) -> Replica:
-        """Start a replica; settings without their prefix: ``slots=2``."""
+        """Start a replica; settings without their prefix: ``slots=2``.
+
+        With ``amqp_uri`` it reaches the broker at another address than the station does.
+        """
+        amqp_uri = settings.pop("amqp_uri", self.amqp_uri)
         ours = {f"SKYRELAY_{name.upper()}": str(value) for name, value in settings.items()}
         environment = {
             **os.environ,
-            "AMQP_URI": self.amqp_uri,
+            "AMQP_URI": str(amqp_uri),
             "TASKS_PATH": str(self.store.root),
-            "SKYRELAY_EXTRA_STAGES": "tests.trial_service.stages",
-            "SKYRELAY_RETRY_DELAYS": RETRY_DELAYS,
-            "SKYRELAY_KILL_GRACE": "0.5",
+            **{name.upper(): value for name, value in TRIAL.items()},
             **ours,
         }
         replica = Replica(environment, self.folder / f"replica-{len(self.replicas)}.log")
@@ -187,6 +189,25 @@ class Station:
     def files(self, command: RunStage) -> set[str]:
         """Names of the visible files in the task's folder."""
         return {entry.name for entry in self.store.entries(command.task)}
+
+    def assert_sound(self, *commands: RunStage, begun: int | None = None) -> None:
+        """Every command came to one end, by one attempt, and nothing of it is left.
+
+        ``begun``: how often the science of each has begun, where that is known.
+        """
+        for command in commands:
+            outcomes = {event.outcome for event in self.of(command, StageFinished)}
+            assert len(outcomes) == 1, (outcomes, self.logs())
+            done = outcomes == {Outcome.DONE}
+            assert begun in (None, self.begun(command)), self.logs()
+            assert self.ended(command) == done, self.logs()
+            log = {"trial.log"} if outcomes == {Outcome.FAILED} else set()
+            assert self.files(command) == (PRODUCTS if done else {"image.fits"} | log)
+            # A warm worker and its guard go on living; what its science has started does not.
+            for worker in self.workers(command):
+                assert wait_until(lambda worker=worker: len(group_of(worker)) <= 2)
+            assert self.detached(command) == []
+        assert self.leftovers() == []
 
     def leftovers(self) -> list[Path]:
         """Scratch folders, temporary folders and versions that no task uses."""

@@ -11,6 +11,7 @@ from astropy.table import Table
 from skyrelay.imaging import mosaic
 from skyrelay.imaging.point_spread import moffat
 from skyrelay.imaging.subtraction import Difference, Engine, Pair, Sfft, TileFailed, noise_ratio
+from skyrelay.imaging.tiles import cut
 
 SIDE, GAIN, IMAGE_FWHM, TEMPLATE_FWHM = 300, 2.0, 4.0, 3.0
 IMAGE_NOISE, TEMPLATE_NOISE, SCALE = 12.0, 2.0, 0.7
@@ -64,9 +65,11 @@ def scene() -> tuple[Pair, Table, Table]:
 def subtract(
     pair: Pair, stars: Table, engine: Engine | None = None, size: int = 200
 ) -> mosaic.Mosaic:
-    log: Callable[..., object] = lambda *_: None  # noqa: E731
-    return mosaic.subtract(
-        pair, stars, engine or Sfft(), size=size, overlap=30, log=log, progress=log
+    tiles = cut((SIDE, SIDE), size, 30)
+    log: list[str] = []
+    return mosaic.assemble(
+        (SIDE, SIDE),
+        (mosaic.subtract_tile(pair, tile, stars, engine or Sfft(), log.append) for tile in tiles),
     )
 
 

@@ -1,12 +1,16 @@
-"""Does the table of parity name only tests that exist, and states that mean something?"""
+"""Do the tables of parity and guarantees name only tests that exist, and known states?"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
-PARITY = (ROOT / "docs" / "parity.md").read_text()
+PARITY, GUARANTEES = (
+    (ROOT / "docs" / f"{name}.md").read_text() for name in ("parity", "guarantees")
+)
 ROWS = [line for line in PARITY.splitlines() if re.match(r"\| \d", line)]
 
 
@@ -18,8 +22,9 @@ def test_every_row_has_a_known_state() -> None:
         assert state == "not yet" or why, row
 
 
-def test_every_test_that_is_named_exists() -> None:
-    named = set(re.findall(r"(tests/\w+/test_\w+\.py)(?:::(test_\w+))?", PARITY))
+@pytest.mark.parametrize("document", [PARITY, GUARANTEES], ids=["parity", "guarantees"])
+def test_every_test_that_is_named_exists(document: str) -> None:
+    named = set(re.findall(r"(tests/\w+/test_\w+\.py)(?:::(test_\w+))?", document))
     assert named
     for path, function in named:
         assert (ROOT / path).is_file(), path

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from skyrelay import stages
 from skyrelay.stack.roles import SERVICES, events, parse_replicas, replica
+from skyrelay.stages import Stage
 
 
 def test_every_service_has_one_replica_unless_said_otherwise() -> None:
@@ -42,3 +44,14 @@ def test_what_takes_messages_is_waited_for_until_it_does() -> None:
     for role in (events(8001), replica("photometry", 1, 8002)):
         assert role.ready_url == f"http://127.0.0.1:{role.port}/readyz"
         assert role.environment["SKYRELAY_HEALTH_PORT"] == str(role.port)
+
+
+def test_a_service_elsewhere_is_started_from_the_module_that_its_stage_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    elsewhere = Stage(
+        step="s", service="other", state="s", title="S", service_module="observatory.other"
+    )
+    monkeypatch.setattr(stages, "STAGES", (*stages.STAGES, elsewhere))
+    assert replica("other", 1, 8001).command[-1] == "observatory.other"
+    assert replica("inspect", 1, 8001).command[-1] == "services.inspect.service"

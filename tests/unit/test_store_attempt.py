@@ -153,7 +153,7 @@ def test_a_crash_after_the_swap_does_not_make_a_finished_attempt_unfinished(
     with attempt.claimed():
         attempt.open_scratch()
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(Attempt, "_write_record", _raise(KeyboardInterrupt()))
+            patch.setattr(Attempt, "_keep_record", _raise(KeyboardInterrupt()))
             attempt.publish(record_of(attempt))
     with attempt.claimed():
         assert attempt.recorded() is not None
@@ -183,7 +183,7 @@ def test_a_full_disk_publishes_nothing_and_loses_nothing(
     with attempt.claimed():
         (attempt.open_scratch() / "mask.fits").write_text("mask")
         with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
-            patch.setattr(files, "write_atomically", _raise(full))
+            patch.setattr(Path, "write_text", _raise(full))
             attempt.publish(record_of(attempt))
         attempt.discard()
     assert names(store) == {"image.fits", "old.txt"}
@@ -243,3 +243,84 @@ def _raise(error: BaseException) -> Callable[..., None]:
         raise error
 
     return fail
+
+
+def test_a_superseded_attempt_publishes_nothing_even_if_its_worker_still_lives(
+    store: TaskStore, attempt: Attempt
+) -> None:
+    with attempt.claimed():
+        (attempt.open_scratch() / "new.txt").write_text("new")
+        store.attempt(attempt.message).supersede("nothing was heard of it")
+        (attempt.folder / "scratch").mkdir()
+        with pytest.raises(RunOver):
+            attempt.publish(record_of(attempt))
+    assert not (store.folder(TASK) / "new.txt").exists()
+
+
+def test_the_pieces_of_a_split_stage_begin_with_what_was_prepared(store: TaskStore) -> None:
+    whole = store.attempt(command_of(store))
+    with whole.claimed():
+        (whole.open_scratch() / "prepared.txt").write_text("prepared")
+        whole.publish_piece(record_of(whole).model_copy(update={"parts": 2}))
+    assert not (store.folder(TASK) / "prepared.txt").exists(), "published before its time"
+    for number in (1, 2):
+        update = {"part": number, "parts": 2, "config": whole.record_key}
+        part = store.attempt(whole.message.model_copy(update=update))
+        with part.claimed():
+            scratch = part.open_scratch()
+            assert (scratch / "prepared.txt").read_text() == "prepared"
+            (scratch / f"{number}.txt").write_text(str(number))
+            part.publish_piece(record_of(part).model_copy(update={"part": number}))
+    join = store.attempt(whole.message.model_copy(update={"part": 3, "parts": 2}))
+    assert [(join.piece(n) / f"{n}.txt").read_text() for n in (1, 2)] == ["1", "2"]
+    kept = join.record_of_piece(2)
+    assert kept is not None and kept.part == 2
+    with join.claimed():
+        assert {path.name for path in join.open_scratch().iterdir()} >= {"prepared.txt"}
+        join.publish(record_of(join).model_copy(update={"part": 3}))
+    assert (store.folder(TASK) / "prepared.txt").exists()
+
+
+def test_a_second_delivery_of_a_part_finds_its_record(store: TaskStore) -> None:
+    whole = store.attempt(command_of(store))
+    with whole.claimed():
+        whole.open_scratch()
+        whole.publish_piece(record_of(whole).model_copy(update={"parts": 2}))
+    # As after a crash between the publication and the copy of the record.
+    (whole.folder / "record.json").unlink()
+    found = store.attempt(whole.message).recorded()
+    assert found is not None and found.parts == 2
+
+
+def test_the_disk_has_what_is_new_before_an_attempt_ends(
+    store: TaskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[str] = set()
+    fsync = os.fsync
+
+    def spy(descriptor: int) -> None:
+        synced.add(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", spy)
+    for sync in (False, True):
+        careful = TaskStore(store.root, sync=sync)
+        attempt = careful.attempt(command_of(careful))
+        synced.clear()
+        with attempt.claimed():
+            (attempt.open_scratch() / f"new-{sync}.txt").write_text("new")
+            attempt.publish(record_of(attempt))
+        assert (f"new-{sync}.txt" in synced) is sync
+        assert "old.txt" not in synced, "it was there before"
+
+
+def test_an_upload_is_on_the_disk_before_it_is_accepted(
+    store: TaskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(descriptor))
+    with store.incoming() as received:
+        received.write(b"pixels")
+        store.complete(received)
+        assert synced == [received.fileno()]
+        assert Path(received.name).read_bytes() == b"pixels"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import selectors
 import socket
 import subprocess
@@ -31,6 +32,7 @@ class _Worker:
     """A worker process and what it has in hand."""
 
     process: subprocess.Popen[bytes]
+    mark: str
     channel: socket.socket
     job: Job | None = None
     step: str | None = None
@@ -78,16 +80,22 @@ class Crew:
         command = [sys.executable, "-m", "skyrelay.cli.local.worker"]
         command += ["--channel", str(theirs.fileno()), "--lifeline", str(self._lifeline)]
         command += ["--parent", str(os.getpid())]
+        mark = secrets.token_hex(8)
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            env={**os.environ, **_ONE_THREAD, "MPLBACKEND": "Agg"},
+            env={
+                **os.environ,
+                **_ONE_THREAD,
+                "MPLBACKEND": "Agg",
+                group.MARK_VARIABLE: mark,
+            },
             pass_fds=(theirs.fileno(), self._lifeline),
             start_new_session=True,
         )
         theirs.close()
-        worker = _Worker(process, ours, self._waiting.pop())
+        worker = _Worker(process, mark, ours, self._waiting.pop())
         self._workers.append(worker)
         self._selector.register(ours, selectors.EVENT_READ, worker)
 
@@ -152,6 +160,6 @@ class Crew:
 
         if worker.process.poll() is None:
             grace = _GRACE if worker.job is not None else 0.0
-            group.end(worker.process.pid, grace, worker.guard, sleep)
+            group.end(worker.process.pid, worker.mark, grace, worker.guard, sleep)
         worker.process.wait()
         worker.channel.close()

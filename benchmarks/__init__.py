@@ -1,0 +1,1 @@
+"""How fast is Skyrelay, and beside what?"""

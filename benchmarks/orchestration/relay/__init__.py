@@ -1,0 +1,1 @@
+"""A relay of four stages that do nothing, added the public way."""

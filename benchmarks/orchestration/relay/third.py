@@ -1,0 +1,20 @@
+"""The service of the third leg."""
+
+from __future__ import annotations
+
+from benchmarks.orchestration.relay.stages import THIRD
+from skyrelay.messages import RunStage
+from skyrelay.stage.consumer import run_stages
+from skyrelay.stage.runner import StageRunner
+
+
+class ThirdLeg:
+    """Replicas of this service do the stage ``relay_third``."""
+
+    name = THIRD.service
+    runner = StageRunner()
+
+    @run_stages
+    def run(self, command: RunStage) -> None:
+        """Bring one attempt of the stage to its end."""
+        self.runner.run(command)

@@ -1,0 +1,85 @@
+"""Does a client that follows a task hear of every change, and nobody else's?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from contextlib import ExitStack, closing
+from typing import Any
+
+import pytest
+
+from gateway.feed import Feed
+from tests.support.gateway import Bench, Caller
+
+
+def _events(caller: Caller, task: int) -> Generator[tuple[str, dict[str, Any]]]:
+    """The events of the stream, one by one, as they arrive."""
+    answer = caller.get(f"tasks/{task}/events/", buffered=False)
+    assert answer.status_code == 200
+    assert answer.mimetype == "text/event-stream"
+    try:
+        for chunk in answer.iter_encoded():
+            lines = chunk.decode().strip().splitlines()
+            if lines[0].startswith("event: "):
+                kind = lines[0].removeprefix("event: ")
+                yield kind, json.loads(lines[1].removeprefix("data: "))
+    finally:
+        answer.close()
+
+
+def test_a_stream_begins_with_the_present_state_and_tells_every_change(
+    bench: Bench, alice: Caller
+) -> None:
+    task = alice.new_task()
+    with closing(_events(alice, task)) as events:
+        assert next(events)[1]["state"] == "initial"
+        alice.post(f"tasks/{task}/process/", json={"steps": ["inspect"]})
+        kind, state = next(events)
+        assert (kind, state["doing"]) == ("state", "waits for a free worker")
+        assert state == alice.get(f"tasks/{task}/state/").json
+        command = bench.command()
+        bench.hear(bench.started(command), bench.progressed(command, 0.5, "masking"))
+        state = next(state for _, state in events if state["fraction"])
+        assert (state["state"], state["fraction"], state["doing"]) == ("inspect", 0.5, "masking")
+        bench.hear(bench.finished(command))
+        assert next(events)[1]["state"] == "inspect_done"
+
+
+def test_a_stream_ends_when_its_task_is_deleted(alice: Caller) -> None:
+    task = alice.new_task()
+    events = _events(alice, task)
+    next(events)
+    alice("DELETE", f"tasks/{task}/")
+    assert [kind for kind, _ in events] == ["gone"]
+
+
+def test_only_who_may_see_a_task_may_follow_it(alice: Caller, eve: Caller) -> None:
+    task = alice.new_task()
+    assert eve.get(f"tasks/{task}/events/").status_code == 403
+    assert alice.get("tasks/999/events/").status_code == 404
+
+
+def test_streams_leave_threads_for_others(bench: Bench, alice: Caller) -> None:
+    task = alice.new_task()
+    most = bench.gateway.settings.skyrelay_web_threads // 2
+    streams = [_events(alice, task) for _ in range(most)]
+    with ExitStack() as stack:
+        for stream in streams:
+            next(stack.enter_context(closing(stream)))
+        refused = alice.get(f"tasks/{task}/events/")
+        assert refused.status_code == 503
+        assert int(refused.headers["Retry-After"]) > 0
+        assert "state/" in refused.json["detail"]
+        streams[0].close()
+        assert next(stack.enter_context(closing(_events(alice, task))))[0] == "state"
+
+
+@pytest.mark.parametrize("states", [1, 50])
+def test_a_slow_watcher_gets_the_latest_state_only(bench: Bench, states: int) -> None:
+    feed = Feed(bench.gateway.database, lambda *_: {}, most=1)
+    with feed.watching(1) as watcher:
+        for number in range(states):
+            watcher.put({"number": number})
+        assert watcher.get(0) == {"number": states - 1}
+        assert watcher.get(0) is None

@@ -1,0 +1,123 @@
+"""Is a subtraction that was spread over several workers the same as one by a single worker?"""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from services.subtraction.spread import parts
+from skyrelay import products
+from skyrelay.messages import Outcome
+from skyrelay.records import AttemptRecord
+from skyrelay.settings import Settings
+from skyrelay.stage.context import Piece
+from skyrelay.stage.execute import StageResult, execute, execute_join, execute_part
+from skyrelay.stages import SUBTRACTION
+from skyrelay.store.files import clone_tree
+from tests.science.conftest import Field
+from tests.support.fields import copied
+from tests.support.stages import run_stage
+
+#: Tiles of the field: two by two, in one part of four; with half the size four parts.
+SPLIT = {"sub_size": 300, "sub_split": 4}
+
+
+def _split_subtraction(folder: Path, config: dict, lost: int = 0) -> StageResult:
+    """Prepare, do every part in a folder of its own, and join, as the services do it."""
+    settings = Settings(_env_file=None, data_path=folder.parent / "data")
+    temporary = folder.parent / "temporary"
+    temporary.mkdir()
+
+    def place(where: Path, config: dict) -> tuple:
+        return SUBTRACTION, where, config, settings, temporary, lambda *_: None
+
+    prepared = folder.parent / "prepared"
+    shutil.copytree(folder, prepared)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        begun = execute(*place(prepared, config), may_split=True)
+        assert begun.parts > 1, begun.reasons
+        pieces = []
+        for part in range(1, begun.parts + 1):
+            piece = folder.parent / f"part-{part}"
+            clone_tree(prepared, piece)
+            result = execute_part(*place(piece, begun.config), part)
+            assert result.outcome is Outcome.DONE, result.reasons
+            if part == lost:
+                pieces.append(Piece(part, piece, Outcome.FAILED, ("The worker died.",)))
+            else:
+                pieces.append(Piece(part, piece, result.outcome, result.reasons))
+        shutil.rmtree(folder)
+        clone_tree(prepared, folder)
+        record = AttemptRecord(
+            run="run",
+            index=0,
+            step="subtraction",
+            attempt=1,
+            outcome=begun.outcome,
+            reasons=begun.reasons,
+            started="2026-01-01T00:00:00Z",
+            finished="2026-01-01T00:00:00Z",
+            config=begun.config,
+            values=begun.values,
+        )
+        return execute_join(*place(folder, begun.config), record, pieces)
+
+
+@pytest.fixture(scope="module")
+def whole(
+    transient_field: Field, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, StageResult]:
+    """The field after a subtraction in one piece."""
+    folder = copied(transient_field.folder, tmp_path_factory.mktemp("whole"))
+    config = transient_field.photometry.config | SPLIT
+    return folder, run_stage("subtraction", folder, config)
+
+
+def test_products_and_values_of_a_split_subtraction_are_those_of_a_whole_one(
+    whole: tuple[Path, StageResult], transient_field: Field, tmp_path: Path
+) -> None:
+    folder = copied(transient_field.folder, tmp_path)
+    config = transient_field.photometry.config | SPLIT
+    result = _split_subtraction(folder, config)
+    assert result.outcome is whole[1].outcome is Outcome.DONE
+    assert {n: v.value for n, v in result.values.items()} == {
+        n: v.value for n, v in whole[1].values.items()
+    }
+    for name in (products.SUB_DIFFERENCE, products.SUB_NOISE, products.SUB_TEMPLATE):
+        np.testing.assert_array_equal(
+            fits.getdata(folder / name), fits.getdata(whole[0] / name), name
+        )
+    ours, theirs = (Table.read(place / products.CANDIDATES) for place in (folder, whole[0]))
+    assert list(ours["ra"]) == list(theirs["ra"])
+    assert {path.name for path in folder.iterdir()} == {path.name for path in whole[0].iterdir()}
+    log = (folder / SUBTRACTION.log_name).read_text()
+    assert log.count("Tile x ") == result.values["n_tiles"].value
+
+
+def test_the_tiles_of_a_lost_part_are_masked_and_named(
+    transient_field: Field, tmp_path: Path
+) -> None:
+    folder = copied(transient_field.folder, tmp_path)
+    config = transient_field.photometry.config | SPLIT
+    result = _split_subtraction(folder, config, lost=1)
+    assert result.outcome is Outcome.DEGRADED
+    assert result.values["n_tiles_failed"].value == 4
+    assert all("The worker died" in reason for reason in result.reasons)
+    mask = fits.getdata(folder / products.SUB_MASK)
+    assert mask[:200, :300].all()
+    assert not mask[-200:, -300:].all()
+
+
+def test_a_small_image_is_not_split(transient_field: Field, tmp_path: Path) -> None:
+    class Context:
+        path = staticmethod(lambda name: transient_field.folder / name)
+        parameter = staticmethod({"sub_size": 1000, "sub_overlap": 50, "sub_split": 16}.get)
+
+    assert parts(Context()) == 0
