@@ -16,11 +16,17 @@ from typing import Any
 import pytest
 
 from tests.support.fuzzing import MOST_MEMORY
+from tests.support.mutations import base_files, mutated
+from tests.support.stages import run_stage
 
 PROJECT = Path(__file__).resolve().parents[2]
 
+#: Folders of real images, crops of which are spoiled too.
+BASES = ("awkward", "decam_pair", "bulge_microlensing")
 CASES = int(os.environ.get("SKYRELAY_FUZZ_CASES", "500"))
 WORKERS = 2
+#: Cases beyond the first ones that have found something once.
+FOUND = (985, 1100, 1101, 1466, 2063, 2173, 2282)
 #: Of the files that the inspection takes, so many per worker go on to the photometry.
 PHOTOMETRY = CASES // 40
 #: What a case may add to the memory that the science takes in any case.
@@ -30,7 +36,7 @@ BASELINE = 0.8e9
 def test_every_spoiled_file_ends_in_a_result_or_a_sentence(
     shared_data: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    bases = [str(shared_data(name)) for name in ("awkward", "decam_pair", "bulge_microlensing")]
+    bases = [str(shared_data(name)) for name in BASES]
     answers = run_cases(tmp_path, bases)
     assert len(answers) == CASES
     wrong = {case: fault for case, answer in answers.items() if (fault := fault_of(answer))}
@@ -102,6 +108,18 @@ def start(folder: Path, first: int, bases: list[str]) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def test_what_once_went_wrong_does_so_no_more(
+    shared_data: Callable[[str], Path], tmp_path: Path
+) -> None:
+    bases = base_files([shared_data(name) for name in BASES])
+    for number in FOUND:
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "image.fits").write_bytes(mutated(number, bases))
+        result = run_stage("inspect", tmp_path / str(number), {"target": "x=20 y=30"})
+        answer = ["inspect", result.outcome, result.reasons, False]
+        assert fault_of({"memory": 0, "results": [answer]}) is None, number
 
 
 @pytest.mark.parametrize(
