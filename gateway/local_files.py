@@ -9,6 +9,8 @@ import zlib
 from pathlib import Path
 from typing import IO
 
+from skyrelay.errors import Permanent
+from skyrelay.imaging.fits_structure import check_structure
 from skyrelay.store.files import is_full
 
 
@@ -54,6 +56,7 @@ def copy_extension(source: Path, ext: int, target: IO[bytes]) -> None:
     damaged: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, lzma.LZMAError)
     damaged += (ValueError, TypeError, KeyError, AttributeError, struct.error, fits.VerifyError)
     try:
+        check_structure(source)
         with fits.open(source, memmap=True) as content:
             hdu = content[ext]
             if not hdu.is_image or hdu.data is None:
@@ -61,6 +64,8 @@ def copy_extension(source: Path, ext: int, target: IO[bytes]) -> None:
             fits.PrimaryHDU(hdu.data, hdu.header).writeto(target, output_verify="silentfix+ignore")
     except NoSuchExtension:
         raise
+    except Permanent as error:
+        raise NoSuchExtension(str(error)) from error
     except IndexError as error:
         raise NoSuchExtension(f"{source.name} has no extension {ext}") from error
     except damaged as error:

@@ -294,6 +294,27 @@ class Client:
         body = {"steps": list(steps), "config": dict(config or {}), "priority": priority}
         return Started.model_validate(self._json("POST", f"tasks/{task}/process/", json=body))
 
+    def fix(self, task: int) -> None:
+        """Have the task's image written anew as a plain file with a clean header."""
+        self._change(task, "fix")
+
+    def crop(self, task: int, **box: int) -> None:
+        """Keep a part of the task's image: x1, y1, x2, y2, each of which may be left out."""
+        self._change(task, "crop", **box)
+
+    def destripe(self, task: int, direction: str = "both") -> None:
+        """Remove horizontal or vertical stripes, or both, from the task's image."""
+        self._change(task, "destripe", direction=direction)
+
+    def _change(self, task: int, how: str, **parameters: Any) -> None:
+        answer = self._json("POST", f"tasks/{task}/{how}/", json=parameters)
+        if answer["status"] == "running":
+            raise StillRunning(f"The task {task} is still being processed.")
+
+    def duplicate(self, task: int) -> Task:
+        """Make a task of one's own with the same files and configuration."""
+        return Task.model_validate(self._json("POST", f"tasks/{task}/duplicate/"))
+
     def state(self, task: int) -> TaskState:
         """Where the task stands."""
         return TaskState.model_validate(self._json("GET", f"tasks/{task}/state/"))

@@ -13,6 +13,13 @@ CUSTOM_MASK = "custom_mask.fits"
 CUSTOM_TEMPLATE = "custom_template.fits"
 CUSTOM_TEMPLATE_MASK = "custom_template_mask.fits"
 
+# stack
+STACK_FRAMES = "stack_frames.json"
+
+# preprocessing
+IMAGE_ORIGINAL = "image.orig.fits"
+FRINGE_MODEL = "fringe_model.fits"
+
 # inspect
 MASK = "mask.fits"
 IMAGE_TARGET = "image_target.fits"
@@ -65,7 +72,12 @@ CANDIDATES = "candidates.vot"
 CANDIDATES_REGIONS = "candidates.reg"
 CANDIDATES_CUTOUTS = "candidates"
 
+#: What comes with each of the cut-outs of candidates in a stack: the same place in every frame.
+UNSTACKED_SUFFIX = ".unstack.png"
+
 _MADE_BY: dict[str, tuple[str, ...]] = {
+    "stack": (STACK_FRAMES,),
+    "remove_fringes": (FRINGE_MODEL,),
     "inspect": (MASK, IMAGE_TARGET),
     "photometry": (
         SEGMENTATION,

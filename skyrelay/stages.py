@@ -35,9 +35,12 @@ class Stage:
         Names of the files and folders that the stage makes, where `skyrelay.products` does not
         say it.
     science_module : str or None
-        Dotted path of the module with the stage's science, where it is not under ``services/``.
+        Dotted path of the module with the stage's science, where it is not ``stage.py`` of its
+        service.
     service_module : str or None
-        Dotted path of the module with its nameko service, where that is not there either.
+        Dotted path of the module with its nameko service, where it is not under ``services/``.
+    locates : bool
+        Whether the position of the task on the sky is what this stage says, even if it says none.
     """
 
     step: str
@@ -49,6 +52,7 @@ class Stage:
     makes: tuple[str, ...] = ()
     science_module: str | None = None
     service_module: str | None = None
+    locates: bool = False
 
     @property
     def science(self) -> str:
@@ -76,19 +80,67 @@ class Stage:
         return f"{self.state}_results.json"
 
 
+_AFTER_PHOTOMETRY = ("simple_transients", "subtraction")
+_AFTER_INSPECTION = ("photometry", *_AFTER_PHOTOMETRY)
+_AFTER_ALL_CHANGES = ("inspect", *_AFTER_INSPECTION)
+
+
+def _preprocessing(step: str, title: str, module: str) -> Stage:
+    """A step that changes the image, so that nothing that was found out about it is true."""
+    return Stage(
+        step=step,
+        service="inspect",
+        state=step,
+        title=title,
+        invalidates=_AFTER_ALL_CHANGES,
+        science_module=f"services.inspect.{module}",
+        locates=True,
+    )
+
+
+CLEANUP = Stage(
+    step="cleanup",
+    service="inspect",
+    state="cleanup",
+    title="Cleanup",
+    science_module="services.inspect.cleanup",
+    locates=True,
+)
+STACK = Stage(
+    step="stack",
+    service="stacking",
+    state="stacking",
+    title="Stacking",
+    invalidates=_AFTER_ALL_CHANGES,
+    time_limit=4 * 3600.0,
+    locates=True,
+)
+RESET = _preprocessing("reset", "Reset to the original", "reset")
+FIX = Stage(
+    step="fix",
+    service="inspect",
+    state="fix",
+    title="Header repair",
+    science_module="services.inspect.fix",
+)
+CROP = _preprocessing("crop", "Cropping", "crop")
+DESTRIPE = _preprocessing("destripe", "Destriping", "destripe")
+REMOVE_FRINGES = _preprocessing("remove_fringes", "Fringe removal", "fringes")
+REMOVE_BACKGROUND = _preprocessing("remove_background", "Background removal", "background")
 INSPECT = Stage(
     step="inspect",
     service="inspect",
     state="inspect",
     title="Inspection",
-    invalidates=("photometry", "simple_transients", "subtraction"),
+    invalidates=_AFTER_INSPECTION,
+    locates=True,
 )
 PHOTOMETRY = Stage(
     step="photometry",
     service="photometry",
     state="photometry",
     title="Photometry",
-    invalidates=("simple_transients", "subtraction"),
+    invalidates=_AFTER_PHOTOMETRY,
 )
 SIMPLE_TRANSIENTS = Stage(
     step="simple_transients",
@@ -113,6 +165,14 @@ def _extra_stages() -> Iterator[Stage]:
 
 #: All stages, in the order in which they are usually run.
 STAGES: tuple[Stage, ...] = (
+    CLEANUP,
+    STACK,
+    RESET,
+    FIX,
+    CROP,
+    DESTRIPE,
+    REMOVE_FRINGES,
+    REMOVE_BACKGROUND,
     INSPECT,
     PHOTOMETRY,
     SIMPLE_TRANSIENTS,

@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from gateway.api import auth, creation, dead, files, processing, queue, stream, tasks
+from gateway.api import (
+    auth,
+    creation,
+    dead,
+    duplication,
+    files,
+    preprocessing,
+    processing,
+    queue,
+    stream,
+    tasks,
+)
 
 #: All of ``/api/``. A path is right with and without its final slash.
 api = Blueprint("api", __name__, url_prefix="/api")
 api.before_request(auth.require_user)
-for part in (auth, tasks, creation, processing, stream, files, queue, dead):
+_PARTS = (
+    *(auth, tasks, creation, duplication, processing, preprocessing, stream, files, queue),
+    dead,
+)
+for part in _PARTS:
     api.register_blueprint(part.blueprint)

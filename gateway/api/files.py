@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from flask import Blueprint, Response, jsonify, request, send_file
 from flask.typing import ResponseReturnValue
 
@@ -12,6 +14,7 @@ from gateway.api.body import read_body
 from gateway.api.errors import not_found, refused
 from gateway.audit import remember
 from gateway.permissions import Right
+from skyrelay.products import IMAGE, IMAGE_ORIGINAL
 
 blueprint = Blueprint("files", __name__)
 
@@ -60,6 +63,8 @@ def upload(task_id: int, path: str) -> ResponseReturnValue:
         refuse_while_running(task, "an upload")
         try:
             size = gateway().store.adopt(task_id, path, file.stream)
+            if path == IMAGE:
+                _forget_original(task_id)
         except FileNotFoundError as error:
             raise not_found() from error
         except (IsADirectoryError, NotADirectoryError, FileExistsError) as error:
@@ -106,6 +111,12 @@ def _send(task_id: int, path: str) -> Response:
     if not found.is_file():
         raise FileNotFoundError(path)
     return send_file(found, as_attachment=True, conditional=True, download_name=found.name)
+
+
+def _forget_original(task_id: int) -> None:
+    """The original of another image is none of this one."""
+    with suppress(FileNotFoundError):
+        gateway().store.remove(task_id, IMAGE_ORIGINAL)
 
 
 def _check_path(path: str) -> None:

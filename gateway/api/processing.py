@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
@@ -20,7 +21,8 @@ from gateway.orchestration import runs
 from gateway.orchestration.cancel import NotRunning, cancel
 from gateway.permissions import Right
 from skyrelay.parameters import ParameterError, Validated
-from skyrelay.stages import STAGES
+from skyrelay.stages import STACK, STAGES
+from skyrelay.store.inputs import task_of
 
 blueprint = Blueprint("processing", __name__)
 
@@ -39,6 +41,8 @@ def process(task_id: int) -> ResponseReturnValue:
         steps = _steps(body)
         validated = _config(body)
         priority = _priority(body)
+        if STACK.step in steps:
+            _check_inputs(session, task.config | validated.config)
         try:
             run = runs.start(
                 gateway(), session, task, steps, validated.config, current_user().id, priority
@@ -141,6 +145,15 @@ def _priority(body: Body) -> int:
     if abs(priority) > _MOST_PRIORITY:
         raise refused(400, f"priority must lie between {-_MOST_PRIORITY} and {_MOST_PRIORITY}")
     return priority
+
+
+def _check_inputs(session: Session, config: dict[str, Any]) -> None:
+    """The images that are to be stacked may be those of tasks that the user may see."""
+    names = config.get("stack_filenames")
+    for name in names if isinstance(names, list) else []:
+        task_id = task_of(str(name))
+        if task_id is not None:
+            get_task(session, task_id, Right.VIEW)
 
 
 def _config(body: Body) -> Validated:

@@ -18,7 +18,7 @@ from gateway.models import AttemptState, Run, RunState, StageAttempt, Task, now
 from gateway.orchestration.runs import end, give_up_attempts, queue_stage
 from skyrelay.messages import Outcome, StageFinished
 from skyrelay.records import AttemptRecord
-from skyrelay.stages import INSPECT, stage_of
+from skyrelay.stages import stage_of
 
 _log = logging.getLogger(__name__)
 
@@ -157,8 +157,8 @@ def _succeeded(
 def _take_over(task: Task, kept: AttemptRecord) -> None:
     task.config = kept.model_dump(mode="json")["config"]
     field = kept.field
-    # The inspection always has something to say of the position, if only that there is none.
-    if field is not None or kept.step == INSPECT.step:
+    # Some stages always have something to say of the position, if only that there is none.
+    if field is not None or stage_of(kept.step).locates:
         task.ra = field.ra if field else None
         task.dec = field.dec if field else None
         task.radius = field.radius if field else None

@@ -8,12 +8,12 @@ from skyrelay.stage.runner import StageRunner
 
 
 class InspectService:
-    """Replicas of this service do the stage ``inspect``."""
+    """Replicas of this service do the stage ``inspect``, and what changes the image before it."""
 
     name = "inspect"
     runner = StageRunner()
 
     @run_stages
     def run(self, command: RunStage) -> None:
-        """Bring one attempt of the stage to its end."""
+        """Bring one attempt of one of these stages to its end."""
         self.runner.run(command)

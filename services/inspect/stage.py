@@ -6,18 +6,18 @@ that the later stages need has a value.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from astropy.wcs import WCS
 from stdpipe.cutouts import crop_image_centered
 
 from skyrelay.errors import Permanent
 from skyrelay.imaging.fits import Image, read_image, write_image
-from skyrelay.imaging.header import filter_of, gain_of, parsed_time, saturation_of, time_of
+from skyrelay.imaging.header import filter_of, gain_of, saturation_of
 from skyrelay.imaging.mask import build_mask, read_custom_mask, write_mask
+from skyrelay.imaging.times import parsed_time, time_of
 from skyrelay.imaging.wcs import pixel_scale, sky_field, wcs_of, with_wcs
-from skyrelay.parameters import PARAMETERS, default_of
+from skyrelay.parameters import default_of
+from skyrelay.parameters.findings import forget, found_out
 from skyrelay.products import IMAGE, IMAGE_TARGET, MASK
 from skyrelay.sky.filters import best_catalogue, best_template, known_filter
 from skyrelay.sky.remote import Remote
@@ -31,12 +31,6 @@ _DEFAULTS = (
     *("sub_verbose", "cat_limit", "mask_cosmics"),
 )
 
-#: Parameters that are found out from the image and the target where the user does not set them.
-_DERIVED = (
-    *("gain", "saturation", "filter", "time", "bg_size", "cat_name", "template"),
-    *("subtraction_mode", "blind_match_wcs", "blind_match_center"),
-)
-
 #: Half size of the picture of the target, in pixels.
 _TARGET_HALF_SIZE = 100
 
@@ -45,8 +39,8 @@ def run(context: StageContext) -> None:
     """Inspect the image of the task."""
     context.progress(0.0, "reading the image")
     image = read_image(context.path(IMAGE))
-    _forget(context.config)
-    set_by_user = {name for name in _DERIVED if name in context.config}
+    forget(context.config)
+    set_by_user = set(context.config)
     _describe(context, image)
     wcs = _coordinates(context, image)
     context.progress(0.2, "reading the header")
@@ -63,32 +57,13 @@ def run(context: StageContext) -> None:
     context.progress(0.8, "finding the targets")
     _find_targets(context, wcs)
     _fill_defaults(context, image, wcs)
-    context.config["inspected"] = {
-        name: context.config[name]
-        for name in _DERIVED
-        if name in context.config and name not in set_by_user
-    }
+    context.config["inspected"] = found_out(context.config, set_by_user)
     context.progress(0.9, "writing")
     write_mask(context.path(MASK), mask)
     if image.repairs:
         write_image(context.path(IMAGE), image.data, image.header)
     _write_target_image(context, image, wcs)
     _measure(context, image, mask != 0)
-
-
-def _forget(config: dict[str, Any]) -> None:
-    """Take back what an earlier inspection found out, and what the stages after it measured.
-
-    The image or the target may be another one by now. What the user has set since then stays.
-    """
-    found_out = config.get("inspected") or {}
-    for name in _DERIVED:
-        value = config.get(name)
-        if value in (None, "") or (name in found_out and found_out[name] == value):
-            config.pop(name, None)
-    for name, parameter in PARAMETERS.items():
-        if parameter.measured:
-            config.pop(name, None)
 
 
 def _describe(context: StageContext, image: Image) -> None:

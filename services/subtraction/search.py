@@ -13,6 +13,7 @@ from skyrelay.imaging import candidates, cutouts
 from skyrelay.imaging.mosaic import Mosaic
 from skyrelay.imaging.science_image import ScienceImage
 from skyrelay.imaging.subtraction import Pair
+from skyrelay.imaging.unstacked import write_unstacked
 from skyrelay.sky import known
 from skyrelay.sky.remote import Remote
 from skyrelay.sky.targets import resolve
@@ -173,6 +174,7 @@ def _write(
         int(context.parameter("cutout_size")),
         file_name=products.IMAGE,
     )
+    write_unstacked(context, science, found, context.path(products.CANDIDATES_CUTOUTS))
     context.measure("n_candidates", len(found), doc="Candidates in the difference image.")
     context.log(f"{len(found)} candidates")
 

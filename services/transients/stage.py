@@ -15,6 +15,7 @@ from skyrelay.imaging.point_spread import good_stars, measure_point_spread
 from skyrelay.imaging.science_image import ScienceImage, load
 from skyrelay.imaging.subtraction import sky_of
 from skyrelay.imaging.unexplained import Expectation, expect
+from skyrelay.imaging.unstacked import write_unstacked
 from skyrelay.imaging.wcs import to_pixels
 from skyrelay.sky import known
 from skyrelay.sky.catalogues import LOCAL
@@ -272,5 +273,6 @@ def _write(context: StageContext, science: ScienceImage, found: Table) -> None:
         int(context.parameter("cutout_size")),
         file_name=products.IMAGE,
     )
+    write_unstacked(context, science, found, context.path(products.CANDIDATES_SIMPLE_CUTOUTS))
     context.measure("n_candidates", len(found), doc="Objects that no catalogue knows.")
     context.log(f"{len(found)} candidates")

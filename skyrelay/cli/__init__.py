@@ -10,6 +10,7 @@ from dotenv import dotenv_values
 
 from skyrelay.cli.catalogues import catalogue
 from skyrelay.cli.dead import dead
+from skyrelay.cli.process import process
 from skyrelay.cli.users import user
 
 
@@ -26,5 +27,6 @@ def main(settings: Path | None) -> None:
 
 
 main.add_command(dead)
+main.add_command(process)
 main.add_command(user)
 main.add_command(catalogue)

@@ -16,7 +16,8 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from skyrelay.errors import Permanent
-from skyrelay.imaging.repair import linearized, repaired
+from skyrelay.imaging.fits_structure import check_structure
+from skyrelay.imaging.repair import linearized, repaired, unwrapped
 
 #: Images with more pixels do not fit the memory of a worker (1 GB as float32).
 MAX_PIXELS = 2**28
@@ -58,6 +59,7 @@ def read_image(path: Path, extension: int | None = None) -> Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            check_structure(path)
             with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
                 return _image_of(hdus, path, extension)
         except Permanent:
@@ -68,9 +70,11 @@ def read_image(path: Path, extension: int | None = None) -> Image:
             raise _truncated(path) from None
         except OSError as error:
             raise _unreadable(path, error) from None
-        except Exception as error:
+        except Exception:
+            # astropy stumbles over what it reads, in ways that tell its authors more than anybody.
             raise Permanent(
-                f"The file {path.name} is a broken FITS file ({_short(error)})."
+                f"The file {path.name} is a broken FITS file: its header and its data contradict "
+                "each other, or themselves."
             ) from None
 
 
@@ -101,13 +105,14 @@ def _image_of(hdus: fits.HDUList, path: Path, extension: int | None) -> Image:
         raise Permanent(
             f"The image in {path.name} is only {shape[-1]} x {shape[-2]} px: nothing to measure."
         )
-    data = _as_float(_first_plane(hdu, len(shape), path))
+    pixels, overflow = unwrapped(_first_plane(hdu, len(shape), path))
+    data = _as_float(pixels)
     repairs = [] if index == 0 and len(shape) == 2 else [_provenance(index, shape)]
     if _is_packed(path, hdu):
         repairs.append("Unpacked a compressed file")
     header, header_repairs = repaired(hdu.header, hdus[0].header if index else None)
     data, header, linear_repairs = linearized(data, header)
-    return Image(data, header, repairs + header_repairs + linear_repairs)
+    return Image(data, header, repairs + overflow + header_repairs + linear_repairs)
 
 
 def _first_image(hdus: fits.HDUList, path: Path) -> int:

@@ -108,7 +108,7 @@ def read_mask(folder: Path, shape: tuple[int, ...]) -> Pixels:
     path = folder / MASK
     if not path.exists():
         raise Permanent("The image has no mask yet: run the inspection first.")
-    mask = np.asarray(fits.getdata(path, memmap=False), np.uint8)
+    mask = read_image(path).data.astype(np.uint8)
     if mask.shape != shape:
         raise Permanent("The mask does not fit the image: run the inspection again.")
     return mask

@@ -11,6 +11,7 @@ import re
 import warnings
 from typing import Any
 
+import numpy as np
 from astropy.io import fits
 from stdpipe.templates import normalize_ps1_skycell
 
@@ -33,6 +34,10 @@ _NUMERIC = re.compile(
     r"^(C(RVAL|RPIX|DELT|ROTA)\d|(CD|PC)\d_\d|PV\d_\d+|LONPOLE|LATPOLE|EQUINOX|EPOCH"
     r"|[AB]P?_(\d_\d|ORDER)|EXPTIME|EXPOSURE|GAIN|SATURATE)$"
 )
+#: A 16-bit pixel this near to an end of its range; no sky and no bias is.
+_NEAR_THE_END = 30000
+#: So many sigma below the sky there is no noise any more.
+_FAR = 10.0
 _OLD_MATRIX = re.compile(r"^PC00(\d)00(\d)$")
 
 
@@ -57,6 +62,25 @@ def linearized(data: Any, header: fits.Header) -> tuple[Any, fits.Header, list[s
         return data, header, []
     data, header = normalize_ps1_skycell(data, header)
     return data, header, ["Undid the asinh scaling of a Pan-STARRS image"]
+
+
+def unwrapped(pixels: Any) -> tuple[Any, list[str]]:
+    """Undo the overflow of 16-bit pixels that were written without their offset.
+
+    A camera counts to 65535; a program that stores this as a signed number makes the upper half
+    of it negative. Then, and only then, there are pixels near both ends of the range.
+    """
+    if pixels.dtype.kind != "i" or pixels.dtype.itemsize != 2:
+        return pixels, []
+    if pixels.max() < _NEAR_THE_END or pixels.min() > -_NEAR_THE_END:
+        return pixels, []
+    wide = pixels.astype(np.int32)
+    median = np.median(pixels)
+    scatter = 1.4826 * np.median(np.abs(wide - median))
+    wrapped = wide < min(0.0, median - _FAR * max(scatter, 1.0))
+    wide[wrapped] += 2**16
+    count = int(np.count_nonzero(wrapped))
+    return wide, [f"Undid the overflow of {count} signed 16-bit pixels"]
 
 
 def _readable(header: fits.Header) -> tuple[fits.Header, list[str], list[str]]:

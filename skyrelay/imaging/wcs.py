@@ -17,6 +17,8 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 from stdpipe import astrometry
 
+from skyrelay.imaging.coverage import coverage_of
+from skyrelay.imaging.fits_structure import check_structure
 from skyrelay.products import IMAGE_WCS
 from skyrelay.records import SkyField
 
@@ -24,6 +26,8 @@ from skyrelay.records import SkyField
 COARSEST = 100.0
 #: A finer one neither.
 FINEST = 0.001
+#: Positions along each side of the image at which a solution is tried.
+_TRIED = 9
 
 _KEYWORDS = re.compile(
     r"^(C(TYPE|RVAL|RPIX|DELT|UNIT|ROTA)[12]|(CD|PC)[12]_[12]|PV[12]_\d+|LONPOLE|LATPOLE"
@@ -65,6 +69,7 @@ def load_wcs(folder: Path, header: fits.Header, shape: tuple[int, int]) -> WCS |
     refined = folder / IMAGE_WCS
     if refined.exists():
         try:
+            check_structure(refined)
             wcs = wcs_of(fits.getheader(refined), shape)
         except OSError:
             wcs = None
@@ -79,15 +84,30 @@ def pixel_scale(wcs: WCS) -> float:
 
 
 def sky_field(wcs: WCS, shape: tuple[int, int]) -> SkyField:
-    """Centre, radius to the farthest corner and pixel scale of an image, all in degrees."""
+    """Centre, radius to the farthest corner, pixel scale (all in degrees) and coverage."""
     height, width = shape
     xs = np.array([(width - 1) / 2, 0, width - 1, 0, width - 1])
     ys = np.array([(height - 1) / 2, 0, 0, height - 1, height - 1])
     ra, dec = wcs.all_pix2world(xs, ys, 0)
     radius = float(np.max(astrometry.spherical_distance(ra[0], dec[0], ra[1:], dec[1:])))
+    scale = pixel_scale(wcs)
     return SkyField(
-        ra=float(ra[0]) % 360, dec=float(dec[0]), radius=radius, pixel_scale=pixel_scale(wcs)
+        ra=float(ra[0]) % 360,
+        dec=float(dec[0]),
+        radius=radius,
+        pixel_scale=scale,
+        moc=coverage_of(wcs, shape, scale),
     )
+
+
+def to_sky(wcs: WCS, x: float, y: float) -> tuple[float, float] | None:
+    """Position in degrees of a pixel (0-based); None where the solution does not tell any."""
+    try:
+        ra, dec = wcs.all_pix2world(x, y, 0)
+    except Exception:
+        # A distortion polynomial need not have an inverse everywhere.
+        return None
+    return (float(ra) % 360, float(dec)) if np.isfinite(ra) and np.isfinite(dec) else None
 
 
 def to_pixels(wcs: WCS, ra: Any, dec: Any) -> tuple[Any, Any]:
@@ -96,14 +116,26 @@ def to_pixels(wcs: WCS, ra: Any, dec: Any) -> tuple[Any, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            x, y = wcs.all_world2pix(ra, dec, 0, quiet=True)
+            x, y = _world_to_pixels(wcs, ra, dec)
+            # Far outside the image a distortion polynomial means nothing.
+            back_ra, back_dec = wcs.all_pix2world(x, y, 0)
         except Exception:
-            x, y = wcs.wcs_world2pix(ra, dec, 0)
-    # Far outside the image a distortion polynomial means nothing.
-    back_ra, back_dec = wcs.all_pix2world(x, y, 0)
+            if len(ra) == 1:
+                return np.full(1, np.nan), np.full(1, np.nan)
+            # One position that has no pixel must not take the others with it.
+            each = [to_pixels(wcs, *position) for position in zip(ra, dec, strict=True)]
+            return np.concatenate([x for x, _ in each]), np.concatenate([y for _, y in each])
     wrong = astrometry.spherical_distance(ra, dec, back_ra, back_dec) > 10 * pixel_scale(wcs)
     wrong |= ~np.isfinite(x) | ~np.isfinite(y)
     return np.where(wrong, np.nan, x), np.where(wrong, np.nan, y)
+
+
+def _world_to_pixels(wcs: WCS, ra: Any, dec: Any) -> tuple[Any, Any]:
+    try:
+        x, y = wcs.all_world2pix(ra, dec, 0, quiet=True)
+    except Exception:
+        x, y = wcs.wcs_world2pix(ra, dec, 0)
+    return x, y
 
 
 def with_wcs(header: fits.Header, wcs: WCS | None) -> fits.Header:
@@ -126,7 +158,7 @@ def _is_sane(wcs: WCS, shape: tuple[int, int] | None) -> bool:
     if not np.all(np.abs(wcs.wcs.crval) <= 360) or pixel_scale(wcs) * 3600 < FINEST:
         return False
     height, width = shape or (2, 2)
-    xs = np.array([0.0, (width - 1) / 2, width - 1, 0, width - 1])
-    ys = np.array([0.0, (height - 1) / 2, height - 1, height - 1, 0])
-    ra, dec = wcs.all_pix2world(xs, ys, 0)
+    # Not only the corners: a distortion may have no inverse in between.
+    xs, ys = np.meshgrid(*(np.linspace(0, side - 1, _TRIED) for side in (width, height)))
+    ra, dec = wcs.all_pix2world(xs.ravel(), ys.ravel(), 0)
     return bool(np.all(np.isfinite(ra)) and np.all(np.abs(dec) <= 90))

@@ -29,7 +29,7 @@ def _sections() -> Iterator[str]:
     for stage in STAGES:
         groups.append((stage.title, [each for each in _set_by_user() if stage.step in each.steps]))
     groups.append(("Measured by the stages", [p for p in PARAMETERS.values() if p.measured]))
-    for title, parameters in groups:
+    for title, parameters in filter(lambda group: group[1], groups):
         yield f"## {title}\n"
         yield "| parameter | takes | default | meaning |\n|---|---|---|---|"
         yield from (_row(each) for each in parameters)

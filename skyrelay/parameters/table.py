@@ -635,29 +635,98 @@ _CANDIDATES = (
     ),
 )
 
+_PREPROCESSING = (
+    *(
+        Parameter(
+            name=f"crop_{name}",
+            kind=Kind.INTEGER,
+            unit="px",
+            minimum=-1_000_000,
+            maximum=1_000_000,
+            steps=("crop",),
+            help=f"{what} of what is kept, from 0; below 0: counted from the far edge; {else_}.",
+        )
+        for name, what, else_ in (
+            ("x1", "First column", "the first if empty"),
+            ("y1", "First row", "the first if empty"),
+            ("x2", "Column after the last", "the edge if empty"),
+            ("y2", "Row after the last", "the edge if empty"),
+        )
+    ),
+    Parameter(
+        name="destripe_direction",
+        kind=Kind.TEXT,
+        choices=("horizontal", "vertical", "both"),
+        default="both",
+        steps=("destripe",),
+        help="Stripes to remove: each row (horizontal) or column (vertical) gets the median of "
+        "the image.",
+    ),
+    Parameter(
+        name="remove_bg_method",
+        kind=Kind.TEXT,
+        choices=("sep", "photutils", "morphology"),
+        default="sep",
+        steps=("remove_background",),
+        help="How the background is estimated.",
+    ),
+    Parameter(
+        name="remove_bg_size",
+        kind=Kind.INTEGER,
+        unit="px",
+        minimum=4,
+        maximum=100000,
+        default=256,
+        steps=("remove_background",),
+        help="Size of the background mesh.",
+    ),
+    Parameter(
+        name="remove_bg_divide",
+        kind=Kind.BOOLEAN,
+        default=False,
+        steps=("remove_background",),
+        help="Divide by the background instead of subtracting it.",
+    ),
+)
+
+_STACK = ("stack",)
 _STACKING = (
     Parameter(
         name="stack_filenames",
         kind=Kind.TEXTS,
-        help="Images to stack, relative to the data folder; at least two.",
+        steps=_STACK,
+        help="Images to stack, at least two: relative to the data folder, or tasks/<id>/<file>. "
+        "The first one gives the pixels and the header.",
     ),
     Parameter(
         name="stack_method",
         kind=Kind.TEXT,
         choices=("sum", "clipped_mean", "median"),
         default="sum",
+        steps=_STACK,
         help="How images are combined.",
+    ),
+    Parameter(
+        name="stack_reprojection",
+        kind=Kind.TEXT,
+        choices=("adaptive", "swarp"),
+        default="adaptive",
+        steps=_STACK,
+        help="How images are brought to the pixels of the first: adaptive resampling "
+        "(reproject), or SWarp's Lanczos kernel, which is faster and rings beside sharp edges.",
     ),
     Parameter(
         name="stack_subtract_bg",
         kind=Kind.BOOLEAN,
         default=True,
+        steps=_STACK,
         help="Subtract the background of every image before stacking.",
     ),
     Parameter(
         name="stack_mask_cosmics",
         kind=Kind.BOOLEAN,
         default=False,
+        steps=_STACK,
         help="Mask cosmic rays in every image before stacking.",
     ),
 )
@@ -707,6 +776,7 @@ PARAMETERS: dict[str, Parameter] = {
         _TEMPLATE,
         _DIFFERENCE,
         _CANDIDATES,
+        _PREPROCESSING,
         _STACKING,
         _MEASURED,
     )

@@ -11,7 +11,7 @@ from astropy.coordinates import SkyCoord
 from astropy.wcs import WCS
 
 from skyrelay.errors import Permanent
-from skyrelay.imaging.wcs import to_pixels
+from skyrelay.imaging.wcs import to_pixels, to_sky
 from skyrelay.sky.names import position_of
 from skyrelay.sky.remote import Remote
 
@@ -123,8 +123,9 @@ def _pixel_target(line: str, match: re.Match[str], wcs: WCS | None) -> Target:
     name = (line[: match.start()] + line[match.end() :]).strip(" ,;") or match[0]
     if wcs is None:
         return Target(name, None, None, x, y)
-    ra, dec = wcs.all_pix2world(x, y, 0)
-    return Target(name, float(ra) % 360, float(dec), x, y)
+    position = to_sky(wcs, x, y)
+    ra, dec = position or (None, None)
+    return Target(name, ra, dec, x, y)
 
 
 def _named_coordinates(line: str) -> tuple[str, tuple[float, float] | None]:

@@ -139,7 +139,7 @@ def _work(
 
     place = (stage, scratch, config, settings, attempt.temporary_folder, on_progress)
     try:
-        with _temporary_files_in(attempt.temporary_folder):
+        with temporary_files_in(attempt.temporary_folder):
             if command.joins:
                 prepared = store.read_record(command.config)
                 result = execute_join(*place, prepared, _pieces(attempt, command.parts))
@@ -220,7 +220,7 @@ def _time_limit(stage: Stage, config: dict[str, Any]) -> float:
 
 
 @contextmanager
-def _temporary_files_in(folder: Path) -> Iterator[None]:
+def temporary_files_in(folder: Path) -> Iterator[None]:
     """Temporary files of the science, and of programs it starts, are made in ``folder``."""
     before, tempfile.tempdir = tempfile.tempdir, str(folder)
     environment_before = os.environ.get("TMPDIR")

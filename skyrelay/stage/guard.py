@@ -15,11 +15,54 @@ import fcntl
 import os
 import signal
 import time
+from contextlib import suppress
+from pathlib import Path
 
 from skyrelay.stage.group import MARK_VARIABLE, kill
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+
+
+def stand_guarded(parent: int, lifeline: int, channel: int) -> int:
+    """Make this process a worker that dies with ``parent``, and all it starts with it; its guard.
+
+    Parameters
+    ----------
+    lifeline : int
+        Descriptor of the reading end of the parent's pipe.
+    channel : int
+        Descriptor over which the worker talks; nobody that it starts inherits it.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    die_with_parent(parent)
+    adopt_orphans()
+    guard = fork_guard(lifeline, channel)
+    stop_with_parent()
+    os.set_inheritable(channel, False)
+    return guard
+
+
+def end_children(guard: int) -> None:
+    """End what the science has started and not waited for; it would outlive its run.
+
+    Orphans are our children too, see `adopt_orphans`; so this goes on until none is left.
+    """
+    while left := [pid for pid in _children() if pid != guard]:
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _children() -> list[int]:
+    """The children of every thread of this process; threads come and go meanwhile."""
+    found: list[int] = []
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(OSError):
+            found += map(int, (thread / "children").read_text().split())
+    return found
 
 
 def fork_guard(lifeline: int, *not_for_guard: int) -> int:

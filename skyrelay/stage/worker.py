@@ -11,12 +11,11 @@ import gc
 import importlib
 import logging
 import os
-import signal
 import socket
 from contextlib import suppress
 from pathlib import Path
 
-from skyrelay.stage.guard import adopt_orphans, die_with_parent, fork_guard, stop_with_parent
+from skyrelay.stage.guard import end_children, stand_guarded
 
 _log = logging.getLogger(__name__)
 
@@ -33,12 +32,7 @@ def main() -> None:
     parser.add_argument("--parent", type=int, required=True)
     options = parser.parse_args()
 
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    die_with_parent(options.parent)
-    adopt_orphans()
-    guard = fork_guard(options.lifeline, options.channel)
-    stop_with_parent()
-    os.set_inheritable(options.channel, False)
+    guard = stand_guarded(options.parent, options.lifeline, options.channel)
     channel = socket.socket(fileno=options.channel)
     channel.setblocking(True)  # The replica's event loop has made both ends non-blocking.
     _serve(options.service, channel, guard)
@@ -75,7 +69,7 @@ def _serve(service: str, channel: socket.socket, guard: int) -> None:
             except Exception as error:
                 _log.exception("an attempt could not be carried out")
                 answer = Broken(reason=f"{type(error).__name__}: {error}")
-            _end_children(guard)
+            end_children(guard)
         voice.answer(answer)
         gc.collect()
 
@@ -87,28 +81,6 @@ def _give_way() -> None:
     # worker has one of its own.
     with suppress(OSError):
         Path("/proc/self/autogroup").write_text(str(NICENESS))
-
-
-def _end_children(guard: int) -> None:
-    """End what the science has started and not waited for; it would outlive its run.
-
-    Orphans are our children too, see `adopt_orphans`; so this goes on until none is left.
-    """
-    while left := [pid for pid in _children() if pid != guard]:
-        for pid in left:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            with suppress(ChildProcessError):
-                os.waitpid(pid, 0)
-
-
-def _children() -> list[int]:
-    """The children of every thread of this process; threads come and go meanwhile."""
-    found: list[int] = []
-    for thread in Path("/proc/self/task").iterdir():
-        with suppress(OSError):
-            found += map(int, (thread / "children").read_text().split())
-    return found
 
 
 if __name__ == "__main__":

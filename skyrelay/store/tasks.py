@@ -83,6 +83,13 @@ class TaskStore:
             files.link_atomically(f"{_VERSIONS}/{version.name}", self.folder(task))
         return self.folder(task)
 
+    def duplicate(self, source: int, task: int) -> None:
+        """Make the folder of a new task, with the files of another one as they are now."""
+        with self.locked(task), self.locked(source):
+            version = self._new_version(task)
+            files.clone_tree(self.folder(source).resolve(), version)
+            files.link_atomically(f"{_VERSIONS}/{version.name}", self.folder(task))
+
     def delete(self, task: int) -> None:
         """Take the task's folder away with everything in it; the trash has it until emptied."""
         with self.locked(task):

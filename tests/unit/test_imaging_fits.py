@@ -35,6 +35,22 @@ def test_image_of_wide_integers_keeps_every_digit(tmp_path: Path) -> None:
     assert image.data[0, 0] == 2**24 + 1
 
 
+def test_pixels_that_overflowed_signed_numbers_are_what_they_were(tmp_path: Path) -> None:
+    counts = np.random.default_rng(1).normal(900, 30, (40, 50)).astype(np.int32)
+    counts[10:20, 10:20] = np.linspace(20000, 65000, 100).reshape(10, 10)
+    path = write(tmp_path / "a.fits", fits.PrimaryHDU(counts.astype(np.uint16).astype(np.int16)))
+    image = read_image(path)
+    np.testing.assert_array_equal(image.data, counts)
+    assert any("overflow" in repair for repair in image.repairs)
+
+
+def test_negative_pixels_that_did_not_overflow_stay_negative(tmp_path: Path) -> None:
+    counts = np.random.default_rng(1).normal(0, 30, (40, 50)).astype(np.int16)
+    counts[10, 10], counts[10, 11] = 32767, -500
+    image = read_image(write(tmp_path / "a.fits", fits.PrimaryHDU(counts)))
+    np.testing.assert_array_equal(image.data, counts)
+
+
 def test_gzipped_image_is_read_whatever_its_name(tmp_path: Path) -> None:
     plain = write(tmp_path / "a.fits", fits.PrimaryHDU(PIXELS))
     packed = tmp_path / "image.fits"
@@ -156,6 +172,26 @@ def test_what_is_no_image_is_refused_in_one_sentence(
         read_image(path)
     assert reason in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("extension", "keyword", "number"),
+    [(0, "NAXIS", 2**62), (0, "NAXIS", -1), (1, "NAXIS", 10**9), (1, "TFIELDS", 10**9)],
+)
+def test_a_header_that_promises_what_nobody_can_count_to_is_refused(
+    tmp_path: Path, extension: int, keyword: str, number: int, packed: bool
+) -> None:
+    primary = fits.PrimaryHDU(PIXELS[:20] if extension == 0 else None)
+    table = fits.BinTableHDU.from_columns([fits.Column("a", "E", array=[1.0])])
+    content = write(tmp_path / "a.fits", primary, table).read_bytes()
+    card = f"{keyword:8s}="
+    place = content.index(card.encode(), content.index(b"XTENSION") if extension else 0)
+    content = content[:place] + f"{card} {number:20d}".encode() + content[place + 30 :]
+    path = tmp_path / "image.fits"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(Permanent, match=f"{keyword} is {number}"):
+        read_image(path)
 
 
 def test_writing_replaces_the_file_and_leaves_its_other_names_alone(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from skyrelay.stages import Stage
 def test_every_service_has_one_replica_unless_said_otherwise() -> None:
     assert parse_replicas("") == {
         "inspect": 1,
+        "stacking": 1,
         "photometry": 1,
         "transients": 1,
         "subtraction": 1,

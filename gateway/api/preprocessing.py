@@ -1,0 +1,121 @@
+"""How does a client change the image of a task: repair its file, crop it, remove stripes?
+
+The work is a run of one step, as any other, that can be watched and cancelled. The answer comes
+when it has ended, as STDWeb's clients expect; where it takes longer than they would wait, they are
+told which run to watch.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from flask import Blueprint, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from gateway.api.access import get_locked_task
+from gateway.api.auth import current_user, gateway
+from gateway.api.body import Body, read_body
+from gateway.api.errors import ApiError, detail, invalid, refused
+from gateway.audit import remember
+from gateway.models import Run, RunState
+from gateway.orchestration import runs
+from gateway.permissions import Right
+from skyrelay.parameters import ParameterError, validate
+from skyrelay.products import IMAGE
+from skyrelay.stages import CROP, DESTRIPE, FIX, Stage
+
+blueprint = Blueprint("preprocessing", __name__)
+
+#: Seconds that a client is kept waiting; proxies and clients often give up after 30.
+PATIENCE = 25.0
+#: Seconds between looks at the run.
+_LOOK = 0.1
+
+
+@blueprint.post("/tasks/<int:task_id>/fix/")
+def fix(task_id: int) -> ResponseReturnValue:
+    """Write the image anew as a plain file with a clean header."""
+    return _change(task_id, FIX, {}, "fixed")
+
+
+@blueprint.post("/tasks/<int:task_id>/crop/")
+def crop(task_id: int) -> ResponseReturnValue:
+    """Keep a part of the image: x1, y1, x2, y2; negative ones count from the far edge."""
+    body = read_body(files_too=False)
+    box = {name: body.integer(name) for name in ("x1", "y1", "x2", "y2")}
+    return _change(task_id, CROP, _checked("crop_", box), "cropped")
+
+
+@blueprint.post("/tasks/<int:task_id>/destripe/")
+def destripe(task_id: int) -> ResponseReturnValue:
+    """Remove stripes in the direction horizontal, vertical, or both."""
+    direction = _direction(read_body(files_too=False))
+    return _change(task_id, DESTRIPE, _checked("destripe_", direction), "destriped")
+
+
+def _direction(body: Body) -> dict[str, Any]:
+    return {"direction": body.text("direction", 100) or None}
+
+
+def _checked(prefix: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of the step; the client calls them by their names without the prefix."""
+    try:
+        return validate({prefix + name: value for name, value in given.items()}).config
+    except ParameterError as error:
+        raise invalid(**{error.name.removeprefix(prefix): error.message}) from error
+
+
+def _change(task_id: int, stage: Stage, config: dict[str, Any], status: str) -> ResponseReturnValue:
+    run = _start(task_id, stage, config)
+    ended = _wait_for(run)
+    if ended is None:
+        return jsonify({"id": task_id, "status": "running", "celery_id": run}), 202
+    state, reasons = ended
+    if state == RunState.CANCELLED:
+        raise refused(409, f"{stage.title} was cancelled")
+    if state == RunState.FAILED:
+        raise refused(400, " ".join(reasons))
+    return jsonify({"id": task_id, "status": status})
+
+
+def _start(task_id: int, stage: Stage, config: dict[str, Any]) -> str:
+    """Begin a run of the one step; its id."""
+    with gateway().database.writing() as session:
+        task = get_locked_task(session, task_id, Right.EDIT)
+        if not (gateway().store.folder(task_id) / IMAGE).exists():
+            raise _no_image()
+        try:
+            run = runs.start(gateway(), session, task, [stage.step], config, current_user().id)
+        except runs.AlreadyRunning as error:
+            raise refused(409, "Task is already processing") from error
+        remember(
+            session,
+            "processing_start",
+            user_id=current_user().id,
+            task_id=task.id,
+            ip=request.remote_addr or "",
+            steps=[stage.step],
+            run=run.id,
+            access="api",
+        )
+        return run.id
+
+
+def _no_image() -> ApiError:
+    return detail(404, f"The task has no {IMAGE}.")
+
+
+def _wait_for(run_id: str) -> tuple[RunState, list[str]] | None:
+    """How the run ended, and why; None if it has not yet."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        with gateway().database.reading() as session:
+            run = session.get(Run, run_id)
+            if run is None:
+                return RunState.CANCELLED, []  # The task is gone, and its runs with it.
+            if run.state != RunState.OPEN:
+                return RunState(run.state), list(run.reasons)
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(_LOOK)

@@ -1,0 +1,96 @@
+"""Is it safe to have the headers of a file read?
+
+The standard allows up to 999 axes, and as many columns. A header that is broken there may promise
+any number, and astropy would count to it, which takes all memory and all time. So the headers are
+looked through before, as far as they lead from one to the next.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, cast
+
+from skyrelay.errors import Permanent
+
+_BLOCK = 2880
+_CARD = 80
+#: More blocks than this are no header.
+_MOST_BLOCKS = 2000
+#: More extensions than this are not looked at; the image is among the first.
+_MOST_HEADERS = 1000
+#: The standard's limit for NAXIS and TFIELDS.
+_MOST = 999
+_NUMBER = re.compile(rb"^= *([+-]?\d+) *(?:/.*)?$")
+
+
+def check_structure(path: Path) -> None:
+    """Refuse a file that promises more axes or columns than there can be.
+
+    Raises
+    ------
+    Permanent
+        If it does. What else may be wrong with the file is for its reader to say.
+    OSError
+        If it cannot be read at all.
+    """
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    try:
+        with gzip.open(path) if packed else path.open("rb") as stream:
+            for header in _headers(cast(IO[bytes], stream)):
+                for keyword in ("NAXIS", "TFIELDS"):
+                    number = header.get(keyword, 0)
+                    if not 0 <= number <= _MOST:
+                        raise Permanent(
+                            f"The file {path.name} is a broken FITS file: {keyword} is {number}."
+                        )
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        return  # Truncated, or packed in another way.
+
+
+def _headers(stream: IO[bytes]) -> Iterator[dict[str, int]]:
+    """Whole numbers in each of the headers, one after the other."""
+    for _ in range(_MOST_HEADERS):
+        header = _header(stream)
+        if header is None:
+            return
+        yield header
+        size = _size(header)
+        if size < 0:
+            return
+        stream.seek(math.ceil(size / _BLOCK) * _BLOCK, 1)
+
+
+def _header(stream: IO[bytes]) -> dict[str, int] | None:
+    """Whole numbers in the header that begins here; None if none ends."""
+    found: dict[str, int] = {}
+    for _ in range(_MOST_BLOCKS):
+        block = stream.read(_BLOCK)
+        for start in range(0, len(block), _CARD):
+            card = block[start : start + _CARD]
+            if card.rstrip() == b"END":
+                return found
+            match = _NUMBER.match(card[8:])
+            if match and len(match[1]) < 30:
+                found[card[:8].rstrip().decode("latin-1")] = int(match[1])
+        if len(block) < _BLOCK:
+            break
+    # Broken as it is, what it promises is believed by who reads it all the same.
+    return found or None
+
+
+def _size(header: dict[str, int]) -> int:
+    """Bytes of data after the header; negative if that makes no sense."""
+    axes = [header.get(f"NAXIS{number}", 0) for number in range(1, header.get("NAXIS", 0) + 1)]
+    if not axes:
+        return 0
+    if min(axes) < 0 or header.get("GCOUNT", 1) < 0:
+        return -1
+    count = math.prod(axes) + header.get("PCOUNT", 0)
+    size = abs(header.get("BITPIX", 8)) // 8 * header.get("GCOUNT", 1) * count
+    return size if size < 2**62 else -1
