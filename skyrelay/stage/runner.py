@@ -276,6 +276,8 @@ class StageRunner(DependencyProvider):
         job.announced = True
         _log.info("started", extra={"milliseconds": round(1000 * (job.began - job.received), 1)})
         self.sender.mention(StageStarted(**self._about(job.command), started=job.started))
+        if job.doing:
+            self._give_sign(job)
 
     def _after_stop(self, job: _Job, why: Why) -> Answer | None:
         if why is Why.TIME_IS_UP:
@@ -315,6 +317,9 @@ class StageRunner(DependencyProvider):
         if isinstance(answer, Ended):
             self._finish(job, answer)
         elif isinstance(answer, TryAgain):
+            if job.started is not None and not job.announced:
+                # No outcome will tell the gateway of this attempt.
+                self._announce(job)
             delay = delays[min(command.attempt, len(delays)) - 1]
             _log.warning("to be tried again", extra={"reason": answer.reason, "in": delay})
             following = command.model_copy(
