@@ -25,6 +25,7 @@ from skyrelay.stage.context import Piece
 from skyrelay.stage.execute import (
     DISK_FULL,
     StageResult,
+    Workplace,
     execute,
     execute_join,
     execute_part,
@@ -137,16 +138,16 @@ def _work(
     def on_progress(fraction: float, doing: str) -> None:
         tell(Progressed(fraction=min(max(fraction, 0.0), 1.0), doing=doing))
 
-    place = (stage, scratch, config, settings, attempt.temporary_folder, on_progress)
+    place = Workplace(stage, scratch, config, settings, attempt.temporary_folder, on_progress)
     try:
         with temporary_files_in(attempt.temporary_folder):
             if command.joins:
                 prepared = store.read_record(command.config)
-                result = execute_join(*place, prepared, _pieces(attempt, command.parts))
+                result = execute_join(place, prepared, _pieces(attempt, command.parts))
             elif command.part:
-                result = execute_part(*place, command.part)
+                result = execute_part(place, command.part)
             else:
-                result = execute(*place, may_split=True)
+                result = execute(place, may_split=True)
     except Retriable as error:
         if command.attempt <= len(settings.skyrelay_retry_delays):
             attempt.supersede(str(error))

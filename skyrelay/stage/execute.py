@@ -45,17 +45,33 @@ class StageResult:
     parts: int = 0
 
 
-def execute(
-    stage: Stage,
-    folder: Path,
-    config: dict[str, Any],
-    settings: Settings,
-    temporary: Path,
-    on_progress: Callable[[float, str], None],
-    *,
-    may_split: bool = False,
-) -> StageResult:
-    """Run the science of ``stage`` on the files in ``folder``.
+@dataclass(frozen=True)
+class Workplace:
+    """Where, and with what, an attempt is carried out; see `StageContext`."""
+
+    stage: Stage
+    folder: Path
+    config: dict[str, Any]
+    settings: Settings
+    temporary: Path
+    on_progress: Callable[[float, str], None] = lambda fraction, doing: None
+
+    def open(self) -> StageContext:
+        """What the science gets, with a new log."""
+        timing = bool(self.config.get("timing"))
+        return StageContext(
+            self.stage,
+            self.folder,
+            dict(self.config),
+            self.settings,
+            self.temporary,
+            StageLog(self.folder / self.stage.log_name, timing=timing),
+            on_progress=self.on_progress,
+        )
+
+
+def execute(place: Workplace, *, may_split: bool = False) -> StageResult:
+    """Run the science of a stage on the files in its folder.
 
     With ``may_split`` a stage that has much to do only prepares its parts; what it leaves in the
     folder is what they begin with.
@@ -68,9 +84,9 @@ def execute(
     Retriable
         If another try may help.
     """
-    for name in outdated_by(stage.step):
-        files.remove(folder / name)
-    context = _open(stage, folder, config, settings, temporary, on_progress)
+    for name in outdated_by(place.stage.step):
+        files.remove(place.folder / name)
+    context = place.open()
 
     def work(science: Any) -> int:
         parts: int = science.parts(context) if may_split and hasattr(science, "parts") else 0
@@ -82,51 +98,35 @@ def execute(
         _write_results(context)
         return 0
 
-    return _guarded(context, config, work)
+    return _guarded(context, place.config, work)
 
 
-def execute_part(
-    stage: Stage,
-    folder: Path,
-    config: dict[str, Any],
-    settings: Settings,
-    temporary: Path,
-    on_progress: Callable[[float, str], None],
-    part: int,
-) -> StageResult:
+def execute_part(place: Workplace, part: int) -> StageResult:
     """Do part ``part`` (from 1) of a stage that was split; see `execute`."""
-    files.remove(folder / stage.log_name)
-    context = _open(stage, folder, config, settings, temporary, on_progress)
+    files.remove(place.folder / place.stage.log_name)
+    context = place.open()
 
     def work(science: Any) -> int:
         science.run_part(context, part)
         return 0
 
-    return _guarded(context, config, work)
+    return _guarded(context, place.config, work)
 
 
-def execute_join(
-    stage: Stage,
-    folder: Path,
-    config: dict[str, Any],
-    settings: Settings,
-    temporary: Path,
-    on_progress: Callable[[float, str], None],
-    prepared: AttemptRecord,
-    pieces: Sequence[Piece],
-) -> StageResult:
+def execute_join(place: Workplace, prepared: AttemptRecord, pieces: Sequence[Piece]) -> StageResult:
     """Put the pieces of a stage that was split together; see `execute`.
 
     The log and the values go on where the preparation has ended.
     """
-    begun = (folder / stage.log_name).read_text(encoding="utf-8")
-    files.remove(folder / stage.log_name)
-    context = _open(stage, folder, config, settings, temporary, on_progress)
+    log = place.folder / place.stage.log_name
+    begun = log.read_text(encoding="utf-8")
+    files.remove(log)
+    context = place.open()
     context.log.copy(begun)
     context.field, context.values = prepared.field, dict(prepared.values)
     context.degraded += prepared.reasons
     for piece in pieces:
-        context.log.copy(piece.log_of(stage))
+        context.log.copy(piece.log_of(place.stage))
 
     def work(science: Any) -> int:
         science.join(context, pieces)
@@ -134,21 +134,7 @@ def execute_join(
         _write_results(context)
         return 0
 
-    return _guarded(context, config, work)
-
-
-def _open(
-    stage: Stage,
-    folder: Path,
-    config: dict[str, Any],
-    settings: Settings,
-    temporary: Path,
-    on_progress: Callable[[float, str], None],
-) -> StageContext:
-    log = StageLog(folder / stage.log_name, timing=bool(config.get("timing")))
-    return StageContext(
-        stage, folder, dict(config), settings, temporary, log, on_progress=on_progress
-    )
+    return _guarded(context, place.config, work)
 
 
 def _guarded(

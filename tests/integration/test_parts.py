@@ -15,6 +15,9 @@ from tests.support.processes import is_alive, wait_until
 from tests.support.servers import TRIAL, Installation, installation
 from tests.support.station import Replica
 
+#: The databases differ in how they lock; both are tried in tests/contract. Here is the usual one.
+pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
 PARTS = 4
 
 

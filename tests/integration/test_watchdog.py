@@ -17,6 +17,9 @@ from tests.support.processes import wait_until
 from tests.support.servers import TRIAL, Installation, installation
 from tests.support.station import Replica, Station
 
+#: The databases differ in how they lock; both are tried in tests/contract. Here is the usual one.
+on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
 #: Seconds without a sign of life; of the retry delays, the longest comes on top.
 SILENCE = 2
 
@@ -33,6 +36,7 @@ def _client(place: Installation) -> Client:
     return place.client(address, "alice")
 
 
+@on_postgresql
 def test_a_command_that_the_broker_has_lost_is_sent_again(
     place: Installation, amqp_uri: str
 ) -> None:
@@ -57,6 +61,7 @@ def test_a_command_that_the_broker_has_lost_is_sent_again(
     assert "its command is sent again" in place.logs()
 
 
+@on_postgresql
 def test_a_command_that_waits_for_a_replica_is_sent_once(
     place: Installation, amqp_uri: str
 ) -> None:
@@ -71,6 +76,7 @@ def test_a_command_that_waits_for_a_replica_is_sent_once(
     assert declared.message_count == 1
 
 
+@on_postgresql
 def test_a_stage_that_says_nothing_for_long_but_lives_is_left_alone(
     place: Installation, tmp_path: Path
 ) -> None:

@@ -17,7 +17,13 @@ from skyrelay.messages import Outcome
 from skyrelay.records import AttemptRecord
 from skyrelay.settings import Settings
 from skyrelay.stage.context import Piece
-from skyrelay.stage.execute import StageResult, execute, execute_join, execute_part
+from skyrelay.stage.execute import (
+    StageResult,
+    Workplace,
+    execute,
+    execute_join,
+    execute_part,
+)
 from skyrelay.stages import SUBTRACTION
 from skyrelay.store.files import clone_tree
 from tests.science.conftest import Field
@@ -34,20 +40,20 @@ def _split_subtraction(folder: Path, config: dict, lost: int = 0) -> StageResult
     temporary = folder.parent / "temporary"
     temporary.mkdir()
 
-    def place(where: Path, config: dict) -> tuple:
-        return SUBTRACTION, where, config, settings, temporary, lambda *_: None
+    def place(where: Path, config: dict) -> Workplace:
+        return Workplace(SUBTRACTION, where, config, settings, temporary)
 
     prepared = folder.parent / "prepared"
     shutil.copytree(folder, prepared)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        begun = execute(*place(prepared, config), may_split=True)
+        begun = execute(place(prepared, config), may_split=True)
         assert begun.parts > 1, begun.reasons
         pieces = []
         for part in range(1, begun.parts + 1):
             piece = folder.parent / f"part-{part}"
             clone_tree(prepared, piece)
-            result = execute_part(*place(piece, begun.config), part)
+            result = execute_part(place(piece, begun.config), part)
             assert result.outcome is Outcome.DONE, result.reasons
             if part == lost:
                 pieces.append(Piece(part, piece, Outcome.FAILED, ("The worker died.",)))
@@ -67,7 +73,7 @@ def _split_subtraction(folder: Path, config: dict, lost: int = 0) -> StageResult
             config=begun.config,
             values=begun.values,
         )
-        return execute_join(*place(folder, begun.config), record, pieces)
+        return execute_join(place(folder, begun.config), record, pieces)
 
 
 @pytest.fixture(scope="module")

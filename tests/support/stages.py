@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from skyrelay.settings import Settings
-from skyrelay.stage.execute import StageResult, execute
+from skyrelay.stage.execute import StageResult, Workplace, execute
 from skyrelay.stages import stage_of
 
 
@@ -21,4 +21,4 @@ def run_stage(
     with warnings.catch_warnings():
         # As in a worker: what the libraries warn of is no error.
         warnings.simplefilter("ignore")
-        return execute(stage_of(step), folder, config, settings, temporary, lambda *_: None)
+        return execute(Workplace(stage_of(step), folder, config, settings, temporary))

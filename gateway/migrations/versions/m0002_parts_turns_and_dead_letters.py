@@ -93,4 +93,4 @@ def _fail_open_runs() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("Restore the back-up that was made before the upgrade.")
+    raise RuntimeError("Restore the back-up that was made before the upgrade.")

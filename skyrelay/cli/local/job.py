@@ -16,7 +16,7 @@ from skyrelay.messages import Outcome
 from skyrelay.records import Value
 from skyrelay.settings import Settings
 from skyrelay.stage.carry_out import temporary_files_in
-from skyrelay.stage.execute import StageResult, execute
+from skyrelay.stage.execute import StageResult, Workplace, execute
 from skyrelay.stages import CLEANUP, stage_of
 
 _SCRATCH = ".scratch"
@@ -130,7 +130,9 @@ def _run_step(
     try:
         with temporary_files_in(scratch):
             result = _with_retries(
-                lambda: execute(stage, folder.path, config, settings, scratch, on_progress),
+                lambda: execute(
+                    Workplace(stage, folder.path, config, settings, scratch, on_progress)
+                ),
                 config,
                 settings.skyrelay_retry_delays,
                 on_progress,
