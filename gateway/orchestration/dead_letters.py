@@ -42,7 +42,11 @@ def keep(session: Session, letter: consumer.DeadLetter) -> GivenUp | None:
     """Remember a dead letter; the attempt that hangs on it, if one does."""
     body = letter.body.decode("utf-8", errors="replace")
     place = place_in(letter.body)
-    known = select(DeadLetter.id).where(DeadLetter.body == body, DeadLetter.handled == "")
+    known = select(DeadLetter.id).where(
+        DeadLetter.body == body,
+        DeadLetter.meant_for == letter.meant_for,
+        DeadLetter.handled == "",
+    )
     if session.scalar(known.limit(1)) is None:
         _log.error("DEAD LETTER for %s: %s %.500s", letter.meant_for, letter.reason, body)
         session.add(
