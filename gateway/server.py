@@ -12,6 +12,7 @@ from gateway.app import create_app
 from gateway.core import Gateway, open_gateway
 from gateway.feed import FEED, Feed
 from skyrelay.settings import Settings
+from skyrelay.stage.guard import die_with_parent
 
 #: Seconds that requests in flight may take when the server is stopped.
 _GRACE = 30
@@ -50,6 +51,7 @@ class WebServer(BaseApplication):
             "keepalive": 30,
             "accesslog": "-",
             "logger_class": _QuietLogger,
+            "post_fork": _end_with_the_server,
             "post_worker_init": _let_streams_end,
             "worker_exit": _stop_publishing,
             "access_log_format": _ACCESS_LOG,
@@ -67,6 +69,11 @@ class WebServer(BaseApplication):
         gateway.outbox.start()
         self.gateway = gateway
         return create_app(gateway)
+
+
+def _end_with_the_server(server: Any, _: Any) -> None:
+    """Called by gunicorn in each of its processes: orphans would keep the port from the next."""
+    die_with_parent(server.pid)
 
 
 def _let_streams_end(worker: Any) -> None:
