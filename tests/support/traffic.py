@@ -98,11 +98,9 @@ def traffic(place: Installation, amqp_uri: str) -> Iterator[Traffic]:
             flow.stop()
         assert wait_for_the_end(gateway, 120.0), made.logs()
         found = violations(made, gateway, flow.traces)
-        # A command that was sent twice, or is about to be, may outlive its run; a replica answers or
-        # drops it.
-        wait_until(
-            lambda: not _to_be_sent(gateway) and not list(of_the_broker(amqp_uri, seconds=0))
-        )
+        # A command that was sent twice, or is about to be, may outlive its run; a replica answers
+        # or drops it.
+        wait_until(lambda: not (_to_be_sent(gateway) or list(of_the_broker(amqp_uri, seconds=0))))
         logs = made.logs(200)
         made.end()
         found += of_the_broker(amqp_uri)
