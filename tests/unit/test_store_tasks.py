@@ -105,3 +105,21 @@ def test_a_lock_excludes_although_its_file_is_removed_again_and_again(store: Tas
     for thread in threads:
         thread.join()
     assert most == [1]
+
+
+def test_the_trash_is_emptied_of_however_much_is_in_it(store: TaskStore) -> None:
+    trash = store.root / ".trash"
+    for number in range(1200):
+        (trash / f"-rf {number}").mkdir()
+        (trash / f"-rf {number}" / "file").touch()
+    (trash / "link").symlink_to(store.folder(TASK))
+    store.empty_trash()
+    assert list(trash.iterdir()) == []
+    assert len(store.entries(TASK)) == 30, "a link is removed, not what it points to"
+
+
+def test_the_same_folder_may_be_thrown_away_by_two(store: TaskStore) -> None:
+    version = store.folder(TASK).resolve()
+    for _ in range(2):
+        files.throw_away(version, store.root / ".trash")
+    assert len(list((store.root / ".trash").iterdir())) == 1
