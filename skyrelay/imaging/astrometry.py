@@ -13,16 +13,11 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from stdpipe import astrometry, pipeline
 
-from skyrelay.errors import Permanent
 from skyrelay.imaging.wcs import wcs_of
 from skyrelay.settings import Settings
 from skyrelay.sky.catalogues import Columns
 from skyrelay.sky.columns import floats
 
-#: Objects handed to solve-field; more only cost time.
-_MOST_OBJECTS = 500
-#: CPU seconds that solve-field may take.
-_SOLVE_LIMIT = 300
 #: What the atmosphere adds to the errors of centroids, in px.
 _CENTROID_FLOOR = 0.05
 #: Reference stars given to the refinement, the brightest; more only cost time.
@@ -49,16 +44,6 @@ class Fit:
         if self.matched < 0.9 * other.matched:
             return True
         return self.matched <= 1.1 * other.matched and self.rms > 1.1 * other.rms
-
-
-@dataclass(frozen=True)
-class BlindSearch:
-    """Where and on which scale to look for the field of an image."""
-
-    scale_lower: float
-    scale_upper: float
-    center: tuple[float, float] | None
-    radius: float
 
 
 def residuals(objects: Table, stars: Table, wcs: WCS, radius: float) -> Fit:
@@ -111,55 +96,6 @@ def refine(
             return found
         log(f"Refinement by {name} made it worse: not taken")
     return None
-
-
-def blind_match(
-    objects: Table,
-    shape: tuple[int, int],
-    search: BlindSearch,
-    *,
-    settings: Settings,
-    temporary: Path,
-    log: Callable[..., None],
-) -> WCS:
-    """The solution that Astrometry.Net finds from the detections alone.
-
-    Raises
-    ------
-    Permanent
-        If it finds none.
-    """
-    height, width = shape
-    ra, dec = search.center or (None, None)
-    log(f"Looking for the field with Astrometry.Net, {search}")
-    configuration = settings.stdpipe_solve_field_config
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        header = astrometry.blind_match_objects(
-            objects[:_MOST_OBJECTS],
-            order=2,
-            sn=None,
-            get_header=True,
-            width=width,
-            height=height,
-            center_ra=ra,
-            center_dec=dec,
-            radius=search.radius if search.center else None,
-            scale_lower=search.scale_lower,
-            scale_upper=search.scale_upper,
-            config=str(configuration) if configuration else None,
-            extra={"cpulimit": _SOLVE_LIMIT},
-            _tmpdir=str(temporary),
-            _exe=settings.stdpipe_solve_field,
-            verbose=False,
-        )
-    wcs = wcs_of(header, shape) if header is not None else None
-    if wcs is None:
-        raise Permanent(
-            "Astrometry.Net found no astrometric solution for the image: check blind_match_ps_lo, "
-            "blind_match_ps_up and blind_match_center, and that its index files are installed."
-        )
-    return wcs
 
 
 def _refine_by(
