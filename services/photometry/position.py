@@ -76,7 +76,9 @@ def refined_wcs(
     if refined is None:
         context.log("Warning: The astrometric solution was not refined; the initial one is used")
         return wcs
-    return refined
+    wcs, method = refined
+    context.measure("refine_method", method, doc="How the astrometric solution was refined.")
+    return wcs
 
 
 def keep_position(context: StageContext, frame: Frame, wcs: WCS, objects: Table) -> None:

@@ -14,12 +14,17 @@ from astropy.wcs import WCS
 from stdpipe import astrometry, pipeline
 
 from skyrelay.imaging.wcs import wcs_of
+from skyrelay.parameters.table import PARAMETERS
 from skyrelay.settings import Settings
 from skyrelay.sky.catalogues import Columns
 from skyrelay.sky.columns import floats
 
+#: Ways to refine a solution, in the order in which they stand in for each other.
+METHODS = PARAMETERS["refine_method"].choices
 #: What the atmosphere adds to the errors of centroids, in px.
 _CENTROID_FLOOR = 0.05
+#: Match radius, in degrees, of the methods that do not shift the whole image first.
+_PATTERN_RADIUS = 5 / 3600
 #: Reference stars given to the refinement, the brightest; more only cost time.
 _MOST_STARS = 5000
 
@@ -64,10 +69,10 @@ def refine(
     settings: Settings,
     temporary: Path,
     log: Callable[..., None],
-) -> WCS | None:
-    """A better solution than ``wcs``, or None where none was found.
+) -> tuple[WCS, str] | None:
+    """A better solution than ``wcs`` and the method that found it; None where none was found.
 
-    The method asked for is tried first, then the other one. What matches fewer stars, or lies
+    The method asked for is tried first, then the others. What matches fewer stars, or lies
     farther from them, than the solution it started from is not taken.
 
     Parameters
@@ -83,7 +88,7 @@ def refine(
     radius = max(fwhm, 1 / 3600)
     before = residuals(good, stars, wcs, radius)
     log(f"Before refinement: {before.matched} pairs, {before.rms:.3f} arcsec rms")
-    for name in dict.fromkeys((method, "scamp", "quadhash")):
+    for name in dict.fromkeys((method, *METHODS)):
         found = _refine_by(
             name, good.copy(), reference, columns, wcs, order, radius, settings, temporary, log
         )
@@ -93,7 +98,7 @@ def refine(
         after = residuals(good, stars, found, radius)
         log(f"After refinement by {name}: {after.matched} pairs, {after.rms:.3f} arcsec rms")
         if after.matched >= 3 and not after.is_worse_than(before):
-            return found
+            return found, name
         log(f"Refinement by {name} made it worse: not taken")
     return None
 
@@ -123,7 +128,7 @@ def _refine_by(
             found = pipeline.refine_astrometry(
                 objects,
                 stars,
-                sr=radius if method == "scamp" else max(radius, 5 / 3600),
+                sr=radius if method == "scamp" else max(radius, _PATTERN_RADIUS),
                 wcs=wcs,
                 order=order,
                 cat_col_mag=columns.mag,
