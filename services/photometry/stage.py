@@ -23,6 +23,7 @@ from skyrelay.imaging.calibration import Calibration
 from skyrelay.imaging.fits import write_image
 from skyrelay.imaging.forced import keep_targets, measure_targets
 from skyrelay.imaging.plots import PhotometryPlots
+from skyrelay.imaging.psf_photometry import Programs, fit_profiles
 from skyrelay.imaging.target_cutouts import write_target_cutouts
 from skyrelay.imaging.wcs import pixel_scale, sky_field
 from skyrelay.sky.catalogues import LOCAL, Columns, columns_for, get_catalogue
@@ -42,6 +43,7 @@ def run(context: StageContext) -> None:
         context.config.pop(name, None)
     frame = load_frame(context)
     plots = PhotometryPlots(context.folder, context.log)
+    _choose_method(context)
     _check_apertures(context)
     wcs = header_wcs(context, frame)
     # What can fail early fails early.
@@ -81,6 +83,13 @@ def _apertures(context: StageContext, fwhm: float) -> Apertures:
         rel_bg2=float(context.parameter("rel_bg2")),
         optimal=bool(context.parameter("optimal_extraction")),
     )
+
+
+def _choose_method(context: StageContext) -> None:
+    """Let ``photometry_method`` say whether pixels are weighted, for later stages too."""
+    method = context.parameter("photometry_method")
+    if method is not None:
+        context.config["optimal_extraction"] = method == "optimal"
 
 
 def _check_apertures(context: StageContext) -> None:
@@ -129,6 +138,10 @@ def _measure_objects(
             f"None of the {len(found)} detections has a signal-to-noise ratio above {sn:g} in an "
             f"aperture of {apertures.radius:.1f} px: lower sn, or change rel_aper."
         )
+    if context.parameter("photometry_method") == "psf":
+        context.progress(0.25, "fitting profiles")
+        programs = Programs.of(context.settings, context.temporary)
+        objects = fit_profiles(objects, frame.exposure, apertures, programs, log=context.log)
     context.log(f"{len(objects)} objects measured")
     context.config["fwhm"] = fwhm
     context.measure("fwhm", fwhm, unit="px", doc="FWHM of the stars.")
