@@ -154,7 +154,16 @@ class Settings(BaseSettings):
     stdpipe_psfex: str | None = Field(None, description="path of PSFEx")
     stdpipe_swarp: str | None = Field(None, description="path of SWarp")
     stdpipe_solve_field: str | None = Field(None, description="path of solve-field")
-    stdpipe_solve_field_config: Path | None = Field(None, description="its index configuration")
+    stdpipe_solve_field_config: Path | None = Field(
+        None, description="its index configuration; otherwise one is made of SKYRELAY_INDEX_PATHS"
+    )
+    skyrelay_index_paths: str = Field(
+        "/usr/share/astrometry",
+        description="folders of Astrometry.Net's index files, separated by commas",
+    )
+    skyrelay_solve_limit: int = Field(
+        300, ge=1, description="seconds of CPU time after which a field is not looked for any more"
+    )
     stdpipe_hotpants: str | None = Field(None, description="path of HOTPANTS, where there is one")
 
     @field_validator("amqp_uri")

@@ -7,30 +7,27 @@ solution, the image's depth, and forced photometry of the targets.
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from astropy.table import Table
 from astropy.wcs import WCS
 from stdpipe import pipeline
-from stdpipe.astrometry import store_wcs
 
+from services.photometry.frame import Frame, load_frame
+from services.photometry.position import blind_wcs, header_wcs, keep_position, refined_wcs
 from skyrelay import products
 from skyrelay.errors import Permanent
-from skyrelay.imaging import astrometry, calibration, detection
-from skyrelay.imaging.apertures import Apertures, Exposure, measure
+from skyrelay.imaging import calibration, detection
+from skyrelay.imaging.apertures import Apertures, measure
 from skyrelay.imaging.calibration import Calibration
-from skyrelay.imaging.fits import read_image, write_image
+from skyrelay.imaging.fits import write_image
 from skyrelay.imaging.forced import keep_targets, measure_targets
-from skyrelay.imaging.mask import HIDDEN, read_mask
 from skyrelay.imaging.plots import PhotometryPlots
+from skyrelay.imaging.psf_photometry import Programs, fit_profiles
 from skyrelay.imaging.target_cutouts import write_target_cutouts
-from skyrelay.imaging.wcs import pixel_scale, sky_field, wcs_of
+from skyrelay.imaging.wcs import pixel_scale, sky_field
 from skyrelay.sky.catalogues import LOCAL, Columns, columns_for, get_catalogue
-from skyrelay.sky.filters import known_filter
 from skyrelay.sky.remote import Remote
-from skyrelay.sky.targets import resolve
 from skyrelay.stage.context import StageContext
 
 #: Parameters that the photometry sets; those of an earlier one say nothing about this image.
@@ -40,38 +37,15 @@ _RESULTS = (
 )
 
 
-@dataclass
-class Frame:
-    """The image that is being worked on."""
-
-    data: Any
-    header: Any
-    mask: Any
-    hidden: Any
-    gain: float
-    bg_size: int
-    filter: str
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        height, width = self.data.shape
-        return height, width
-
-    @property
-    def exposure(self) -> Exposure:
-        """What aperture photometry needs of it."""
-        return Exposure(self.data, self.mask, self.gain, self.bg_size)
-
-
 def run(context: StageContext) -> None:
     """Measure the image of the task."""
     for name in _RESULTS:
         context.config.pop(name, None)
-    frame = _load(context)
+    frame = load_frame(context)
     plots = PhotometryPlots(context.folder, context.log)
+    _choose_method(context)
     _check_apertures(context)
-    wcs = _header_wcs(context, frame)
+    wcs = header_wcs(context, frame)
     # What can fail early fails early.
     reference = None if wcs is None else _catalogue(context, frame, wcs)
 
@@ -81,11 +55,11 @@ def run(context: StageContext) -> None:
 
     if wcs is None:
         context.progress(0.3, "finding the field")
-        wcs = _blind_wcs(context, frame, objects)
+        wcs = blind_wcs(context, frame, objects)
     stars, columns = reference or _catalogue(context, frame, wcs)
     context.progress(0.45, "refining the astrometric solution")
-    wcs = _refine(context, objects, stars, columns, wcs, apertures.fwhm)
-    _keep_position(context, frame, wcs, objects)
+    wcs = refined_wcs(context, objects, stars, columns, wcs, apertures.fwhm)
+    keep_position(context, frame, wcs, objects)
 
     context.progress(0.6, "calibrating")
     solution, chosen = _calibrate(context, frame, objects, stars, columns, wcs, apertures)
@@ -101,25 +75,6 @@ def run(context: StageContext) -> None:
     keep_targets(context, targets)
 
 
-def _load(context: StageContext) -> Frame:
-    image = read_image(context.path(products.IMAGE))
-    bits = read_mask(context.folder, image.data.shape)
-    name = known_filter(str(context.parameter("filter") or "r"))
-    if name is None:
-        raise Permanent(f"The filter '{context.parameter('filter')}' is unknown.")
-    smallest_side = min(image.data.shape)
-    bg_size = int(context.parameter("bg_size") or min(256, smallest_side // 2))
-    return Frame(
-        data=image.data,
-        header=image.header,
-        mask=bits != 0,
-        hidden=(bits & HIDDEN) != 0,
-        gain=float(context.parameter("gain") or 1.0),
-        bg_size=min(bg_size, smallest_side),
-        filter=name,
-    )
-
-
 def _apertures(context: StageContext, fwhm: float) -> Apertures:
     return Apertures(
         fwhm=fwhm,
@@ -128,6 +83,13 @@ def _apertures(context: StageContext, fwhm: float) -> Apertures:
         rel_bg2=float(context.parameter("rel_bg2")),
         optimal=bool(context.parameter("optimal_extraction")),
     )
+
+
+def _choose_method(context: StageContext) -> None:
+    """Let ``photometry_method`` say whether pixels are weighted, for later stages too."""
+    method = context.parameter("photometry_method")
+    if method is not None:
+        context.config["optimal_extraction"] = method == "optimal"
 
 
 def _check_apertures(context: StageContext) -> None:
@@ -176,43 +138,16 @@ def _measure_objects(
             f"None of the {len(found)} detections has a signal-to-noise ratio above {sn:g} in an "
             f"aperture of {apertures.radius:.1f} px: lower sn, or change rel_aper."
         )
+    if context.parameter("photometry_method") == "psf":
+        context.progress(0.25, "fitting profiles")
+        programs = Programs.of(context.settings, context.temporary)
+        objects = fit_profiles(objects, frame.exposure, apertures, programs, log=context.log)
     context.log(f"{len(objects)} objects measured")
     context.config["fwhm"] = fwhm
     context.measure("fwhm", fwhm, unit="px", doc="FWHM of the stars.")
     context.measure("aperture_radius", apertures.radius, unit="px", doc="Radius of the aperture.")
     plots.objects(frame.data, frame.mask, objects)
     return objects, apertures
-
-
-def _header_wcs(context: StageContext, frame: Frame) -> WCS | None:
-    """The solution of the header; None if one is to be looked for."""
-    if context.parameter("blind_match_wcs"):
-        return None
-    wcs = wcs_of(frame.header, frame.shape)
-    if wcs is None:
-        raise Permanent(
-            "The image has no usable astrometric solution: set blind_match_wcs, so that "
-            "Astrometry.Net looks for one."
-        )
-    return wcs
-
-
-def _blind_wcs(context: StageContext, frame: Frame, objects: Table) -> WCS:
-    center = context.parameter("blind_match_center")
-    search = astrometry.BlindSearch(
-        scale_lower=float(context.parameter("blind_match_ps_lo")),
-        scale_upper=float(context.parameter("blind_match_ps_up")),
-        center=resolve(str(center), Remote.of(context)) if center else None,
-        radius=float(context.parameter("blind_match_sr0")),
-    )
-    return astrometry.blind_match(
-        objects,
-        frame.shape,
-        search,
-        settings=context.settings,
-        temporary=context.temporary,
-        log=context.log,
-    )
 
 
 def _catalogue(context: StageContext, frame: Frame, wcs: WCS) -> tuple[Table, Columns]:
@@ -241,39 +176,6 @@ def _catalogue(context: StageContext, frame: Frame, wcs: WCS) -> tuple[Table, Co
         if value is not None:
             context.config[key] = value
     return stars, columns
-
-
-def _refine(
-    context: StageContext, objects: Table, stars: Table, columns: Columns, wcs: WCS, fwhm: float
-) -> WCS:
-    if not context.parameter("refine_wcs"):
-        return wcs
-    refined = astrometry.refine(
-        objects,
-        stars,
-        columns,
-        wcs,
-        method=str(context.parameter("refine_method")),
-        order=int(context.parameter("refine_order")),
-        fwhm=fwhm * pixel_scale(wcs),
-        settings=context.settings,
-        temporary=context.temporary,
-        log=context.log,
-    )
-    if refined is None:
-        context.log("Warning: The astrometric solution was not refined; the initial one is used")
-        return wcs
-    return refined
-
-
-def _keep_position(context: StageContext, frame: Frame, wcs: WCS, objects: Table) -> None:
-    store_wcs(str(context.path(products.IMAGE_WCS)), wcs)
-    objects["ra"], objects["dec"] = wcs.all_pix2world(objects["x"], objects["y"], 0)
-    field = sky_field(wcs, frame.shape)
-    context.field = field
-    context.config.update(
-        field_ra=field.ra, field_dec=field.dec, field_sr=field.radius, pixscale=field.pixel_scale
-    )
 
 
 def _calibrate(

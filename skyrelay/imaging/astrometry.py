@@ -13,18 +13,18 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from stdpipe import astrometry, pipeline
 
-from skyrelay.errors import Permanent
 from skyrelay.imaging.wcs import wcs_of
+from skyrelay.parameters.table import PARAMETERS
 from skyrelay.settings import Settings
 from skyrelay.sky.catalogues import Columns
 from skyrelay.sky.columns import floats
 
-#: Objects handed to solve-field; more only cost time.
-_MOST_OBJECTS = 500
-#: CPU seconds that solve-field may take.
-_SOLVE_LIMIT = 300
+#: Ways to refine a solution, in the order in which they stand in for each other.
+METHODS = PARAMETERS["refine_method"].choices
 #: What the atmosphere adds to the errors of centroids, in px.
 _CENTROID_FLOOR = 0.05
+#: Match radius, in degrees, of the methods that do not shift the whole image first.
+_PATTERN_RADIUS = 5 / 3600
 #: Reference stars given to the refinement, the brightest; more only cost time.
 _MOST_STARS = 5000
 
@@ -51,16 +51,6 @@ class Fit:
         return self.matched <= 1.1 * other.matched and self.rms > 1.1 * other.rms
 
 
-@dataclass(frozen=True)
-class BlindSearch:
-    """Where and on which scale to look for the field of an image."""
-
-    scale_lower: float
-    scale_upper: float
-    center: tuple[float, float] | None
-    radius: float
-
-
 def residuals(objects: Table, stars: Table, wcs: WCS, radius: float) -> Fit:
     """Residuals of mutual nearest neighbours within ``radius`` (degrees)."""
     ra, dec = wcs.all_pix2world(objects["x"], objects["y"], 0)
@@ -79,10 +69,10 @@ def refine(
     settings: Settings,
     temporary: Path,
     log: Callable[..., None],
-) -> WCS | None:
-    """A better solution than ``wcs``, or None where none was found.
+) -> tuple[WCS, str] | None:
+    """A better solution than ``wcs`` and the method that found it; None where none was found.
 
-    The method asked for is tried first, then the other one. What matches fewer stars, or lies
+    The method asked for is tried first, then the others. What matches fewer stars, or lies
     farther from them, than the solution it started from is not taken.
 
     Parameters
@@ -98,7 +88,7 @@ def refine(
     radius = max(fwhm, 1 / 3600)
     before = residuals(good, stars, wcs, radius)
     log(f"Before refinement: {before.matched} pairs, {before.rms:.3f} arcsec rms")
-    for name in dict.fromkeys((method, "scamp", "quadhash")):
+    for name in dict.fromkeys((method, *METHODS)):
         found = _refine_by(
             name, good.copy(), reference, columns, wcs, order, radius, settings, temporary, log
         )
@@ -108,58 +98,9 @@ def refine(
         after = residuals(good, stars, found, radius)
         log(f"After refinement by {name}: {after.matched} pairs, {after.rms:.3f} arcsec rms")
         if after.matched >= 3 and not after.is_worse_than(before):
-            return found
+            return found, name
         log(f"Refinement by {name} made it worse: not taken")
     return None
-
-
-def blind_match(
-    objects: Table,
-    shape: tuple[int, int],
-    search: BlindSearch,
-    *,
-    settings: Settings,
-    temporary: Path,
-    log: Callable[..., None],
-) -> WCS:
-    """The solution that Astrometry.Net finds from the detections alone.
-
-    Raises
-    ------
-    Permanent
-        If it finds none.
-    """
-    height, width = shape
-    ra, dec = search.center or (None, None)
-    log(f"Looking for the field with Astrometry.Net, {search}")
-    configuration = settings.stdpipe_solve_field_config
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        header = astrometry.blind_match_objects(
-            objects[:_MOST_OBJECTS],
-            order=2,
-            sn=None,
-            get_header=True,
-            width=width,
-            height=height,
-            center_ra=ra,
-            center_dec=dec,
-            radius=search.radius if search.center else None,
-            scale_lower=search.scale_lower,
-            scale_upper=search.scale_upper,
-            config=str(configuration) if configuration else None,
-            extra={"cpulimit": _SOLVE_LIMIT},
-            _tmpdir=str(temporary),
-            _exe=settings.stdpipe_solve_field,
-            verbose=False,
-        )
-    wcs = wcs_of(header, shape) if header is not None else None
-    if wcs is None:
-        raise Permanent(
-            "Astrometry.Net found no astrometric solution for the image: check blind_match_ps_lo, "
-            "blind_match_ps_up and blind_match_center, and that its index files are installed."
-        )
-    return wcs
 
 
 def _refine_by(
@@ -187,7 +128,7 @@ def _refine_by(
             found = pipeline.refine_astrometry(
                 objects,
                 stars,
-                sr=radius if method == "scamp" else max(radius, 5 / 3600),
+                sr=radius if method == "scamp" else max(radius, _PATTERN_RADIUS),
                 wcs=wcs,
                 order=order,
                 cat_col_mag=columns.mag,

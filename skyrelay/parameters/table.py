@@ -230,6 +230,15 @@ _APERTURES = (
         help="Weight pixels by the PSF instead of summing an aperture.",
     ),
     Parameter(
+        name="photometry_method",
+        kind=Kind.TEXT,
+        choices=("aperture", "optimal", "psf"),
+        steps=_PHOTOMETRY,
+        help="How fluxes are measured; optimal sets optimal_extraction, aperture and psf unset it. "
+        "With psf a profile is fitted to all objects at once, for crowded fields; targets are "
+        "measured in the aperture, on the same scale. As optimal_extraction says if empty.",
+    ),
+    Parameter(
         name="centroid_targets",
         kind=Kind.BOOLEAN,
         default=False,
