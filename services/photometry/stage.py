@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 from stdpipe import pipeline
@@ -65,7 +66,7 @@ class Frame:
 
 
 def run(context: StageContext) -> None:
-    """Measure the image of the task."""
+    """Measure the image of the task; without any coordinates on the sky, in pixels only."""
     for name in _RESULTS:
         context.config.pop(name, None)
     frame = _load(context)
@@ -79,6 +80,9 @@ def run(context: StageContext) -> None:
     found = _detect(context, frame, plots)
     objects, apertures = _measure_objects(context, frame, found, plots)
 
+    if wcs is None and not context.parameter("blind_match_wcs"):
+        _keep_uncalibrated(context, frame, objects, apertures)
+        return
     if wcs is None:
         context.progress(0.3, "finding the field")
         wcs = _blind_wcs(context, frame, objects)
@@ -185,16 +189,10 @@ def _measure_objects(
 
 
 def _header_wcs(context: StageContext, frame: Frame) -> WCS | None:
-    """The solution of the header; None if one is to be looked for."""
+    """The solution of the header; None if it has none, or one is to be looked for."""
     if context.parameter("blind_match_wcs"):
         return None
-    wcs = wcs_of(frame.header, frame.shape)
-    if wcs is None:
-        raise Permanent(
-            "The image has no usable astrometric solution: set blind_match_wcs, so that "
-            "Astrometry.Net looks for one."
-        )
-    return wcs
+    return wcs_of(frame.header, frame.shape)
 
 
 def _blind_wcs(context: StageContext, frame: Frame, objects: Table) -> WCS:
@@ -333,12 +331,28 @@ def _limit(
     return None if limit is None or not np.isfinite(limit) else float(limit)
 
 
+def _keep_uncalibrated(
+    context: StageContext, frame: Frame, objects: Table, apertures: Apertures
+) -> None:
+    """What can be said of an image that shows nobody knows which part of the sky."""
+    context.degrade(
+        "The image has no usable astrometric solution: positions are pixels and magnitudes "
+        "instrumental. Set blind_match_wcs, so that Astrometry.Net looks for one."
+    )
+    context.progress(0.8, "measuring the targets")
+    targets = _targets(context, frame, None, apertures, None)
+    _write_table(context, products.OBJECTS, objects)
+    context.measure("filter", frame.filter, doc="Filter of the image.")
+    context.measure("n_objects", len(objects), doc="Measured objects.")
+    keep_targets(context, targets)
+
+
 def _targets(
     context: StageContext,
     frame: Frame,
-    wcs: WCS,
+    wcs: WCS | None,
     apertures: Apertures,
-    solution: Calibration,
+    solution: Calibration | None,
 ) -> Table | None:
     targets = context.config.get("targets") or []
     if not targets:
@@ -360,10 +374,10 @@ def _targets(
         table,
         frame.data,
         frame.mask,
-        wcs.to_header(relax=True),
+        fits.Header() if wcs is None else wcs.to_header(relax=True),
         radius=int(context.parameter("cutout_size")),
         time=context.config.get("time"),
-        survey_image=context.parameter("cat_name") != LOCAL,
+        survey_image=wcs is not None and context.parameter("cat_name") != LOCAL,
         filter_name=frame.filter,
         remote=Remote.of(context),
         degrade=context.degrade,
@@ -379,12 +393,16 @@ def _write_tables(
     apertures: Apertures,
 ) -> None:
     for name, table in ((products.OBJECTS, objects), (products.CATALOGUE, stars)):
-        plain = table.copy()
-        plain.meta.clear()
-        plain.write(context.path(name), format="parquet", overwrite=True)
+        _write_table(context, name, table)
     content = {**solution.as_plain(), "fwhm": apertures.fwhm, "aperture": apertures.radius}
     with context.path(products.PHOTOMETRY_PICKLE).open("wb") as file:
         pickle.dump(content, file)
+
+
+def _write_table(context: StageContext, name: str, table: Table) -> None:
+    plain = table.copy()
+    plain.meta.clear()
+    plain.write(context.path(name), format="parquet", overwrite=True)
 
 
 def _keep_results(

@@ -45,7 +45,7 @@ def search(
     context.log(f"{len(measured)} of them stand out of their surroundings")
     measured = candidates.merge_duplicates(measured, 0.5 * science.fwhm)
     context.progress(0.8, "filtering the candidates")
-    measured["ra"], measured["dec"] = science.wcs.all_pix2world(measured["x"], measured["y"], 0)
+    measured["ra"], measured["dec"] = science.positions(measured["x"], measured["y"])
     measured = _filtered(context, science, measured)
     measured = photometry_of(context, science, subtracted, profile, measured)
     measured["rb_score"] = _score(subtracted, measured, science.fwhm)
@@ -66,6 +66,9 @@ def _filtered(context: StageContext, science: ScienceImage, found: Table) -> Tab
         keep(candidates.is_point_source(found), "the test of their shape")
     if context.parameter("filter_adjust"):
         keep(~candidates.is_dipole(found), "the test for sub-pixel dipoles")
+    if science.wcs is None:
+        context.log("No filter by coordinates: the image has no astrometric solution")
+        return found
     centre = context.parameter("filter_center")
     if centre:
         position = resolve(str(centre), remote)
