@@ -11,6 +11,7 @@ from stdpipe.astrometry import spherical_distance
 from skyrelay import products
 from skyrelay.imaging import candidates, cutouts
 from skyrelay.imaging.mosaic import Mosaic
+from skyrelay.imaging.point_spread import enclosed
 from skyrelay.imaging.science_image import ScienceImage
 from skyrelay.imaging.subtraction import Pair
 from skyrelay.imaging.unstacked import write_unstacked
@@ -96,7 +97,8 @@ def photometry_of(
 ) -> Table:
     """Calibrated magnitudes and limits at positions of the difference image.
 
-    The aperture is that of the photometry, so that its zero point holds.
+    The aperture is that of the photometry, so that its zero point holds; where a point source of
+    the difference is not as wide as one of the image, its flux is corrected for that.
     """
     measured = positions.copy()
     if "flags" not in measured.colnames:
@@ -119,6 +121,12 @@ def photometry_of(
         centroid_iter=0,
         verbose=False,
     )
+    if subtracted.profile is not None:
+        correction = enclosed(profile, radius * science.fwhm)
+        correction /= enclosed(subtracted.profile, radius * science.fwhm)
+        measured["flux"] *= correction
+        measured["fluxerr"] *= correction
+        measured["mag"] -= 2.5 * np.log10(correction)
     _calibrate(context, science, measured)
     return measured
 

@@ -18,7 +18,7 @@ from skyrelay.imaging.kernel import Orders
 from skyrelay.imaging.mosaic import Mosaic, SubtractedTile
 from skyrelay.imaging.point_spread import good_stars, measure_point_spread
 from skyrelay.imaging.science_image import ScienceImage, load
-from skyrelay.imaging.subtraction import Engine, Hotpants, Pair, Sfft, noise_ratio, sky_of
+from skyrelay.imaging.subtraction import Engine, Hotpants, Pair, Sfft, Zogy, noise_ratio, sky_of
 from skyrelay.imaging.template_fwhm import measure_template_fwhm
 from skyrelay.imaging.templates import Template
 from skyrelay.stage.context import Piece, StageContext
@@ -116,6 +116,8 @@ def _detects(context: StageContext) -> bool:
 def _engine(context: StageContext) -> Engine:
     """The engine that the configuration asks for, or the one that is there."""
     method = context.parameter("subtraction_method")
+    if method == "zogy":
+        return Zogy()
     executable = context.settings.stdpipe_hotpants or shutil.which("hotpants")
     usable = executable is not None and Path(executable).is_file()
     if method == "hotpants" and not usable:
