@@ -5,8 +5,8 @@ VAR ?= var
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo up test test-unit test-sky test-contract test-integration \
-        test-fault test-science soak soak-backlog bench-orchestration bench-kill bench-split lint \
-        format docs lock images clean
+        test-fault test-science soak soak-backlog bench-orchestration bench-kill bench-split \
+        bench-science lint format docs lock images clean
 # Recipes share the environment in .venv and two cores: not at the same time.
 .NOTPARALLEL:
 
@@ -68,6 +68,9 @@ bench-kill: setup-dev  ## from the request to cancel to the last process dead (5
 
 bench-split: setup-dev  ## one large image, subtracted whole and in parts (10 minutes)
 	@$(PYTHON) -m benchmarks.split
+
+bench-science: setup-dev  ## accuracy over synthetic fields (a minute or two each); FIELDS=20 JSON=1
+	@$(PYTHON) -m benchmarks.science $(if $(FIELDS),--fields $(FIELDS)) $(if $(JSON),--json)
 
 lint: setup-dev  ## ruff and mypy --strict
 	@scripts/test lint

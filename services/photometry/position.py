@@ -8,7 +8,6 @@ from stdpipe.astrometry import store_wcs
 
 from services.photometry.frame import Frame
 from skyrelay import products
-from skyrelay.errors import Permanent
 from skyrelay.imaging import astrometry
 from skyrelay.imaging.blind_match import BlindSearch, blind_match
 from skyrelay.imaging.wcs import pixel_scale, sky_field, wcs_of
@@ -19,16 +18,10 @@ from skyrelay.stage.context import StageContext
 
 
 def header_wcs(context: StageContext, frame: Frame) -> WCS | None:
-    """The solution of the header; None if one is to be looked for."""
+    """The solution of the header; None if it has none, or one is to be looked for."""
     if context.parameter("blind_match_wcs"):
         return None
-    wcs = wcs_of(frame.header, frame.shape)
-    if wcs is None:
-        raise Permanent(
-            "The image has no usable astrometric solution: set blind_match_wcs, so that "
-            "Astrometry.Net looks for one."
-        )
-    return wcs
+    return wcs_of(frame.header, frame.shape)
 
 
 def blind_wcs(context: StageContext, frame: Frame, objects: Table) -> WCS:

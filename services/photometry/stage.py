@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 
 import numpy as np
+from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 from stdpipe import pipeline
@@ -38,7 +39,7 @@ _RESULTS = (
 
 
 def run(context: StageContext) -> None:
-    """Measure the image of the task."""
+    """Measure the image of the task; without any coordinates on the sky, in pixels only."""
     for name in _RESULTS:
         context.config.pop(name, None)
     frame = load_frame(context)
@@ -53,6 +54,9 @@ def run(context: StageContext) -> None:
     found = _detect(context, frame, plots)
     objects, apertures = _measure_objects(context, frame, found, plots)
 
+    if wcs is None and not context.parameter("blind_match_wcs"):
+        _keep_uncalibrated(context, frame, objects, apertures)
+        return
     if wcs is None:
         context.progress(0.3, "finding the field")
         wcs = blind_wcs(context, frame, objects)
@@ -235,12 +239,28 @@ def _limit(
     return None if limit is None or not np.isfinite(limit) else float(limit)
 
 
+def _keep_uncalibrated(
+    context: StageContext, frame: Frame, objects: Table, apertures: Apertures
+) -> None:
+    """What can be said of an image that shows nobody knows which part of the sky."""
+    context.degrade(
+        "The image has no usable astrometric solution: positions are pixels and magnitudes "
+        "instrumental. Set blind_match_wcs, so that Astrometry.Net looks for one."
+    )
+    context.progress(0.8, "measuring the targets")
+    targets = _targets(context, frame, None, apertures, None)
+    _write_table(context, products.OBJECTS, objects)
+    context.measure("filter", frame.filter, doc="Filter of the image.")
+    context.measure("n_objects", len(objects), doc="Measured objects.")
+    keep_targets(context, targets)
+
+
 def _targets(
     context: StageContext,
     frame: Frame,
-    wcs: WCS,
+    wcs: WCS | None,
     apertures: Apertures,
-    solution: Calibration,
+    solution: Calibration | None,
 ) -> Table | None:
     targets = context.config.get("targets") or []
     if not targets:
@@ -262,10 +282,10 @@ def _targets(
         table,
         frame.data,
         frame.mask,
-        wcs.to_header(relax=True),
+        fits.Header() if wcs is None else wcs.to_header(relax=True),
         radius=int(context.parameter("cutout_size")),
         time=context.config.get("time"),
-        survey_image=context.parameter("cat_name") != LOCAL,
+        survey_image=wcs is not None and context.parameter("cat_name") != LOCAL,
         filter_name=frame.filter,
         remote=Remote.of(context),
         degrade=context.degrade,
@@ -281,12 +301,16 @@ def _write_tables(
     apertures: Apertures,
 ) -> None:
     for name, table in ((products.OBJECTS, objects), (products.CATALOGUE, stars)):
-        plain = table.copy()
-        plain.meta.clear()
-        plain.write(context.path(name), format="parquet", overwrite=True)
+        _write_table(context, name, table)
     content = {**solution.as_plain(), "fwhm": apertures.fwhm, "aperture": apertures.radius}
     with context.path(products.PHOTOMETRY_PICKLE).open("wb") as file:
         pickle.dump(content, file)
+
+
+def _write_table(context: StageContext, name: str, table: Table) -> None:
+    plain = table.copy()
+    plain.meta.clear()
+    plain.write(context.path(name), format="parquet", overwrite=True)
 
 
 def _keep_results(

@@ -19,6 +19,7 @@ from skyrelay.errors import Permanent
 from skyrelay.imaging import stack_frames
 from skyrelay.imaging.fits import write_image
 from skyrelay.imaging.stack_frames import Matrix, StackFrames
+from skyrelay.imaging.star_patterns import by_stars, match_stars
 from skyrelay.parameters.findings import forget
 from skyrelay.products import FRINGE_MODEL, IMAGE, IMAGE_ORIGINAL
 from skyrelay.stage.context import StageContext
@@ -139,10 +140,12 @@ def _add(context: StageContext, stack: _Stack | None, frame: Frame) -> _Stack:
 def _register(context: StageContext, stack: _Stack, frame: Frame, plane: Plane) -> Matrix | None:
     """Fill the plane with the frame on the pixels of the stack; how, if not by its coordinates."""
     if stack.wcs is None or frame.wcs is None:
-        matrix = registration.match_stars(frame, stack.planes.first)
+        matrix = match_stars(frame.data, stack.planes.first)
+        if matrix is None:
+            raise Permanent(f"The stars of {frame.name} do not match those of the first image.")
         shift = np.hypot(*matrix[:, 2])
         context.log(f"Registered on its stars: no usable WCS; the corner moves by {shift:.1f} px")
-        for rows, part in registration.by_stars(frame, matrix, stack.shape):
+        for rows, part in by_stars(frame.data, matrix, stack.shape):
             plane[rows] = part
         return matrix
     if context.parameter("stack_reprojection") == "swarp":

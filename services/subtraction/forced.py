@@ -75,7 +75,7 @@ def target_positions(context: StageContext, science: ScienceImage) -> Table:
             context.degrade(f"The target {target.get('name', '')} lies outside the image.")
     if not inside.any():
         raise Permanent("No target lies in the image.")
-    ra, dec = science.wcs.all_pix2world(x[inside], y[inside], 0)
+    ra, dec = science.positions(x[inside], y[inside])
     names = [
         str(target.get("name", "")) for target, there in zip(targets, inside, strict=True) if there
     ]
@@ -97,4 +97,4 @@ def _centre(
         positions[name] = np.where(shines, centred[name], positions[name])
     for name in ("ra", "dec"):
         positions[f"{name}_orig"] = positions[name]
-    positions["ra"], positions["dec"] = science.wcs.all_pix2world(positions["x"], positions["y"], 0)
+    positions["ra"], positions["dec"] = science.positions(positions["x"], positions["y"])

@@ -11,6 +11,7 @@ from stdpipe.astrometry import spherical_distance
 from skyrelay import products
 from skyrelay.imaging import candidates, cutouts
 from skyrelay.imaging.mosaic import Mosaic
+from skyrelay.imaging.point_spread import enclosed
 from skyrelay.imaging.science_image import ScienceImage
 from skyrelay.imaging.subtraction import Pair
 from skyrelay.imaging.unstacked import write_unstacked
@@ -45,7 +46,7 @@ def search(
     context.log(f"{len(measured)} of them stand out of their surroundings")
     measured = candidates.merge_duplicates(measured, 0.5 * science.fwhm)
     context.progress(0.8, "filtering the candidates")
-    measured["ra"], measured["dec"] = science.wcs.all_pix2world(measured["x"], measured["y"], 0)
+    measured["ra"], measured["dec"] = science.positions(measured["x"], measured["y"])
     measured = _filtered(context, science, measured)
     measured = photometry_of(context, science, subtracted, profile, measured)
     measured["rb_score"] = _score(subtracted, measured, science.fwhm)
@@ -66,6 +67,9 @@ def _filtered(context: StageContext, science: ScienceImage, found: Table) -> Tab
         keep(candidates.is_point_source(found), "the test of their shape")
     if context.parameter("filter_adjust"):
         keep(~candidates.is_dipole(found), "the test for sub-pixel dipoles")
+    if science.wcs is None:
+        context.log("No filter by coordinates: the image has no astrometric solution")
+        return found
     centre = context.parameter("filter_center")
     if centre:
         position = resolve(str(centre), remote)
@@ -93,7 +97,8 @@ def photometry_of(
 ) -> Table:
     """Calibrated magnitudes and limits at positions of the difference image.
 
-    The aperture is that of the photometry, so that its zero point holds.
+    The aperture is that of the photometry, so that its zero point holds; where a point source of
+    the difference is not as wide as one of the image, its flux is corrected for that.
     """
     measured = positions.copy()
     if "flags" not in measured.colnames:
@@ -116,6 +121,12 @@ def photometry_of(
         centroid_iter=0,
         verbose=False,
     )
+    if subtracted.profile is not None:
+        correction = enclosed(profile, radius * science.fwhm)
+        correction /= enclosed(subtracted.profile, radius * science.fwhm)
+        measured["flux"] *= correction
+        measured["fluxerr"] *= correction
+        measured["mag"] -= 2.5 * np.log10(correction)
     _calibrate(context, science, measured)
     return measured
 

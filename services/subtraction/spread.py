@@ -76,7 +76,8 @@ def save_tiles(folder: Path, tiles: Sequence[SubtractedTile]) -> None:
         if each.core is None:
             failures[str(each.tile)] = each.failure
         else:
-            np.savez(folder / _TILE.format(_name(each.tile)), **vars(each.core))
+            planes = {name: plane for name, plane in vars(each.core).items() if plane is not None}
+            np.savez(folder / _TILE.format(_name(each.tile)), **planes)
     (folder / _FAILURES).write_text(json.dumps(failures))
 
 

@@ -18,7 +18,7 @@ from skyrelay.imaging.kernel import Orders
 from skyrelay.imaging.mosaic import Mosaic, SubtractedTile
 from skyrelay.imaging.point_spread import good_stars, measure_point_spread
 from skyrelay.imaging.science_image import ScienceImage, load
-from skyrelay.imaging.subtraction import Engine, Hotpants, Pair, Sfft, noise_ratio, sky_of
+from skyrelay.imaging.subtraction import Engine, Hotpants, Pair, Sfft, Zogy, noise_ratio, sky_of
 from skyrelay.imaging.template_fwhm import measure_template_fwhm
 from skyrelay.imaging.templates import Template
 from skyrelay.stage.context import Piece, StageContext
@@ -34,7 +34,7 @@ def run(context: StageContext) -> None:
     Retriable
         If a remote survey did not answer.
     """
-    science = load(context)
+    science = load(context, pixels_suffice=True)
     pair = _paired(context, science)
     engine, tiles = _engine(context), tiles_of(context, science.shape)
 
@@ -53,12 +53,12 @@ def parts(context: StageContext) -> int:
 
 def prepare(context: StageContext) -> None:
     """Bring image and template together, for all parts; raises what `run` raises."""
-    spread.save_pair(context.shared, _paired(context, load(context)))
+    spread.save_pair(context.shared, _paired(context, load(context, pixels_suffice=True)))
 
 
 def run_part(context: StageContext, part: int) -> None:
     """Subtract the tiles of one part. A tile that fails is no failure of the part."""
-    science = load(context)
+    science = load(context, pixels_suffice=True)
     pair, engine = spread.load_pair(context.shared), _engine(context)
     tiles = spread.tiles_of_part(context, science.shape, part)
     subtracted = []
@@ -70,7 +70,7 @@ def run_part(context: StageContext, part: int) -> None:
 
 def join(context: StageContext, pieces: Sequence[Piece]) -> None:
     """Put the parts together, and go on as `run` does."""
-    science = load(context)
+    science = load(context, pixels_suffice=True)
     tiles = spread.load_tiles(context, science.shape, pieces)
     _measure(context, science, spread.load_pair(context.shared), tiles)
 
@@ -80,6 +80,11 @@ def _paired(context: StageContext, science: ScienceImage) -> Pair:
     if not _detects(context):
         # Better to know that there is no target before the work than after it.
         forced.target_positions(context, science)
+    if science.wcs is None:
+        context.degrade(
+            "The image has no astrometric solution: positions are pixels, magnitudes instrumental, "
+            "and nothing is compared with catalogues."
+        )
     context.measure("method", _engine(context).name, doc="Engine of the subtraction.")
     context.progress(0.02, "fetching the template")
     template = templates.fetch(context, science)
@@ -111,6 +116,8 @@ def _detects(context: StageContext) -> bool:
 def _engine(context: StageContext) -> Engine:
     """The engine that the configuration asks for, or the one that is there."""
     method = context.parameter("subtraction_method")
+    if method == "zogy":
+        return Zogy()
     executable = context.settings.stdpipe_hotpants or shutil.which("hotpants")
     usable = executable is not None and Path(executable).is_file()
     if method == "hotpants" and not usable:

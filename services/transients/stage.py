@@ -152,7 +152,7 @@ def _stars_in_pixels(context: StageContext, science: ScienceImage, stars: Table)
         np.asarray(stars[next(name for name in names if name in stars.colnames)], dtype=float)
         for names in (("RAJ2000", "ra"), ("DEJ2000", "dec"))
     )
-    x, y = to_pixels(science.wcs, ra, dec)
+    x, y = to_pixels(science.solved, ra, dec)
     name = str(context.config.get("cat_col_mag") or "")
     magnitude: Values = (
         np.ma.filled(np.ma.asarray(stars[name], dtype=float), np.nan)

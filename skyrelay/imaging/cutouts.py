@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from astropy.io import fits
 from astropy.table import Table
 from astropy.time import Time
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ def name_candidates(candidates: Table) -> Table:
     Names of candidates that share one (closer than the name's last digit) get a suffix.
     """
     named = candidates.copy()
-    plain = [utils.make_jname(row["ra"], row["dec"]) for row in named]
+    plain = [_name_of(row) for row in named]
     seen: dict[str, int] = {}
     names = []
     for name in plain:
@@ -76,13 +77,13 @@ def write_cutout(
             planes["image"],
             {name: _plain(row[name]) for name in row.colnames},
             half_size,
-            header=science.wcs.to_header(relax=True),
+            header=fits.Header() if science.wcs is None else science.wcs.to_header(relax=True),
             time=science.time,
             filename=file_name,
             **others,
         )
         for axis in ("NAXIS1", "NAXIS2"):  # the planes have their own, in the right place
-            del cutout["header"][axis]
+            cutout["header"].remove(axis, ignore_missing=True)
         cutouts.write_cutout(cutout, str(path))
 
 
@@ -92,14 +93,27 @@ def write_table(path: Path, candidates: Table) -> None:
 
 
 def write_regions(path: Path, candidates: Table, science: ScienceImage, colour: str) -> None:
-    """Write DS9 regions (ICRS circles with the candidates' names)."""
-    radius = _REGION_RADIUS * science.fwhm * science.pixel_scale * 3600
-    lines = ["# Region file format: DS9 version 4.1", f"global color={colour}", "icrs"]
+    """Write DS9 regions: circles with the candidates' names, in pixels where there is no sky."""
+    radius = _REGION_RADIUS * science.fwhm
+    lines = ["# Region file format: DS9 version 4.1", f"global color={colour}"]
+    if science.wcs is None:
+        lines.append("image")  # DS9 counts its pixels from 1.
+        circles = [f"{row['x'] + 1:.2f},{row['y'] + 1:.2f},{radius:.2f}" for row in candidates]
+    else:
+        lines.append("icrs")
+        arcsec = radius * science.pixel_scale * 3600
+        circles = [f'{row["ra"]:.7f},{row["dec"]:.7f},{arcsec:.2f}"' for row in candidates]
     lines += [
-        f'circle({row["ra"]:.7f},{row["dec"]:.7f},{radius:.2f}") # text={{{row["name"]}}}'
-        for row in candidates
+        f"circle({circle}) # text={{{row['name']}}}"
+        for circle, row in zip(circles, candidates, strict=True)
     ]
     path.write_text("\n".join(lines) + "\n", encoding="ascii")
+
+
+def _name_of(row: Table.Row) -> str:
+    if np.isfinite(row["ra"]):
+        return str(utils.make_jname(row["ra"], row["dec"]))
+    return f"x{row['x']:.0f}_y{row['y']:.0f}"
 
 
 def _plain(value: object) -> object:

@@ -28,10 +28,10 @@ Log = Callable[..., None]
 
 def measure_targets(
     targets: list[dict[str, Any]],
-    wcs: WCS,
+    wcs: WCS | None,
     exposure: Exposure,
     apertures: Apertures,
-    calibration: Calibration,
+    calibration: Calibration | None,
     *,
     filter_name: str,
     sn: float,
@@ -47,7 +47,8 @@ def measure_targets(
         mag_calib_err mag_limit mag_filter_name mag_color_name mag_color_term``, and where the
         position was centred ``ra_orig dec_orig``. ``mag_limit`` is what gives the signal-to-noise
         ratio ``sn`` above the background at that place. Where the mask hides the target nothing
-        is measured: NaN.
+        is measured: NaN. So are positions on the sky without ``wcs``, and calibrated magnitudes
+        without ``calibration``.
     """
     x, y = pixels_of(targets, wcs)
     height, width = exposure.data.shape
@@ -62,7 +63,7 @@ def measure_targets(
     original = table["ra"].copy(), table["dec"].copy()
     table = measure(table, exposure, apertures, centroid=centroid, log=log)
     table["flags"][~inside] |= OUTSIDE
-    if centroid:
+    if centroid and wcs is not None:
         table["ra"][inside], table["dec"][inside] = wcs.all_pix2world(
             table["x"][inside], table["y"][inside], 0
         )
@@ -141,17 +142,21 @@ def _finite(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _positions(targets: list[dict[str, Any]], wcs: WCS, x: Any, y: Any) -> tuple[Any, Any]:
+def _positions(targets: list[dict[str, Any]], wcs: WCS | None, x: Any, y: Any) -> tuple[Any, Any]:
     """Sky positions as given, else those of the pixels."""
     ra = np.array([float(target.get("ra", np.nan)) for target in targets])
     dec = np.array([float(target.get("dec", np.nan)) for target in targets])
     pixels = np.array(["x" in target for target in targets])
-    if pixels.any():
+    if wcs is not None and pixels.any():
         ra[pixels], dec[pixels] = wcs.all_pix2world(x[pixels], y[pixels], 0)
     return ra % 360, dec
 
 
-def _calibrate(table: Table, calibration: Calibration, sn: float) -> None:
+def _calibrate(table: Table, calibration: Calibration | None, sn: float) -> None:
+    if calibration is None:
+        for name in ("mag_calib", "mag_calib_err", "mag_limit"):
+            table[name] = np.full(len(table), np.nan)
+        return
     calibration.apply(table)
     noise = np.asarray(table["bg_fluxerr"], float)
     limit = np.full(len(table), np.nan)
@@ -162,12 +167,13 @@ def _calibrate(table: Table, calibration: Calibration, sn: float) -> None:
     table["mag_limit"] = limit + calibration.at(at_limit)[0]
 
 
-def _describe(table: Table, calibration: Calibration, filter_name: str) -> None:
+def _describe(table: Table, calibration: Calibration | None, filter_name: str) -> None:
+    color_term = None if calibration is None else calibration.color_term
     table["mag_filter_name"] = filter_name
     table["mag_color_name"] = (
-        calibration.columns.color_name if calibration.color_term is not None else ""
+        calibration.columns.color_name if calibration and color_term is not None else ""
     )
-    table["mag_color_term"] = calibration.color_term or 0.0
+    table["mag_color_term"] = color_term or 0.0
     for columns, unit in (
         (("ra", "dec", "ra_orig", "dec_orig"), "deg"),
         (("x", "y"), "pix"),

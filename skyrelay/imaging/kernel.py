@@ -34,7 +34,7 @@ _HARMLESS = 0x001 | 0x002 | BAD_SHAPE
 #: Objects per tile: the brightest are enough.
 _MAX_OBJECTS = 80
 #: Part of a star's light that no kernel explains (pixelation, colour, shape over the field).
-_UNEXPLAINED = 0.02
+UNEXPLAINED = 0.02
 #: Fits, each without the objects that the one before did not explain.
 _ROUNDS = 3
 #: An object is dropped when its reduced chi-square is this many times the usual.
@@ -133,12 +133,12 @@ def match_template(
     half = kernel_half_size(fwhm)
     shape = (2 * half + 1, 2 * half + 1)
     bad = mask | template_mask
-    weights_noise = np.hypot(noise, _UNEXPLAINED * np.abs(image))
+    weights_noise = np.hypot(noise, UNEXPLAINED * np.abs(image))
     chosen = choose_objects(objects, bad, fwhm)
     terms = shape[0] * shape[1] * (orders.kernel + 1) * (orders.kernel + 2) // 2
     result = None
     for _ in range(_ROUNDS):
-        fitted = _surroundings(chosen, bad, fwhm)
+        fitted = surroundings(chosen, bad, fwhm)
         if fitted.sum() < _PIXELS_PER_TERM * terms:
             if result is not None:
                 break
@@ -160,10 +160,10 @@ def match_template(
             )
         except (RuntimeError, np.linalg.LinAlgError) as error:
             raise NoKernel(f"too few good pixels for the kernel ({error})") from error
-        explained = _explained(chosen, result.diff, weights_noise, bad | result.dmask, fwhm)
-        if explained.all():
+        kept = explained(chosen, result.diff, weights_noise, bad | result.dmask, fwhm)
+        if kept.all():
             break
-        chosen = chosen[explained]
+        chosen = chosen[kept]
     match = _match(result, template_variance, len(chosen))
     missing = template_mask | match.unreliable
     return _with_wings(match, image, weights_noise, bad | missing, missing, fwhm)
@@ -187,7 +187,7 @@ def choose_objects(objects: Table, bad: Mask, fwhm: float) -> Table:
     return objects[usable][order]
 
 
-def _surroundings(objects: Table, bad: Mask, fwhm: float) -> Mask:
+def surroundings(objects: Table, bad: Mask, fwhm: float) -> Mask:
     """Good pixels near any of the objects."""
     near = np.zeros(bad.shape, dtype=bool)
     for row in objects:
@@ -196,7 +196,7 @@ def _surroundings(objects: Table, bad: Mask, fwhm: float) -> Mask:
     return near & ~bad
 
 
-def _explained(
+def explained(
     objects: Table, difference: Plane, noise: Plane, bad: Mask, fwhm: float
 ) -> NDArray[np.bool_]:
     """Which objects vanish in the difference as well as most of them do."""

@@ -19,7 +19,7 @@ _LEAST_GOOD = 0.02
 _PLANES = ("convolved", "difference", "noise", "mask")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Mosaic(Difference):
     """The difference of the whole image; its noise is NaN where a tile failed.
 
@@ -41,7 +41,7 @@ class Mosaic(Difference):
             noise=self.noise,
             convolved=self.convolved,
             mask=self.mask,
-            profile=profile,
+            profile=profile if self.profile is None else self.profile,
             fwhm=fwhm,
         )
 
@@ -71,7 +71,7 @@ def subtract_tile(
     except TileFailed as failure:
         return SubtractedTile(tile, None, str(failure))
     core = {name: getattr(whole, name)[tile.core_in_window] for name in _PLANES}
-    return SubtractedTile(tile, Difference(**core))
+    return SubtractedTile(tile, Difference(**core, profile=whole.profile))
 
 
 def assemble(shape: tuple[int, int], tiles: Iterable[SubtractedTile]) -> Mosaic:
@@ -86,6 +86,7 @@ def assemble(shape: tuple[int, int], tiles: Iterable[SubtractedTile]) -> Mosaic:
         mask=np.ones(shape, dtype=bool),
     )
     failures: list[tuple[Tile, str]] = []
+    profiles: list[NDArray[np.float64]] = []
     count = 0
     for each in tiles:
         count += 1
@@ -94,7 +95,11 @@ def assemble(shape: tuple[int, int], tiles: Iterable[SubtractedTile]) -> Mosaic:
             continue
         for name in _PLANES:
             getattr(whole, name)[each.tile.core] = getattr(each.core, name)
-    return Mosaic(whole.convolved, whole.difference, whole.noise, whole.mask, count, failures)
+        if each.core.profile is not None:
+            profiles.append(each.core.profile)
+    profile = np.mean(profiles, axis=0) if profiles else None
+    planes = {name: getattr(whole, name) for name in _PLANES}
+    return Mosaic(**planes, profile=profile, tiles=count, failures=failures)
 
 
 def _subtract(

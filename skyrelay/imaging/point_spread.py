@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
+import sep_x as sep
 from astropy.modeling.functional_models import Moffat2D
 from astropy.table import Table
 from numpy.typing import NDArray
@@ -59,6 +60,13 @@ def moffat(fwhm: float, size: int) -> Plane:
     y, x = np.mgrid[:size, :size]
     profile: Plane = Moffat2D(1, middle, middle, width, _MOFFAT_BETA)(x, y)
     return np.asarray(profile / profile.sum())
+
+
+def enclosed(profile: Plane, radius: float) -> float:
+    """Part of a profile within ``radius`` pixels of its middle."""
+    middle = [profile.shape[0] // 2]
+    flux, _, _ = sep.sum_circle(np.ascontiguousarray(profile), middle, middle, [radius], subpix=0)
+    return float(flux[0])
 
 
 def good_stars(objects: Table, fwhm: float, *, least_sn: float = 20.0) -> Table:

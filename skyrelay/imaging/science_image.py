@@ -24,6 +24,8 @@ from skyrelay.stage.context import StageContext
 Plane = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+_UNSOLVED = "The image has no astrometric solution: run the photometry with blind_match_wcs first."
+
 
 @dataclass(frozen=True)
 class ScienceImage:
@@ -37,6 +39,8 @@ class ScienceImage:
         True where pixels are not to be used.
     header : Header
         Header of the image, with the refined astrometric solution.
+    wcs : WCS or None
+        That solution; None where there is none and pixels suffice.
     objects : Table
         Measured objects; columns of stdpipe with ``mag_calib`` and ``mag_calib_err``.
     gain : float
@@ -50,7 +54,7 @@ class ScienceImage:
     image: Plane
     mask: Mask
     header: fits.Header
-    wcs: WCS
+    wcs: WCS | None
     objects: Table
     gain: float
     fwhm: float
@@ -63,9 +67,29 @@ class ScienceImage:
         return rows, columns
 
     @property
+    def solved(self) -> WCS:
+        """The astrometric solution, for what cannot do without one.
+
+        Raises
+        ------
+        Permanent
+            If there is none.
+        """
+        if self.wcs is None:
+            raise Permanent(_UNSOLVED)
+        return self.wcs
+
+    @property
     def pixel_scale(self) -> float:
         """Degrees per pixel."""
-        return pixel_scale(self.wcs)
+        return pixel_scale(self.solved)
+
+    def positions(self, x: Plane, y: Plane) -> tuple[Plane, Plane]:
+        """Right ascension and declination (degrees) of pixels; NaN without a solution."""
+        if self.wcs is None:
+            return np.full(np.shape(x), np.nan), np.full(np.shape(y), np.nan)
+        ra, dec = self.wcs.all_pix2world(x, y, 0)
+        return ra, dec
 
     @cached_property
     def zero_point(self) -> ZeroPoint:
@@ -73,8 +97,13 @@ class ScienceImage:
         return ZeroPoint.of(self.objects)
 
 
-def load(context: StageContext) -> ScienceImage:
+def load(context: StageContext, *, pixels_suffice: bool = False) -> ScienceImage:
     """Read what inspection and photometry have left in the task's folder.
+
+    Parameters
+    ----------
+    pixels_suffice : bool
+        Whether an image without an astrometric solution is of use.
 
     Raises
     ------
@@ -87,8 +116,8 @@ def load(context: StageContext) -> ScienceImage:
     if not context.path(products.OBJECTS).exists():
         raise Permanent("The image has not been measured yet: run the photometry first.")
     wcs = load_wcs(context.folder, given.header, (rows, columns))
-    if wcs is None:
-        raise Permanent("The image has no astrometric solution: run the photometry first.")
+    if wcs is None and not pixels_suffice:
+        raise Permanent(_UNSOLVED)
     image = np.asarray(given.data, dtype=np.float64)
     objects = Table.read(context.path(products.OBJECTS))
     time = context.parameter("time")

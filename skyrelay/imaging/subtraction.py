@@ -20,7 +20,9 @@ from scipy.ndimage import gaussian_filter
 from stdpipe.subtraction import run_hotpants
 
 from skyrelay.imaging.kernel import Match, NoKernel, Orders, choose_objects, disc, match_template
+from skyrelay.imaging.point_spread import good_stars, measure_point_spread
 from skyrelay.imaging.residuals import residual_variance
+from skyrelay.imaging.zogy import proper_difference
 
 Plane = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -98,12 +100,15 @@ class Difference:
         Noise of the difference (one sigma per pixel).
     mask : ndarray of bool
         Where the difference means nothing.
+    profile : ndarray or None
+        A point source in the difference, of sum 1; None where it is that of the image.
     """
 
     convolved: Plane
     difference: Plane
     noise: Plane
     mask: Mask
+    profile: Plane | None = None
 
     @property
     def scaled(self) -> Plane:
@@ -199,7 +204,56 @@ class Hotpants:
         return Difference(convolved, np.where(mask, 0, difference), np.sqrt(variance), mask)
 
 
-Engine = Sfft | Hotpants
+@dataclass(frozen=True)
+class Zogy:
+    """Proper subtraction: no kernel, but the point spreads of both images."""
+
+    name: str = "zogy"
+
+    def __call__(self, pair: Pair, objects: Table, log: Callable[..., object]) -> Difference:
+        """Subtract a tile.
+
+        Raises
+        ------
+        TileFailed
+            If the images have no star in common.
+        """
+        mask = pair.mask | pair.template_mask
+        stars = choose_objects(good_stars(objects, pair.fwhm), mask, pair.fwhm)
+        try:
+            proper = proper_difference(
+                (pair.image, pair.template),
+                (pair.noise**2 + pair.poisson_variance, pair.template_variance),
+                (
+                    measure_point_spread(pair.image, stars, pair.fwhm, log),
+                    measure_point_spread(pair.template, stars, pair.template_fwhm, log),
+                ),
+                mask,
+                objects,
+                pair.fwhm,
+            )
+        except NoKernel as error:
+            raise TileFailed(str(error)) from error
+        log(f"Scale from {proper.objects} objects, it is {proper.flux_scale:.4g}")
+        variance = proper.variance + residual_variance(
+            proper.difference,
+            proper.convolved,
+            np.sqrt(proper.variance),
+            mask,
+            objects,
+            pair.fwhm,
+        )
+        mask = mask | _border(mask.shape, int(np.ceil(pair.fwhm)))
+        return Difference(
+            proper.convolved,
+            np.where(mask, 0.0, proper.difference),
+            np.sqrt(variance),
+            mask,
+            proper.profile,
+        )
+
+
+Engine = Sfft | Hotpants | Zogy
 
 
 def sky_of(image: Plane, mask: Mask, size: int) -> tuple[Plane, Plane]:
@@ -212,6 +266,13 @@ def sky_of(image: Plane, mask: Mask, size: int) -> tuple[Plane, Plane]:
     )
     noise = np.maximum(background.rms(), 0.1 * background.globalrms)
     return background.back(), np.maximum(noise, np.finfo(float).tiny)
+
+
+def _border(shape: tuple[int, ...], width: int) -> Mask:
+    """Pixels to which light from beyond the edge belongs, that the images do not show."""
+    border = np.ones(shape, dtype=bool)
+    border[width:-width, width:-width] = False
+    return border
 
 
 def _poisson(light: Plane, gain: float, fwhm: float) -> Plane:

@@ -54,7 +54,7 @@ def write_target_cutouts(
     Parameters
     ----------
     header : Header
-        The refined astrometric solution.
+        The refined astrometric solution; empty where there is none.
     radius : int
         Half size in pixels.
     survey_image : bool
@@ -73,7 +73,7 @@ def write_target_cutouts(
             if survey_image:
                 survey_image = _add_template(cutout, filter_name, row, remote, degrade)
             for axis in ("NAXIS1", "NAXIS2"):  # The planes have their own, in the right place.
-                del cutout["header"][axis]
+                cutout["header"].remove(axis, ignore_missing=True)
             path = places / f"target_{index:04d}.cutout"
             cutouts.write_cutout(cutout, str(path))
         if index == 0:

@@ -9,12 +9,14 @@ from astropy.io import fits
 from astropy.stats import mad_std
 from astropy.wcs import WCS
 from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
 
 from skyrelay import products
 from skyrelay.errors import Permanent
 from skyrelay.imaging.fits import read_image
 from skyrelay.imaging.pieces import Piece, put_together
 from skyrelay.imaging.science_image import ScienceImage
+from skyrelay.imaging.star_patterns import by_stars, match_stars
 from skyrelay.imaging.wcs import sky_field, wcs_of
 from skyrelay.parameters import default_of
 from skyrelay.sky import hips, originals
@@ -98,10 +100,6 @@ def _custom(context: StageContext, science: ScienceImage) -> Template:
     image, header = np.asarray(given_image.data, dtype=np.float64), given_image.header
     rows, columns = image.shape
     wcs = wcs_of(header, (rows, columns))
-    if wcs is None:
-        raise Permanent(
-            "The custom template has no usable WCS: upload one with an astrometric solution."
-        )
     bad = ~np.isfinite(image)
     saturation = _saturation(context, image, header)
     if saturation is not None:
@@ -116,7 +114,10 @@ def _custom(context: StageContext, science: ScienceImage) -> Template:
             )
         bad |= mask != 0
     gain = context.config.get("custom_template_gain") or _positive(header.get("GAIN"))
-    image, bad = _onto(science, image, bad, wcs)
+    if wcs is None or science.wcs is None:
+        image, bad = _on_stars(context, science, image, bad)
+    else:
+        image, bad = _onto(science, image, bad, wcs)
     return Template(
         image, bad, gain or default_of("custom_template_gain"), saturation, "custom_template.fits"
     )
@@ -146,12 +147,35 @@ def _saturation(context: StageContext, image: Plane, header: fits.Header) -> flo
     return float(level)
 
 
+def _on_stars(
+    context: StageContext, science: ScienceImage, image: Plane, bad: Mask
+) -> tuple[Plane, Mask]:
+    """Bring an image and its mask onto the science image by the stars that both show."""
+    hidden = np.where(science.mask, np.nan, science.image)
+    matrix = match_stars(np.where(bad, np.nan, image), hidden)
+    if matrix is None:
+        raise Permanent(
+            "The custom template cannot be aligned: it or the image has no usable WCS, and their "
+            "stars do not match."
+        )
+    lacking = "template" if science.wcs is not None else "image"
+    context.log(
+        f"The {lacking} has no usable WCS: the template is aligned on its stars, its corner moves "
+        f"by {np.hypot(*matrix[:, 2]):.1f} px"
+    )
+    # The spline that interpolates carries what a bad pixel holds to its neighbours.
+    spoiled = binary_dilation(bad)
+    plane = np.concatenate([part for _, part in by_stars(image, matrix, science.shape, spoiled)])
+    missing = ~np.isfinite(plane)
+    return np.where(missing, 0.0, plane), missing
+
+
 def _onto(science: ScienceImage, image: Plane, bad: Mask, wcs: WCS) -> tuple[Plane, Mask]:
     """Bring an image and its mask onto the grid of the science image."""
     if image.shape == science.shape and _same_grid(wcs, science):
         return np.where(bad, 0.0, image), bad
     piece = Piece(image, bad, wcs)
-    return put_together([piece], science.wcs, science.header, science.shape)
+    return put_together([piece], science.solved, science.header, science.shape)
 
 
 def _same_grid(wcs: WCS, science: ScienceImage) -> bool:
@@ -159,21 +183,21 @@ def _same_grid(wcs: WCS, science: ScienceImage) -> bool:
     rows, columns = science.shape
     x, y = (axis.ravel() for axis in np.mgrid[0 : columns - 1 : 3j, 0 : rows - 1 : 3j])
     try:
-        x_there, y_there = wcs.all_world2pix(*science.wcs.all_pix2world(x, y, 0), 0)
+        x_there, y_there = wcs.all_world2pix(*science.positions(x, y), 0)
     except (ValueError, RuntimeError):
         return False
     return bool(np.all(np.hypot(x_there - x, y_there - y) < 0.01))
 
 
 def _survey(context: StageContext, science: ScienceImage, name: str) -> Template:
-    remote, band = Remote.of(context), _survey_filter(context, name)
-    field = sky_field(science.wcs, science.shape)
+    remote, band, wcs = Remote.of(context), _survey_filter(context, name), science.solved
+    field = sky_field(wcs, science.shape)
     cone = Cone(field.ra, field.dec, field.radius)
     if name in originals.SURVEYS:
-        pieces = originals.pieces_of(remote, name, band, science.wcs, science.shape, cone)
+        pieces = originals.pieces_of(remote, name, band, wcs, science.shape, cone)
     else:
         pieces = hips.pieces_of(remote, name, band, cone, science.pixel_scale * 3600)
-    plane, bad = put_together(pieces, science.wcs, science.header, science.shape)
+    plane, bad = put_together(pieces, wcs, science.header, science.shape)
     if bad.all():
         raise Permanent(
             f"The survey {name} does not cover this field: choose another template, or upload "

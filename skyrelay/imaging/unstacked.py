@@ -87,7 +87,7 @@ def _panels(
         if frame.matrix is not None:
             x, y = frame.matrix @ [columns.ravel(), rows.ravel(), np.ones(columns.size)]
         else:
-            ra, dec = science.wcs.all_pix2world(columns.ravel(), rows.ravel(), 0)
+            ra, dec = science.positions(columns.ravel(), rows.ravel())
             x, y = to_pixels(wcs, ra, dec)
         places = np.nan_to_num([y, x], nan=-1e6)
         values = map_coordinates(image.data, places, order=1, cval=np.nan, mode="constant")

@@ -531,7 +531,7 @@ _DIFFERENCE = (
     Parameter(
         name="subtraction_method",
         kind=Kind.TEXT,
-        choices=("hotpants", "sfft"),
+        choices=("hotpants", "sfft", "zogy"),
         steps=_SUBTRACTION,
         help="Engine of the subtraction; HOTPANTS where it is installed, else SFFT, if empty.",
     ),

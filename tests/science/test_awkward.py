@@ -93,7 +93,8 @@ def test_awkward_file_is_processed_or_refused_in_one_sentence(
         approximate = isinstance(expected, float)
         assert values[key] == (pytest.approx(expected, rel=1e-4) if approximate else expected)
     outcome, reasons, _ = results["photometry"]
-    assert outcome == "failed"  # The catalogue is of another field, or there is no WCS.
+    # The catalogue is of another field; without a WCS there are pixels and instrumental magnitudes.
+    assert outcome == "failed" or (outcome == "degraded" and not values["has_wcs"])
     assert_is_a_clear_sentence(reasons)
     for log in ("inspect.log", "photometry.log"):
         assert "Traceback" not in (folders[name] / log).read_text()
