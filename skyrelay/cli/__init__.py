@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 
 import click
 from dotenv import dotenv_values
 
-from skyrelay.cli.catalogues import catalogue
-from skyrelay.cli.dead import dead
-from skyrelay.cli.process import process
-from skyrelay.cli.users import user
+#: Modules of the commands, each of which has its command under its name. They are imported when
+#: they are wanted: then the settings are known on which they depend.
+_COMMANDS = {
+    "catalogue": "skyrelay.cli.catalogues",
+    "dead": "skyrelay.cli.dead",
+    "process": "skyrelay.cli.process",
+    "user": "skyrelay.cli.users",
+}
 
 
-@click.group()
-@click.option(
-    "--settings",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File with the installation's settings, such as var/settings.env of `make up`.",
-)
-def main(settings: Path | None) -> None:
-    """Skyrelay takes astronomical images from stage to stage until their transients are known."""
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(_COMMANDS[cmd_name]), cmd_name)
+        return command
+
+
+def _use(ctx: click.Context, parameter: click.Parameter, settings: Path | None) -> None:
     if settings is not None:
         os.environ |= {name: value for name, value in dotenv_values(settings).items() if value}
 
 
-main.add_command(dead)
-main.add_command(process)
-main.add_command(user)
-main.add_command(catalogue)
+@click.group(cls=_Commands)
+@click.option(
+    "--settings",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    callback=_use,
+    is_eager=True,
+    expose_value=False,
+    help="File with the installation's settings, such as var/settings.env of `make up`.",
+)
+def main() -> None:
+    """Skyrelay takes astronomical images from stage to stage until their transients are known."""

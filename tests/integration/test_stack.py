@@ -20,7 +20,7 @@ from skyrelay.stack.administrator import administrator
 from skyrelay.stack.stack import Stack
 from tests.support.processes import is_alive, processes_with, wait_until
 
-FEW = {"photometry": 0, "transients": 0, "subtraction": 0}
+FEW = {"photometry": 0, "transients": 0, "subtraction": 0, "stacking": 0}
 
 
 def description_in(folder: Path) -> dict[str, Any]:
