@@ -7,17 +7,17 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from flask import Blueprint, jsonify, request
+from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from gateway import local_files
 from gateway.api import serializers
 from gateway.api.access import groups_named
+from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import Body, field_config, read_body, warnings_of
 from gateway.api.errors import invalid
-from gateway.audit import remember
 from gateway.models import Preset, Task, User
 from skyrelay.products import IMAGE
 
@@ -52,14 +52,11 @@ def create_task() -> ResponseReturnValue:
                 reasons=[],
             )
             with _with_folder(session, task, files):
-                remember(
+                remember_request(
                     session,
                     "task_create",
-                    user_id=current_user().id,
                     task_id=task.id,
-                    ip=request.remote_addr or "",
                     original_name=task.original_name,
-                    access="api",
                     source="local" if body.fields.get("local_file") else "upload",
                 )
                 session.commit()

@@ -8,9 +8,9 @@ from sqlalchemy.orm import Session
 
 from gateway.api import serializers
 from gateway.api.access import LARGEST_ID, require_staff
+from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.errors import not_found, refused
-from gateway.audit import remember
 from gateway.models import DeadLetter
 from gateway.orchestration import dead_letters
 from gateway.orchestration.dead_letters import UnknownLetter
@@ -48,7 +48,7 @@ def replay_letter(letter_id: int) -> ResponseReturnValue:
             run = dead_letters.replay(gateway(), session, letter_id, current_user().username)
         except Permanent as error:
             raise refused(409, str(error)) from error
-        _remember(session, "dead_letter_replay", letter_id, run.task_id)
+        remember_request(session, "dead_letter_replay", dead_letter=letter_id, task=run.task_id)
     answer = {"id": letter_id, "task": run.task_id, "celery_id": run.id, "steps": run.steps}
     return jsonify(answer)
 
@@ -62,7 +62,7 @@ def drop_letter(letter_id: int) -> ResponseReturnValue:
             dead_letters.drop(session, letter_id, current_user().username)
         except Permanent as error:
             raise refused(409, str(error)) from error
-        _remember(session, "dead_letter_drop", letter_id, letter.task_id)
+        remember_request(session, "dead_letter_drop", dead_letter=letter_id, task=letter.task_id)
     return Response(status=204)
 
 
@@ -71,15 +71,3 @@ def _find(session: Session, letter_id: int) -> DeadLetter:
         return dead_letters.find(session, min(letter_id, LARGEST_ID))
     except UnknownLetter as error:
         raise not_found() from error
-
-
-def _remember(session: Session, action: str, letter_id: int, task_id: int | None) -> None:
-    remember(
-        session,
-        action,
-        user_id=current_user().id,
-        ip=request.remote_addr or "",
-        dead_letter=letter_id,
-        task=task_id,
-        access="api",
-    )

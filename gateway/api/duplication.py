@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, jsonify, request
+from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
 from gateway.api import serializers
 from gateway.api.access import get_locked_task
+from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.creation import LONGEST_NAME
-from gateway.audit import remember
 from gateway.models import Task
 from gateway.permissions import Right
 
@@ -37,14 +37,11 @@ def duplicate(task_id: int) -> ResponseReturnValue:
         session.flush()
         gateway().store.duplicate(task_id, copy.id)
         try:
-            remember(
+            remember_request(
                 session,
                 "task_duplicate",
-                user_id=current_user().id,
                 task_id=copy.id,
-                ip=request.remote_addr or "",
                 original=task_id,
-                access="api",
             )
             session.flush()
             answer = serializers.task_in_full(copy)

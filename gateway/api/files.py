@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from flask import Blueprint, Response, jsonify, request, send_file
+from flask import Blueprint, Response, jsonify, send_file
 from flask.typing import ResponseReturnValue
 
 from gateway.api import serializers
 from gateway.api.access import get_locked_task, get_task, refuse_while_running
-from gateway.api.auth import current_user, gateway
+from gateway.api.auditing import remember_request
+from gateway.api.auth import gateway
 from gateway.api.body import read_body
 from gateway.api.errors import not_found, refused
-from gateway.audit import remember
 from gateway.permissions import Right
 from skyrelay.products import IMAGE, IMAGE_ORIGINAL
 
@@ -69,15 +69,12 @@ def upload(task_id: int, path: str) -> ResponseReturnValue:
             raise not_found() from error
         except (IsADirectoryError, NotADirectoryError, FileExistsError) as error:
             raise refused(400, f"{path} is, or lies in, something of another kind") from error
-        remember(
+        remember_request(
             session,
             "file_upload",
-            user_id=current_user().id,
             task_id=task_id,
-            ip=request.remote_addr or "",
             path=path,
             size=size,
-            access="api",
         )
     return jsonify({"path": path, "size": size}), 201
 
@@ -93,14 +90,11 @@ def delete(task_id: int, path: str) -> ResponseReturnValue:
             gateway().store.remove(task_id, path)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise not_found() from error
-        remember(
+        remember_request(
             session,
             "file_delete",
-            user_id=current_user().id,
             task_id=task_id,
-            ip=request.remote_addr or "",
             path=path,
-            access="api",
         )
     gateway().store.empty_trash()
     return Response(status=204)

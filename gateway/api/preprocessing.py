@@ -10,14 +10,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from flask import Blueprint, jsonify, request
+from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
 from gateway.api.access import get_locked_task
+from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import Body, read_body
 from gateway.api.errors import ApiError, detail, invalid, refused
-from gateway.audit import remember
 from gateway.models import Run, RunState
 from gateway.orchestration import runs
 from gateway.permissions import Right
@@ -89,15 +89,12 @@ def _start(task_id: int, stage: Stage, config: dict[str, Any]) -> str:
             run = runs.start(gateway(), session, task, [stage.step], config, current_user().id)
         except runs.AlreadyRunning as error:
             raise refused(409, "Task is already processing") from error
-        remember(
+        remember_request(
             session,
             "processing_start",
-            user_id=current_user().id,
             task_id=task.id,
-            ip=request.remote_addr or "",
             steps=[stage.step],
             run=run.id,
-            access="api",
         )
         return run.id
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from flask import Blueprint, jsonify, request
+from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from gateway.api import serializers
 from gateway.api.access import get_locked_task, get_task
+from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import BadConfig, Body, checked_config, read_body, warnings_of
 from gateway.api.errors import refused
-from gateway.audit import remember
 from gateway.models import Run, StageAttempt, User
 from gateway.orchestration import runs
 from gateway.orchestration.cancel import NotRunning, cancel
@@ -49,15 +49,12 @@ def process(task_id: int) -> ResponseReturnValue:
             )
         except runs.AlreadyRunning as error:
             raise refused(409, "Task is already processing") from error
-        remember(
+        remember_request(
             session,
             "processing_start",
-            user_id=current_user().id,
             task_id=task.id,
-            ip=request.remote_addr or "",
             steps=steps,
             run=run.id,
-            access="api",
         )
     answer = {"id": task_id, "state": "running", "celery_id": run.id, "steps": steps}
     return jsonify(answer | warnings_of(validated))
@@ -73,15 +70,12 @@ def cancel_task(task_id: int) -> ResponseReturnValue:
             count = cancel(gateway(), session, task)
         except NotRunning as error:
             raise refused(400, "Task is not running") from error
-        remember(
+        remember_request(
             session,
             "processing_cancel",
-            user_id=current_user().id,
             task_id=task.id,
-            ip=request.remote_addr or "",
             run=run,
             revoked_count=count,
-            access="api",
         )
     return jsonify({"id": task_id, "state": "cancelled", "revoked_count": count})
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, jsonify, request
+from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
 from gateway.api.access import require_staff
+from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
-from gateway.audit import remember
 from gateway.orchestration.cancel import cancel_all
 
 blueprint = Blueprint("queue", __name__, url_prefix="/queue")
@@ -19,12 +19,9 @@ def terminate_all() -> ResponseReturnValue:
     require_staff()
     count = cancel_all(gateway(), reason=f"stopped by {current_user().username}")
     with gateway().database.writing() as session:
-        remember(
+        remember_request(
             session,
             "processing_cancel_all",
-            user_id=current_user().id,
-            ip=request.remote_addr or "",
             runs=count,
-            access="api",
         )
     return jsonify({"cancelled": count})

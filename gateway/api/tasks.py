@@ -11,11 +11,11 @@ from sqlalchemy import ColumnElement, func, or_, select
 
 from gateway.api import serializers
 from gateway.api.access import get_locked_task, get_task, groups_named, refuse_while_running
+from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import field_config, read_body, warnings_of
 from gateway.api.creation import LONGEST_NAME
 from gateway.api.errors import invalid, not_found
-from gateway.audit import remember
 from gateway.models import Group, Preset, Task, User, task_groups
 from gateway.orchestration.cancel import cancel
 from gateway.permissions import Right, visible_to
@@ -83,14 +83,11 @@ def update_task(task_id: int) -> ResponseReturnValue:
             task.config = validated.config
         if "groups" in body:
             task.groups = groups_named(session, body.texts("groups"))
-        remember(
+        remember_request(
             session,
             "task_update",
-            user_id=current_user().id,
             task_id=task.id,
-            ip=request.remote_addr or "",
             fields=sorted(body.fields.keys() & {"original_name", "title", "config", "groups"}),
-            access="api",
         )
         session.flush()
         answer = serializers.task_in_full(task)
@@ -104,14 +101,11 @@ def delete_task(task_id: int) -> ResponseReturnValue:
         task = get_locked_task(session, task_id, Right.DELETE)
         if task.celery_id is not None:
             cancel(gateway(), session, task, reason="the task is deleted")
-        remember(
+        remember_request(
             session,
             "task_delete",
-            user_id=current_user().id,
             task_id=task.id,
-            ip=request.remote_addr or "",
             original_name=task.original_name,
-            access="api",
         )
         session.flush()
         session.delete(task)
