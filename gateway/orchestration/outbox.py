@@ -170,7 +170,10 @@ class Outbox:
         return sorted(batch, key=lambda pair: not isinstance(pair[1], KillRun))
 
     def _publish(self, publisher: Publisher, batch: Sequence[tuple[int, Message]]) -> None:
+        ours_until = time.monotonic() + HOLD.total_seconds()
         for row, message in batch:
+            if time.monotonic() > ours_until:
+                return  # The broker kept us waiting, and others have sent the rest meanwhile.
             if isinstance(message, KillRun):
                 # Whoever wrote this row may have died before it marked the run itself.
                 self._store.cancel_run(message.task, message.run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,10 @@ LENGTH, SECONDS = 2, 0.4
 
 #: Seconds between the beginnings of two chains: two slots are busy and do not fall behind.
 PAUSE = 0.5
+
+#: Looks, a second apart, that must find nothing: a publisher that the broker has kept waiting may
+#: still say one thing that others have said meanwhile.
+STILL = 5
 
 
 class Traffic:
@@ -78,9 +83,15 @@ class Traffic:
             return session.scalar(query) or 0
 
 
-def _to_be_sent(gateway: Gateway) -> int:
-    with gateway.database.reading() as session:
-        return session.scalar(select(func.count()).select_from(OutboxMessage)) or 0
+def _is_still(gateway: Gateway, amqp_uri: str) -> bool:
+    """Whether nothing is to be sent or taken, and nothing comes for some seconds."""
+    for _ in range(STILL):
+        with gateway.database.reading() as session:
+            to_be_sent = session.scalar(select(func.count()).select_from(OutboxMessage))
+        if to_be_sent or list(of_the_broker(amqp_uri, seconds=0)):
+            return False
+        time.sleep(1.0)
+    return True
 
 
 @contextmanager
@@ -100,7 +111,7 @@ def traffic(place: Installation, amqp_uri: str) -> Iterator[Traffic]:
         found = violations(made, gateway, flow.traces)
         # A command that was sent twice, or is about to be, may outlive its run; a replica answers
         # or drops it.
-        wait_until(lambda: not (_to_be_sent(gateway) or list(of_the_broker(amqp_uri, seconds=0))))
+        wait_until(lambda: _is_still(gateway, amqp_uri))
         logs = made.logs(200)
         made.end()
         found += of_the_broker(amqp_uri)
