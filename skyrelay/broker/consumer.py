@@ -90,7 +90,7 @@ class EventConsumer:
         order. The batch is acknowledged when it returns. When it raises `Retriable` (the
         database is away) the batch is tried again for as long as it takes; after any other
         error its messages are tried one by one, and one that fails again and again is put aside
-        in ``gateway.events.dead``.
+        among the dead letters.
     batch : int
         Largest number of news at once.
     heartbeat : int
