@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from gateway.models import AuditEntry
 
-_INSERT = insert(AuditEntry.__table__)
+_INSERT = insert(AuditEntry)
 
 
 def remember(

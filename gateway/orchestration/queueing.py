@@ -29,7 +29,7 @@ _MIB = 1024 * 1024
 #: Of a session: the windows that it has looked at, and how many attempts it has ended by queue.
 _WINDOWS, _LEFT = "windows", "left"
 
-_BEGIN = insert(StageAttempt.__table__)
+_BEGIN = insert(StageAttempt)
 _WAITS = (StageAttempt.queue == bindparam("queue"), IS_WAITING)
 _ANYBODY = select(StageAttempt.run_id).where(*_WAITS).limit(1)
 _FOLLOWING = (
@@ -166,4 +166,3 @@ def _last_waiting(session: Session, queue: str, user_id: int | None) -> int:
     """The latest turn of those of a user that wait; -1 if none does, or the user is gone."""
     turn = session.scalar(_LATEST_TURN, {"queue": queue, "user": user_id})
     return -1 if turn is None else turn
-

@@ -18,7 +18,6 @@ from gateway.models import LIVE, AttemptState, Run, RunState, StageAttempt, Task
 from gateway.orchestration.queueing import enqueue, lane_of
 from skyrelay.messages import RunStage
 
-
 _LOCK = (
     select(Task)
     .where(Task.id == bindparam("task"))
