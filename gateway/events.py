@@ -42,6 +42,7 @@ def serve_events(gateway: Gateway) -> None:
     health = _serve_health(gateway, consumer)
     helpers = [
         _repeat(janitor.clean_up, gateway, janitor.ROUND, stopped),
+        _repeat(janitor.drop_orphans, gateway, janitor.ORPHANS_ROUND, stopped),
         _repeat(janitor.empty_trash, gateway, janitor.TRASH_ROUND, stopped),
         _repeat(watchdog.look_after, gateway, watchdog.ROUND, stopped),
     ]

@@ -1,7 +1,7 @@
 """What do crashes leave behind, and who takes it away?
 
-A process may die between a commit and what should follow it. Nothing of that is urgent; the
-janitor comes by every half minute.
+A process may die between a commit and what should follow it. Nothing of that is urgent: the
+janitor comes by every half minute, and looks through the folders of all tasks now and then.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from gateway.orchestration.runs import lock_task
 
 _log = logging.getLogger(__name__)
 
-#: Seconds between two rounds, and between two looks at the trash.
-ROUND, TRASH_ROUND = 30.0, 2.0
+#: Seconds between two rounds, between two looks at the trash, and at the folders of all tasks.
+ROUND, TRASH_ROUND, ORPHANS_ROUND = 30.0, 2.0, 600.0
 #: What is younger may still be in somebody's hands: a stage that is being stopped, a transaction
 #: that is being committed.
 _YOUNG = timedelta(minutes=1)
@@ -39,11 +39,22 @@ _T = TypeVar("_T")
 
 
 def clean_up(gateway: Gateway) -> None:
-    """One round."""
+    """One round: what concerns runs."""
     _end_runs_without_folder(gateway)
     _close_runs(gateway)
-    _drop_orphans(gateway)
+
+
+def drop_orphans(gateway: Gateway) -> None:
+    """Remove uploads and versions that were never published, and locks of deleted tasks."""
     gateway.store.drop_incoming(now() - _ABANDONED_UPLOAD)
+    for chunk in _batched(sorted(gateway.store.orphans())):
+        with gateway.database.reading() as session:
+            known = set(session.scalars(select(Task.id).where(Task.id.in_(chunk))))
+        for task in chunk:
+            try:
+                gateway.store.drop_orphans(task, gone=task not in known)
+            except OSError:
+                _log.exception("cannot clear away what is left of task %d", task)
 
 
 def empty_trash(gateway: Gateway) -> None:
@@ -79,18 +90,6 @@ def _close_if_over(gateway: Gateway, run_id: UUID, made: datetime, run: Run | No
         over = now() - run.ended > _YOUNG
     if over:
         gateway.store.close_run(run_id)
-
-
-def _drop_orphans(gateway: Gateway) -> None:
-    """Versions of folders that were never published, and locks of tasks that are deleted."""
-    for chunk in _batched(sorted(gateway.store.orphans())):
-        with gateway.database.reading() as session:
-            known = set(session.scalars(select(Task.id).where(Task.id.in_(chunk))))
-        for task in chunk:
-            try:
-                gateway.store.drop_orphans(task, gone=task not in known)
-            except OSError:
-                _log.exception("cannot clear away what is left of task %d", task)
 
 
 def _end_runs_without_folder(gateway: Gateway) -> None:

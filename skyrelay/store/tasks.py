@@ -105,13 +105,15 @@ class TaskStore:
         A look without any lock: what is found may be in use a moment later, or be so already.
         """
         found = set()
-        for name in os.listdir(self.root / _VERSIONS):
-            task = name.partition("-")[0]
-            if task.isdecimal() and self._linked_version(int(task)) != name:
-                found.add(int(task))
-        for name in os.listdir(self.root / _LOCKS):
-            if name.isdecimal() and not self.folder(int(name)).is_symlink():
-                found.add(int(name))
+        with os.scandir(self.root / _VERSIONS) as versions:
+            for version in versions:
+                task = version.name.partition("-")[0]
+                if task.isdecimal() and self._linked_version(int(task)) != version.name:
+                    found.add(int(task))
+        with os.scandir(self.root / _LOCKS) as locks:
+            for lock in locks:
+                if lock.name.isdecimal() and not self.folder(int(lock.name)).is_symlink():
+                    found.add(int(lock.name))
         return found
 
     def drop_orphans(self, task: int, *, gone: bool) -> None:

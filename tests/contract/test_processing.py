@@ -428,7 +428,7 @@ def test_the_janitor_takes_away_what_is_left_of_deleted_tasks_and_dead_stages(
     versions, locks = bench.store.root / ".versions", bench.store.root / ".locks"
     (versions / f"{kept}-dead").mkdir()
     (versions / f"{deleted}-dead").mkdir()
-    janitor.clean_up(bench.gateway)
+    janitor.drop_orphans(bench.gateway)
     assert list(versions.iterdir()) == [bench.store.folder(kept).resolve()]
     assert [path.name for path in locks.iterdir()] == [str(kept)]
     janitor.empty_trash(bench.gateway)

@@ -234,6 +234,7 @@ def of_the_disk(gateway: Gateway, seconds: float = 10.0) -> Iterator[str]:
     wait_until(lambda: not list(gateway.store.runs()), seconds)
     with patch.object(janitor, "now", lambda: now() + _LATER):
         janitor.clean_up(gateway)
+        janitor.drop_orphans(gateway)
     wait_until(lambda: not list((root / ".trash").iterdir()), seconds)
     linked = {path.resolve() for path in root.iterdir() if path.is_symlink()}
     left = [path for path in (root / ".versions").iterdir() if path.resolve() not in linked]
