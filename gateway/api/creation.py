@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from gateway import local_files
+from gateway import lifetime, local_files
 from gateway.api import serializers
 from gateway.api.access import groups_named
 from gateway.api.auditing import remember_request
@@ -51,7 +50,7 @@ def create_task() -> ResponseReturnValue:
                 groups=groups_named(session, body.texts("groups")),
                 reasons=[],
             )
-            with _with_folder(session, task, files):
+            with lifetime.made(gateway(), session, task, files):
                 remember_request(
                     session,
                     "task_create",
@@ -124,19 +123,3 @@ def _preset_files(preset: Preset | None) -> list[Path]:
         return [local_files.find(data, name) for name in (preset.files if preset else [])]
     except FileNotFoundError as error:
         raise invalid(preset=f"Its file {error} is not in the data folder.") from error
-
-
-@contextmanager
-def _with_folder(session: Session, task: Task, files: dict[str, Any]) -> Iterator[None]:
-    """Make the task and its folder with these files: both, or neither."""
-    session.add(task)
-    session.flush()
-    store = gateway().store
-    try:
-        store.create(task.id)
-        for name, content in files.items():
-            store.adopt(task.id, name, content)
-        yield
-    except BaseException:
-        store.delete(task.id)
-        raise

@@ -9,6 +9,7 @@ from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import ColumnElement, func, or_, select
 
+from gateway import lifetime
 from gateway.api import serializers
 from gateway.api.access import get_locked_task, get_task, groups_named, refuse_while_running
 from gateway.api.auditing import remember_request
@@ -17,7 +18,6 @@ from gateway.api.body import field_config, read_body, warnings_of
 from gateway.api.creation import LONGEST_NAME
 from gateway.api.errors import invalid, not_found
 from gateway.models import Group, Preset, Task, User, task_groups
-from gateway.orchestration.cancel import cancel
 from gateway.permissions import Right, visible_to
 
 blueprint = Blueprint("tasks", __name__)
@@ -99,8 +99,6 @@ def delete_task(task_id: int) -> ResponseReturnValue:
     """Delete a task with its files; a run of it is cancelled first."""
     with gateway().database.writing() as session:
         task = get_locked_task(session, task_id, Right.DELETE)
-        if task.celery_id is not None:
-            cancel(gateway(), session, task, reason="the task is deleted")
         remember_request(
             session,
             "task_delete",
@@ -108,9 +106,7 @@ def delete_task(task_id: int) -> ResponseReturnValue:
             original_name=task.original_name,
         )
         session.flush()
-        session.delete(task)
-        session.flush()
-        gateway().store.delete(task_id)
+        lifetime.delete(gateway(), session, task)
     gateway().store.empty_trash()
     return Response(status=204)
 

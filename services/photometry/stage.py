@@ -15,7 +15,7 @@ from astropy.wcs import WCS
 from stdpipe import pipeline
 
 from services.photometry.frame import Frame, load_frame
-from services.photometry.position import blind_wcs, header_wcs, keep_position, refined_wcs
+from services.photometry.position import blind_wcs, keep_position, known_wcs, refined_wcs
 from skyrelay import products
 from skyrelay.errors import Permanent
 from skyrelay.imaging import calibration, detection
@@ -30,6 +30,7 @@ from skyrelay.imaging.wcs import pixel_scale, sky_field
 from skyrelay.sky.catalogues import LOCAL, Columns, columns_for, get_catalogue
 from skyrelay.sky.remote import Remote
 from skyrelay.stage.context import StageContext
+from skyrelay.store import files
 
 #: Parameters that the photometry sets; those of an earlier one say nothing about this image.
 _RESULTS = (
@@ -46,7 +47,7 @@ def run(context: StageContext) -> None:
     plots = PhotometryPlots(context.folder, context.log)
     _choose_method(context)
     _check_apertures(context)
-    wcs = header_wcs(context, frame)
+    wcs = known_wcs(context, frame)
     # What can fail early fails early.
     reference = None if wcs is None else _catalogue(context, frame, wcs)
 
@@ -247,6 +248,7 @@ def _keep_uncalibrated(
         "The image has no usable astrometric solution: positions are pixels and magnitudes "
         "instrumental. Set blind_match_wcs, so that Astrometry.Net looks for one."
     )
+    files.remove(context.path(products.IMAGE_WCS))
     context.progress(0.8, "measuring the targets")
     targets = _targets(context, frame, None, apertures, None)
     _write_table(context, products.OBJECTS, objects)

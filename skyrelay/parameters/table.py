@@ -755,6 +755,12 @@ _MEASURED = (
     _measured("target_ra", "deg", "Right ascension of the first target (ICRS)."),
     _measured("target_dec", "deg", "Declination of the first target (ICRS)."),
     _measured("targets", "", "All targets: name, ra, dec.", Kind.OBJECTS),
+    _measured(
+        "blind_matched",
+        "",
+        "Whether the solution was found by a blind match, which turns blind_match_wcs off.",
+        Kind.BOOLEAN,
+    ),
     _measured("fwhm", "px", "FWHM of the stars."),
     _measured("pixscale", "deg", "Pixel scale."),
     _measured("mag_limit", "mag", "Limiting magnitude."),

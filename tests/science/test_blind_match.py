@@ -115,6 +115,26 @@ def test_real_image_is_solved(
     assert not list((tmp_path / "task.scratch").glob("solve-field-*"))
 
 
+def test_solution_is_looked_for_once_and_anew_after_another_inspection(
+    shared_data: SharedData, tmp_path: Path
+) -> None:
+    source = shared_data(TRES1.folder)
+    center = {"blind_match_center": f"{TRES1.ra} {TRES1.dec}"}
+    first, folder = photometry(TRES1, source, tmp_path / "task", **center)
+    assert (first.config["blind_match_wcs"], first.config["blind_matched"]) == (False, True)
+    without = Settings(_env_file=None, data_path=tmp_path, stdpipe_solve_field="/nonexistent")
+    second = run_stage("photometry", folder, first.config, without)
+    assert second.outcome is Outcome.DONE, second.reasons
+    for name in ("field_ra", "field_dec"):
+        assert second.config[name] == pytest.approx(first.config[name], abs=TRES1.scale / 3600)
+    # The image may be another one by now.
+    inspection = run_stage("inspect", folder, second.config, without)
+    assert inspection.config["blind_match_wcs"] is True
+    assert not (folder / products.IMAGE_WCS).exists()
+    third = run_stage("photometry", folder, inspection.config, without)
+    assert third.outcome is Outcome.FAILED and "solve-field" in third.reasons[0]
+
+
 @images
 def test_found_solution_holds_over_the_whole_image(
     image: RealImage, shared_data: SharedData, tmp_path: Path
