@@ -18,6 +18,7 @@ from gateway.api.auth import current_user, gateway
 from gateway.api.body import Body, field_config, read_body, warnings_of
 from gateway.api.errors import invalid
 from gateway.models import Preset, Task, User
+from skyrelay.parameters import ParameterError, validate
 from skyrelay.products import IMAGE
 
 blueprint = Blueprint("creation", __name__)
@@ -114,6 +115,10 @@ def _preset(session: Session, body: Body) -> Preset | None:
     found = session.get(Preset, number) if 0 < number < 2**31 else None
     if found is None:
         raise invalid(preset=f'Invalid pk "{number}" - object does not exist.')
+    try:
+        validate(found.config)
+    except ParameterError as error:
+        raise invalid(preset=f"Its configuration is wrong: {error}") from error
     return found
 
 
