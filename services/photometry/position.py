@@ -85,7 +85,4 @@ def keep_position(context: StageContext, frame: Frame, wcs: WCS, objects: Table)
     store_wcs(str(context.path(products.IMAGE_WCS)), wcs)
     objects["ra"], objects["dec"] = wcs.all_pix2world(objects["x"], objects["y"], 0)
     field = sky_field(wcs, frame.shape)
-    context.field = field
-    context.config.update(
-        field_ra=field.ra, field_dec=field.dec, field_sr=field.radius, pixscale=field.pixel_scale
-    )
+    context.keep_field(field)

@@ -35,6 +35,7 @@ from skyrelay.store import files
 #: Parameters that the photometry sets; those of an earlier one say nothing about this image.
 _RESULTS = (
     *("fwhm", "mag_limit", "zp", "zp_err", "color_term"),
+    *("n_objects", "n_catalogue", "n_matched", "n_calibrators"),
     *("cat_col_mag", "cat_col_mag_err", "cat_col_color_mag1", "cat_col_color_mag2"),
 )
 
@@ -356,7 +357,11 @@ def _keep_results(
         doc="Rms offset of calibrators from the catalogue per coordinate.",
     )
     put("mag_limit", limit, unit="mag", doc="Magnitude of the smallest signal-to-noise ratio.")
-    put("n_objects", len(objects), doc="Measured objects.")
-    put("n_catalogue", len(stars), doc="Catalogue stars in the field.")
-    put("n_matched", solution.matched, doc="Objects that lie on a catalogue star.")
-    put("n_calibrators", solution.calibrators, doc="Stars in the final photometric fit.")
+    for name, count, doc in (
+        ("n_objects", len(objects), "Measured objects."),
+        ("n_catalogue", len(stars), "Catalogue stars in the field."),
+        ("n_matched", solution.matched, "Objects that lie on a catalogue star."),
+        ("n_calibrators", solution.calibrators, "Stars in the final photometric fit."),
+    ):
+        config[name] = count
+        put(name, count, doc=doc)

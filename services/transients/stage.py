@@ -277,7 +277,10 @@ def _asks(context: StageContext, name: str, what: str) -> bool:
 def _brightest(context: StageContext, found: Table) -> Table:
     found = found[np.argsort(np.asarray(found["mag_calib"], dtype=float), kind="stable")]
     if len(found) > _MOST:
-        context.log(f"Only the {_MOST} brightest of {len(found)} candidates are kept")
+        context.degrade(
+            f"Only the {_MOST} brightest of {len(found)} candidates are kept: raise sn, or look "
+            "only around a position (simple_center)."
+        )
         found = found[:_MOST]
     return found
 

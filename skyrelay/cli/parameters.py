@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from skyrelay.parameters import ParameterError, parse_assignments, validate
+from skyrelay.parameters import ParameterError, parse_assignments, unknown, validate
 
 #: The option for one parameter; it may be given several times.
 assignments_option = click.option(
@@ -37,5 +37,5 @@ def read_preset(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise click.UsageError(f"{path} cannot be read as JSON: {error}.") from error
     for name in validated.unknown:
-        click.echo(f"Warning: {path}: there is no parameter {name}.", err=True)
+        click.echo(f"Warning: {path}: {name}: {unknown(name)}.", err=True)
     return validated.config

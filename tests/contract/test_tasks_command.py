@@ -83,7 +83,7 @@ def test_a_preset_may_be_a_file_and_what_is_imported_may_wait(
     answer = tasks(
         "import", tmp_path / "a.fits", "-u", "alice", "--preset", tmp_path / "preset.json"
     )
-    assert "no parameter observer" in answer.stderr
+    assert "observer: no stage reads this parameter" in answer.stderr
     (task,) = alice.get("tasks/").json
     assert task["state"] == "imported"
     assert alice.get(f"tasks/{task['id']}/").json["config"]["sn"] == 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 from pathlib import Path
@@ -27,6 +28,22 @@ def test_all_products_are_there(synthetic_field: Field) -> None:
     optional = {products.IMAGE_BG, products.IMAGE_RMS}
     missing = {name for name in made - optional if not (synthetic_field.folder / name).exists()}
     assert not missing
+
+
+def test_what_is_promised_is_in_configuration_and_results(synthetic_field: Field) -> None:
+    config = synthetic_field.photometry.config
+    path = synthetic_field.folder / "photometry_results.json"
+    values = json.loads(path.read_text())["values"]
+    assert (config["zp"], config["zp_err"]) == (
+        values["zero_point"]["value"],
+        values["zero_point"]["error"],
+    )
+    counts = ("n_objects", "n_catalogue", "n_matched", "n_calibrators")
+    for name in ("fwhm", "pixscale", "field_ra", "field_dec", "field_sr", "mag_limit", *counts):
+        assert config[name] == values[name]["value"], name
+    assert config["color_term"] == values["color_term"]["value"]
+    assert values["field_sr"]["unit"] == "deg" and values["zero_point"]["unit"] == "mag"
+    assert values["n_calibrators"]["value"] <= values["n_matched"]["value"]
 
 
 def test_zero_point_agrees_with_the_truth(synthetic_field: Field) -> None:

@@ -17,6 +17,7 @@ from skyrelay.settings import Settings
 from skyrelay.stage.execute import StageResult
 from skyrelay.synthetic import score_candidates
 from tests.science.conftest import Field
+from tests.support import alard_lupton
 from tests.support.fields import copied
 from tests.support.stages import run_stage
 
@@ -207,6 +208,22 @@ def test_what_cannot_be_subtracted_fails_with_a_sentence(
     result = run_stage("subtraction", folder, config, settings)
     assert result.outcome is Outcome.FAILED
     assert sentence in result.reasons[0] and "Internal error" not in result.reasons[0]
+
+
+def test_hotpants_does_it_where_the_settings_name_one(
+    transient_field: Field, tmp_path: Path
+) -> None:
+    folder = copied(transient_field.folder, tmp_path)
+    settings = Settings(_env_file=None, stdpipe_hotpants=str(alard_lupton.install(tmp_path)))
+    config = {**transient_field.photometry.config, "sub_verbose": True}
+    result = run_stage("subtraction", folder, config, settings)
+    assert result.outcome is Outcome.DONE, result.reasons
+    assert result.values["method"].value == "hotpants"
+    assert "-ko 0" in (folder / "subtraction.log").read_text()
+    score = score_candidates(transient_field.truth, Table.read(folder / products.CANDIDATES))
+    found, injected = score.counts(sn=(6.0, np.inf))
+    assert found >= 0.9 * injected, score.missed
+    assert len(score.false) <= 0.05 * len(score.found), score.false
 
 
 def test_template_without_wcs_is_aligned_on_the_stars(
