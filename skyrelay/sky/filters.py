@@ -43,16 +43,20 @@ _INFRARED = (("J", "Ks"), ("J", "H"), ("H", "Ks"))
 
 
 def _johnson(name: str, *aliases: str, first: tuple[tuple[str, str], ...] = ()) -> Filter:
-    prefixes = ("johnson", "cousins", "johnsoncousins", "bessel", "bessell", "kron", "landolt", "h")
+    prefixes = ("johnson", "cousins", "johnsoncousins", "jc", "bess", "bessel", "bessell")
+    prefixes = (*prefixes, "kron", "landolt", "harris", "h")
     lower = name.lower()
-    names = [f"{prefix}{lower}" for prefix in prefixes] + [f"{lower}{p}" for p in prefixes[:-1]]
+    names = [f"{prefix}{lower}" for prefix in prefixes]
+    names += [f"{lower}{prefix}" for prefix in prefixes if prefix != "h"]
     title = f"Johnson-Cousins {name}"
-    return Filter(name, title, (*names, f"{lower}bess", *aliases), (*first, *_JOHNSON))
+    return Filter(name, title, (*names, *aliases), (*first, *_JOHNSON))
 
 
 def _sloan(name: str, *aliases: str, first: tuple[tuple[str, str], ...] = ()) -> Filter:
     prefixes = ("sdss", "sloan", "ps1", "ps", "panstarrs", "decam", "des", "ztf", "sd", "skymapper")
-    names = [f"{prefix}{name}" for prefix in prefixes] + [f"{name}{p}" for p in prefixes]
+    prefixes = (*prefixes, "s")  # The codes of the AAVSO.
+    names = [f"{prefix}{name}" for prefix in prefixes]
+    names += [f"{name}{prefix}" for prefix in prefixes if prefix != "s"]
     title = f"Sloan-like {name}"
     return Filter(name, title, (*names, f"{name}p", f"{name}prime", *aliases), (*first, *_SLOAN))
 
@@ -71,7 +75,7 @@ FILTERS: dict[str, Filter] = {
         _sloan("r"),
         _sloan("i", first=(("r", "i"),)),
         _sloan("z", "zs", first=(("i", "z"), ("r", "i"))),
-        _sloan("y", first=(("z", "y"), ("i", "z"))),
+        _sloan("y", "y", first=(("z", "y"), ("i", "z"))),
         Filter("G", "Gaia G", ("gaiag",), _GAIA),
         Filter("BP", "Gaia BP", ("gaiabp", "gbp", "bp"), _GAIA),
         Filter("RP", "Gaia RP", ("gaiarp", "grp"), _GAIA),
