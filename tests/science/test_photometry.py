@@ -113,16 +113,16 @@ def test_pickled_solution_needs_nothing_of_ours(synthetic_field: Field) -> None:
 
 
 def test_results_of_an_earlier_photometry_do_not_survive(
-    synthetic_field: Field, tmp_path: Path
+    small_field: Field, tmp_path: Path
 ) -> None:
     folder = tmp_path / "task"
-    shutil.copytree(synthetic_field.folder, folder)
+    shutil.copytree(small_field.folder, folder)
     table = Table.read(folder / "catalogue.vot")
     table.keep_columns(["ra", "dec", "rmag"])
     table["name"] = [f"star {number}" for number in range(len(table))]
     table["e_rmag"] = np.nan
     table.write(folder / "plain.vot", format="votable")
-    config = synthetic_field.photometry.config | {"cat_file": "plain.vot", "target": None}
+    config = small_field.photometry.config | {"cat_file": "plain.vot", "target": None}
     assert {"color_term", "cat_col_mag_err", "cat_col_color_mag1"} <= set(config)
     result = run_stage("photometry", folder, config)
     assert result.outcome is Outcome.DONE, result.reasons
