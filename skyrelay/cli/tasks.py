@@ -69,7 +69,9 @@ def list_(sort: str, state: str | None, user: str | None, as_json: bool) -> None
     if user is not None:
         query = query.where(User.username == user)
     with opened() as gateway, gateway.database.reading() as session:
-        found = [serializers.task_in_full(task) for task in session.scalars(query)]
+        found: list[dict[str, Any]] = [
+            dict(serializers.task_in_full(task)) for task in session.scalars(query)
+        ]
     if as_json:
         click.echo(json.dumps(found, indent=1))
         return
