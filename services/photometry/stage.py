@@ -26,6 +26,7 @@ from skyrelay.imaging.forced import keep_targets, measure_targets
 from skyrelay.imaging.plots import PhotometryPlots
 from skyrelay.imaging.psf_photometry import Programs, fit_profiles
 from skyrelay.imaging.target_cutouts import write_target_cutouts
+from skyrelay.imaging.votable import write_votable
 from skyrelay.imaging.wcs import pixel_scale, sky_field
 from skyrelay.sky.catalogues import LOCAL, Columns, columns_for, get_catalogue
 from skyrelay.sky.remote import Remote
@@ -279,7 +280,7 @@ def _targets(
         centroid=bool(context.parameter("centroid_targets")),
         log=context.log,
     )
-    table.write(context.path(products.TARGET), format="votable", overwrite=True)
+    write_votable(table, context.path(products.TARGET))
     write_target_cutouts(
         context.folder,
         table,

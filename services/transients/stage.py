@@ -16,6 +16,7 @@ from skyrelay.imaging.science_image import ScienceImage, load
 from skyrelay.imaging.subtraction import sky_of
 from skyrelay.imaging.unexplained import Expectation, expect
 from skyrelay.imaging.unstacked import write_unstacked
+from skyrelay.imaging.votable import write_votable
 from skyrelay.imaging.wcs import to_pixels
 from skyrelay.settings import Settings
 from skyrelay.sky import known
@@ -287,7 +288,7 @@ def _brightest(context: StageContext, found: Table) -> Table:
 
 def _write(context: StageContext, science: ScienceImage, found: Table) -> None:
     found = cutouts.name_candidates(found)
-    cutouts.write_table(context.path(products.CANDIDATES_SIMPLE), found)
+    write_votable(found, context.path(products.CANDIDATES_SIMPLE))
     cutouts.write_regions(context.path(products.CANDIDATES_SIMPLE_REGIONS), found, science, "green")
     cutouts.write_cutouts(
         context.path(products.CANDIDATES_SIMPLE_CUTOUTS),

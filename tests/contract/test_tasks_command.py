@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from gateway.models import AuditEntry, Preset, Task
 from skyrelay.cli import main
+from skyrelay.imaging.votable import write_votable
 from skyrelay.settings import get_settings
 from tests.support.gateway import Bench, Caller
 
@@ -34,7 +35,7 @@ def tasks(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
 
 
 def put(bench: Bench, task: int, name: str, table: Table) -> None:
-    table.write(bench.store.folder(task) / name, format="votable")
+    write_votable(table, bench.store.folder(task) / name)
 
 
 def test_tasks_of_all_users_are_listed_in_the_order_asked_for(

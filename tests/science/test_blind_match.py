@@ -22,6 +22,7 @@ from stdpipe.photometry import get_objects_sep
 from skyrelay import products
 from skyrelay.errors import Permanent
 from skyrelay.imaging.blind_match import MOST_OBJECTS, BlindSearch, blind_match
+from skyrelay.imaging.votable import write_votable
 from skyrelay.imaging.wcs import sky_field, wcs_of
 from skyrelay.messages import Outcome
 from skyrelay.settings import Settings
@@ -94,9 +95,8 @@ def _write_catalogue(folder: Path, wcs: WCS) -> None:
     pixels = fits.getdata(folder / products.IMAGE).astype(float)
     stars = get_objects_sep(pixels, thresh=3.0, aper=3.0, verbose=False)
     ra, dec = wcs.all_pix2world(stars["x"], stars["y"], 0)
-    Table({"ra": ra, "dec": dec, "rmag": stars["mag"] + 25, "e_rmag": stars["magerr"]}).write(
-        folder / "stars.vot", format="votable"
-    )
+    columns = {"ra": ra, "dec": dec, "rmag": stars["mag"] + 25, "e_rmag": stars["magerr"]}
+    write_votable(Table(columns), folder / "stars.vot")
 
 
 @pytest.fixture(scope="module", params=[PANOPTES, TRES1], ids=lambda image: image.folder)

@@ -14,6 +14,7 @@ from astropy.table import Table
 from stdpipe.astrometry import planar_match
 
 from skyrelay import products
+from skyrelay.imaging.votable import write_votable
 from skyrelay.imaging.wcs import wcs_of
 from skyrelay.messages import Outcome
 from skyrelay.synthetic import zero_point_deviation
@@ -121,7 +122,7 @@ def test_results_of_an_earlier_photometry_do_not_survive(
     table.keep_columns(["ra", "dec", "rmag"])
     table["name"] = [f"star {number}" for number in range(len(table))]
     table["e_rmag"] = np.nan
-    table.write(folder / "plain.vot", format="votable")
+    write_votable(table, folder / "plain.vot")
     config = small_field.photometry.config | {"cat_file": "plain.vot", "target": None}
     assert {"color_term", "cat_col_mag_err", "cat_col_color_mag1"} <= set(config)
     result = run_stage("photometry", folder, config)
