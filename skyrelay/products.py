@@ -117,6 +117,10 @@ _MADE_BY: dict[str, tuple[str, ...]] = {
 }
 
 
+#: What a step begins with, if it was done before, and replaces at its end.
+_BEGUN_WITH = {"photometry": {IMAGE_WCS}}
+
+
 def products_of(step: str) -> tuple[str, ...]:
     """Names of the files and folders that the step makes, its log and results included."""
     stage = stage_of(step)
@@ -126,4 +130,5 @@ def products_of(step: str) -> tuple[str, ...]:
 def outdated_by(step: str) -> tuple[str, ...]:
     """Names of the files and folders that are out of date as soon as the step starts anew."""
     steps = (step, *stage_of(step).invalidates)
-    return tuple(name for each in steps for name in products_of(each))
+    kept = _BEGUN_WITH.get(step, set())
+    return tuple(name for each in steps for name in products_of(each) if name not in kept)

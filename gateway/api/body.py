@@ -13,7 +13,7 @@ from flask import request
 from werkzeug.datastructures import FileStorage
 
 from gateway.api.errors import detail, invalid
-from skyrelay.parameters import ParameterError, Validated, validate
+from skyrelay.parameters import ParameterError, Validated, unknown, validate
 
 #: A configuration is some kilobytes; nobody needs megabytes of JSON.
 _LARGEST_JSON = 8 * 1024 * 1024
@@ -143,7 +143,7 @@ def warnings_of(validated: Validated) -> dict[str, list[str]]:
     """What to add to an answer about keys of the configuration that no stage knows."""
     if not validated.unknown:
         return {}
-    return {"warnings": [f"{name}: no stage reads this parameter" for name in validated.unknown]}
+    return {"warnings": [f"{name}: {unknown(name)}" for name in validated.unknown]}
 
 
 def field_config(body: Body) -> Validated:

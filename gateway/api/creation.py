@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import IO, Annotated
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
@@ -13,7 +12,7 @@ from pydantic import Field
 from sqlalchemy.orm import Session
 from typing_extensions import TypedDict
 
-from gateway import local_files
+from gateway import lifetime, local_files
 from gateway.api import schemas, serializers
 from gateway.api.access import groups_named
 from gateway.api.auditing import remember_request
@@ -22,6 +21,7 @@ from gateway.api.body import Body, field_config, read_body, warnings_of
 from gateway.api.errors import invalid
 from gateway.models import Preset, Task, User
 from gateway.openapi import File, documented
+from skyrelay.parameters import ParameterError, validate
 from skyrelay.products import IMAGE
 
 blueprint = Blueprint("creation", __name__)
@@ -68,7 +68,7 @@ def create_task() -> ResponseReturnValue:
                 groups=groups_named(session, body.texts("groups")),
                 reasons=[],
             )
-            with _with_folder(session, task, files):
+            with lifetime.made(gateway(), session, task, files):
                 remember_request(
                     session,
                     "task_create",
@@ -132,6 +132,10 @@ def _preset(session: Session, body: Body) -> Preset | None:
     found = session.get(Preset, number) if 0 < number < 2**31 else None
     if found is None:
         raise invalid(preset=f'Invalid pk "{number}" - object does not exist.')
+    try:
+        validate(found.config)
+    except ParameterError as error:
+        raise invalid(preset=f"Its configuration is wrong: {error}") from error
     return found
 
 
@@ -141,19 +145,3 @@ def _preset_files(preset: Preset | None) -> list[Path]:
         return [local_files.find(data, name) for name in (preset.files if preset else [])]
     except FileNotFoundError as error:
         raise invalid(preset=f"Its file {error} is not in the data folder.") from error
-
-
-@contextmanager
-def _with_folder(session: Session, task: Task, files: dict[str, Any]) -> Iterator[None]:
-    """Make the task and its folder with these files: both, or neither."""
-    session.add(task)
-    session.flush()
-    store = gateway().store
-    try:
-        store.create(task.id)
-        for name, content in files.items():
-            store.adopt(task.id, name, content)
-        yield
-    except BaseException:
-        store.delete(task.id)
-        raise

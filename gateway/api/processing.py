@@ -24,7 +24,7 @@ from gateway.orchestration import runs
 from gateway.orchestration.cancel import NotRunning, cancel
 from gateway.permissions import Right
 from skyrelay.parameters import ParameterError, Validated
-from skyrelay.stages import STACK, STAGES
+from skyrelay.stages import SIMPLE_TRANSIENTS, STACK, STAGES
 from skyrelay.store.inputs import task_of
 
 blueprint = Blueprint("processing", __name__)
@@ -75,8 +75,7 @@ def process(task_id: int) -> ResponseReturnValue:
         steps = _steps(body)
         validated = _config(body)
         priority = _priority(body)
-        if STACK.step in steps:
-            _check_inputs(session, task.config | validated.config)
+        _check_inputs(session, steps, task.config | validated.config)
         try:
             run = runs.start(
                 gateway(), session, task, steps, validated.config, current_user().id, priority
@@ -178,13 +177,20 @@ def _priority(body: Body) -> int:
     return priority
 
 
-def _check_inputs(session: Session, config: dict[str, Any]) -> None:
-    """The images that are to be stacked may be those of tasks that the user may see."""
-    names = config.get("stack_filenames")
-    for name in names if isinstance(names, list) else []:
-        task_id = task_of(str(name))
+def _check_inputs(session: Session, steps: Sequence[str], config: dict[str, Any]) -> None:
+    """The other tasks whose files the steps are to read are those that the user may see."""
+    others: list[int | None] = []
+    if STACK.step in steps:
+        others += [task_of(str(name)) for name in _listed(config, "stack_filenames")]
+    if SIMPLE_TRANSIENTS.step in steps:
+        others += _listed(config, "simple_others")
+    for task_id in others:
         if task_id is not None:
             get_task(session, task_id, Right.VIEW)
+
+
+def _listed(config: dict[str, Any], name: str) -> list[Any]:
+    return config.get(name) or []
 
 
 def _config(body: Body) -> Validated:

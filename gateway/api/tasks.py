@@ -11,6 +11,7 @@ from pydantic import Field
 from sqlalchemy import ColumnElement, func, or_, select
 from typing_extensions import TypedDict
 
+from gateway import lifetime
 from gateway.api import schemas, serializers
 from gateway.api.access import get_locked_task, get_task, groups_named, refuse_while_running
 from gateway.api.auditing import remember_request
@@ -20,7 +21,6 @@ from gateway.api.creation import LONGEST_NAME
 from gateway.api.errors import invalid, not_found
 from gateway.models import Group, Preset, Task, User, task_groups
 from gateway.openapi import NOTHING, documented
-from gateway.orchestration.cancel import cancel
 from gateway.permissions import Right, visible_to
 
 blueprint = Blueprint("tasks", __name__)
@@ -121,8 +121,6 @@ def delete_task(task_id: int) -> ResponseReturnValue:
     """Delete a task with its files; a run of it is cancelled first."""
     with gateway().database.writing() as session:
         task = get_locked_task(session, task_id, Right.DELETE)
-        if task.celery_id is not None:
-            cancel(gateway(), session, task, reason="the task is deleted")
         remember_request(
             session,
             "task_delete",
@@ -130,9 +128,7 @@ def delete_task(task_id: int) -> ResponseReturnValue:
             original_name=task.original_name,
         )
         session.flush()
-        session.delete(task)
-        session.flush()
-        gateway().store.delete(task_id)
+        lifetime.delete(gateway(), session, task)
     gateway().store.empty_trash()
     return Response(status=204)
 

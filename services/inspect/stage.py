@@ -185,7 +185,4 @@ def _measure(context: StageContext, image: Image, masked: np.ndarray) -> None:
     context.measure("n_targets", len(config.get("targets", [])), doc="Number of targets.")
     context.measure("has_wcs", context.field is not None, doc="Whether there is a usable WCS.")
     if context.field is not None:
-        field = context.field
-        config["field_ra"], config["field_dec"] = field.ra, field.dec
-        config["field_sr"] = field.radius
-        config["pixscale"] = field.pixel_scale
+        context.keep_field(context.field)

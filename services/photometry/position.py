@@ -10,22 +10,27 @@ from services.photometry.frame import Frame
 from skyrelay import products
 from skyrelay.imaging import astrometry
 from skyrelay.imaging.blind_match import BlindSearch, blind_match
-from skyrelay.imaging.wcs import pixel_scale, sky_field, wcs_of
+from skyrelay.imaging.wcs import load_wcs, pixel_scale, sky_field, wcs_of
 from skyrelay.sky.catalogues import Columns
 from skyrelay.sky.remote import Remote
 from skyrelay.sky.targets import resolve
 from skyrelay.stage.context import StageContext
 
 
-def header_wcs(context: StageContext, frame: Frame) -> WCS | None:
-    """The solution of the header; None if it has none, or one is to be looked for."""
+def known_wcs(context: StageContext, frame: Frame) -> WCS | None:
+    """The solution to begin with; None if there is none, or one is to be looked for.
+
+    It is that of the header, or, where Astrometry.Net has found another one, what came of that.
+    """
     if context.parameter("blind_match_wcs"):
         return None
+    if context.parameter("blind_matched"):
+        return load_wcs(context.folder, frame.header, frame.shape)
     return wcs_of(frame.header, frame.shape)
 
 
 def blind_wcs(context: StageContext, frame: Frame, objects: Table) -> WCS:
-    """The solution that Astrometry.Net finds for the objects."""
+    """The solution that Astrometry.Net finds for the objects; once is enough."""
     center = context.parameter("blind_match_center")
     search = BlindSearch(
         scale_lower=float(context.parameter("blind_match_ps_lo")),
@@ -41,6 +46,7 @@ def blind_wcs(context: StageContext, frame: Frame, objects: Table) -> WCS:
         temporary=context.temporary,
         log=context.log,
     )
+    context.config.update(blind_match_wcs=False, blind_matched=True)
     field = sky_field(wcs, frame.shape)
     context.log(
         f"The field is at {field.ra:.4f} {field.dec:+.4f}, {3600 * field.pixel_scale:.3f} arcsec/px"
@@ -79,7 +85,4 @@ def keep_position(context: StageContext, frame: Frame, wcs: WCS, objects: Table)
     store_wcs(str(context.path(products.IMAGE_WCS)), wcs)
     objects["ra"], objects["dec"] = wcs.all_pix2world(objects["x"], objects["y"], 0)
     field = sky_field(wcs, frame.shape)
-    context.field = field
-    context.config.update(
-        field_ra=field.ra, field_dec=field.dec, field_sr=field.radius, pixscale=field.pixel_scale
-    )
+    context.keep_field(field)

@@ -15,7 +15,7 @@ from astropy.wcs import WCS
 from stdpipe import pipeline
 
 from services.photometry.frame import Frame, load_frame
-from services.photometry.position import blind_wcs, header_wcs, keep_position, refined_wcs
+from services.photometry.position import blind_wcs, keep_position, known_wcs, refined_wcs
 from skyrelay import products
 from skyrelay.errors import Permanent
 from skyrelay.imaging import calibration, detection
@@ -26,14 +26,17 @@ from skyrelay.imaging.forced import keep_targets, measure_targets
 from skyrelay.imaging.plots import PhotometryPlots
 from skyrelay.imaging.psf_photometry import Programs, fit_profiles
 from skyrelay.imaging.target_cutouts import write_target_cutouts
+from skyrelay.imaging.votable import write_votable
 from skyrelay.imaging.wcs import pixel_scale, sky_field
 from skyrelay.sky.catalogues import LOCAL, Columns, columns_for, get_catalogue
 from skyrelay.sky.remote import Remote
 from skyrelay.stage.context import StageContext
+from skyrelay.store import files
 
 #: Parameters that the photometry sets; those of an earlier one say nothing about this image.
 _RESULTS = (
     *("fwhm", "mag_limit", "zp", "zp_err", "color_term"),
+    *("n_objects", "n_catalogue", "n_matched", "n_calibrators"),
     *("cat_col_mag", "cat_col_mag_err", "cat_col_color_mag1", "cat_col_color_mag2"),
 )
 
@@ -46,7 +49,7 @@ def run(context: StageContext) -> None:
     plots = PhotometryPlots(context.folder, context.log)
     _choose_method(context)
     _check_apertures(context)
-    wcs = header_wcs(context, frame)
+    wcs = known_wcs(context, frame)
     # What can fail early fails early.
     reference = None if wcs is None else _catalogue(context, frame, wcs)
 
@@ -247,6 +250,7 @@ def _keep_uncalibrated(
         "The image has no usable astrometric solution: positions are pixels and magnitudes "
         "instrumental. Set blind_match_wcs, so that Astrometry.Net looks for one."
     )
+    files.remove(context.path(products.IMAGE_WCS))
     context.progress(0.8, "measuring the targets")
     targets = _targets(context, frame, None, apertures, None)
     _write_table(context, products.OBJECTS, objects)
@@ -276,7 +280,7 @@ def _targets(
         centroid=bool(context.parameter("centroid_targets")),
         log=context.log,
     )
-    table.write(context.path(products.TARGET), format="votable", overwrite=True)
+    write_votable(table, context.path(products.TARGET))
     write_target_cutouts(
         context.folder,
         table,
@@ -354,7 +358,11 @@ def _keep_results(
         doc="Rms offset of calibrators from the catalogue per coordinate.",
     )
     put("mag_limit", limit, unit="mag", doc="Magnitude of the smallest signal-to-noise ratio.")
-    put("n_objects", len(objects), doc="Measured objects.")
-    put("n_catalogue", len(stars), doc="Catalogue stars in the field.")
-    put("n_matched", solution.matched, doc="Objects that lie on a catalogue star.")
-    put("n_calibrators", solution.calibrators, doc="Stars in the final photometric fit.")
+    for name, count, doc in (
+        ("n_objects", len(objects), "Measured objects."),
+        ("n_catalogue", len(stars), "Catalogue stars in the field."),
+        ("n_matched", solution.matched, "Objects that lie on a catalogue star."),
+        ("n_calibrators", solution.calibrators, "Stars in the final photometric fit."),
+    ):
+        config[name] = count
+        put(name, count, doc=doc)

@@ -14,6 +14,7 @@ from skyrelay.imaging.forced import forget_masked, keep_targets
 from skyrelay.imaging.mosaic import Mosaic
 from skyrelay.imaging.science_image import ScienceImage
 from skyrelay.imaging.subtraction import Pair
+from skyrelay.imaging.votable import write_votable
 from skyrelay.sky.targets import pixels_of
 from skyrelay.stage.context import StageContext
 
@@ -32,7 +33,7 @@ def measure_targets(
     measured = photometry_of(context, science, subtracted, profile, positions)
     radius = float(context.parameter("rel_aper")) * science.fwhm
     forget_masked(measured, subtracted.mask, radius)
-    cutouts.write_table(context.path(products.SUB_TARGET), measured)
+    write_votable(measured, context.path(products.SUB_TARGET))
     cutouts.write_cutout(
         context.path(products.SUB_TARGET_CUTOUT),
         measured[0],

@@ -15,6 +15,7 @@ from skyrelay.imaging.point_spread import enclosed
 from skyrelay.imaging.science_image import ScienceImage
 from skyrelay.imaging.subtraction import Pair
 from skyrelay.imaging.unstacked import write_unstacked
+from skyrelay.imaging.votable import write_votable
 from skyrelay.sky import known
 from skyrelay.sky.remote import Remote
 from skyrelay.sky.targets import resolve
@@ -175,7 +176,7 @@ def _write(
     found: Table,
 ) -> None:
     found = cutouts.name_candidates(found[np.argsort(-np.asarray(found["sn"]), kind="stable")])
-    cutouts.write_table(context.path(products.CANDIDATES), found)
+    write_votable(found, context.path(products.CANDIDATES))
     cutouts.write_regions(context.path(products.CANDIDATES_REGIONS), found, science, "red")
     cutouts.write_cutouts(
         context.path(products.CANDIDATES_CUTOUTS),

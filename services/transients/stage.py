@@ -16,7 +16,9 @@ from skyrelay.imaging.science_image import ScienceImage, load
 from skyrelay.imaging.subtraction import sky_of
 from skyrelay.imaging.unexplained import Expectation, expect
 from skyrelay.imaging.unstacked import write_unstacked
+from skyrelay.imaging.votable import write_votable
 from skyrelay.imaging.wcs import to_pixels
+from skyrelay.settings import Settings
 from skyrelay.sky import known
 from skyrelay.sky.catalogues import LOCAL
 from skyrelay.sky.columns import POSITION_ERROR, floats
@@ -24,6 +26,7 @@ from skyrelay.sky.filters import known_filter
 from skyrelay.sky.remote import Remote
 from skyrelay.sky.targets import resolve
 from skyrelay.stage.context import StageContext
+from skyrelay.store.inputs import TASKS, find_input
 
 Selection = NDArray[np.bool_]
 Values = NDArray[np.float64]
@@ -93,18 +96,37 @@ def _in_region(context: StageContext, found: Table) -> Table:
 
 
 def _not_in_other_tasks(context: StageContext, science: ScienceImage, found: Table) -> Table:
-    """Without what other tasks have measured, where their objects lie in ``others/``."""
+    """Without what other tasks have measured, as far as it can be known."""
+    radius = _match_radius(science) * science.pixel_scale
     for task in context.parameter("simple_others") or []:
-        path = context.path("others") / f"{task}.parquet"
-        if not path.exists():
-            context.degrade(f"The objects of task {task} are not at hand and were not compared.")
+        try:
+            other = _objects_of(task, context.settings)
+        except Permanent as error:
+            context.degrade(f"The objects of task {task} were not compared: {error}")
             continue
-        other = Table.read(path)
-        radius = _match_radius(science) * science.pixel_scale
         rows, *_ = spherical_match(found["ra"], found["dec"], other["ra"], other["dec"], radius)
         found = found[~np.isin(np.arange(len(found)), rows)]
         context.log(f"{len(found)} left that are not in task {task}")
     return found
+
+
+def _objects_of(task: int, settings: Settings) -> Table:
+    """The objects of another task, with their positions on the sky.
+
+    Raises
+    ------
+    Permanent
+        If it has none.
+    """
+    path = find_input(f"{TASKS}/{task}/{products.OBJECTS}", settings)
+    try:
+        objects = Table.read(path, format="parquet")
+    except Exception as error:
+        # Anybody who may change that task may have put any file there.
+        raise Permanent(f"its {products.OBJECTS} cannot be read ({error}).") from error
+    if not {"ra", "dec"} <= set(objects.colnames):
+        raise Permanent("they have no positions on the sky.")
+    return objects
 
 
 def _match_radius(science: ScienceImage) -> float:
@@ -256,14 +278,17 @@ def _asks(context: StageContext, name: str, what: str) -> bool:
 def _brightest(context: StageContext, found: Table) -> Table:
     found = found[np.argsort(np.asarray(found["mag_calib"], dtype=float), kind="stable")]
     if len(found) > _MOST:
-        context.log(f"Only the {_MOST} brightest of {len(found)} candidates are kept")
+        context.degrade(
+            f"Only the {_MOST} brightest of {len(found)} candidates are kept: raise sn, or look "
+            "only around a position (simple_center)."
+        )
         found = found[:_MOST]
     return found
 
 
 def _write(context: StageContext, science: ScienceImage, found: Table) -> None:
     found = cutouts.name_candidates(found)
-    cutouts.write_table(context.path(products.CANDIDATES_SIMPLE), found)
+    write_votable(found, context.path(products.CANDIDATES_SIMPLE))
     cutouts.write_regions(context.path(products.CANDIDATES_SIMPLE_REGIONS), found, science, "green")
     cutouts.write_cutouts(
         context.path(products.CANDIDATES_SIMPLE_CUTOUTS),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,8 +17,8 @@ from skyrelay.cli.local.crew import Crew
 from skyrelay.cli.local.folder import folder_for
 from skyrelay.cli.local.job import Job
 from skyrelay.cli.local.report import Display, JobReport, print_json, print_summary
+from skyrelay.cli.parameters import assignments_option, parsed, read_preset
 from skyrelay.messages import Outcome
-from skyrelay.parameters import ParameterError, parse_assignments, validate
 from skyrelay.settings import get_settings
 from skyrelay.stages import STACK, STAGES, SUBTRACTION, Stage
 
@@ -45,9 +44,7 @@ def _flags(stage: Stage) -> tuple[str, ...]:
 @click.command()
 @click.argument("images", nargs=-1, required=True, type=_FILE)
 @_step_options
-@click.option(
-    "-c", "--config", "assignments", multiple=True, metavar="KEY=VALUE", help="A parameter."
-)
+@assignments_option
 @click.option("--preset", type=_FILE, help="JSON file with parameters; -c wins over it.")
 @click.option(
     "--file", "added", multiple=True, metavar="NAME=PATH",
@@ -82,7 +79,8 @@ def process(
     steps = tuple(stage.step for stage in STAGES if flags[stage.step])
     if not steps:
         raise click.UsageError("Name at least one step, such as --inspect --photometry.")
-    config, files = _config(assignments, preset), _files(added)
+    config = ({} if preset is None else read_preset(preset)) | parsed(assignments)
+    files = _files(added)
     found = _jobs(images, steps, config, files, output)
     reports = {job.folder: JobReport(job) for job in found}
     progress = Console(stderr=True)
@@ -139,25 +137,6 @@ def _jobs(
             name=str(image), folder=folder, image=image, steps=steps, config=config, added=files
         )
     return list(found.values())
-
-
-def _config(assignments: Sequence[str], preset: Path | None) -> dict[str, Any]:
-    """The parameters of preset and command line."""
-    config: dict[str, Any] = {}
-    try:
-        if preset is not None:
-            content = json.loads(preset.read_text(encoding="utf-8"))
-            if not isinstance(content, dict):
-                raise click.UsageError(f"{preset} holds no object with parameters.")
-            validated = validate(content)
-            for name in validated.unknown:
-                click.echo(f"Warning: {preset}: there is no parameter {name}.", err=True)
-            config |= validated.config
-        return config | parse_assignments(list(assignments))
-    except ParameterError as error:
-        raise click.UsageError(str(error)) from error
-    except (OSError, ValueError) as error:
-        raise click.UsageError(f"{preset} cannot be read as JSON: {error}.") from error
 
 
 def _files(added: Sequence[str]) -> dict[str, Path]:

@@ -87,11 +87,6 @@ def write_cutout(
         cutouts.write_cutout(cutout, str(path))
 
 
-def write_table(path: Path, candidates: Table) -> None:
-    """Write candidates as VOTable, even if there are none."""
-    candidates.write(path, format="votable", overwrite=True)
-
-
 def write_regions(path: Path, candidates: Table, science: ScienceImage, colour: str) -> None:
     """Write DS9 regions: circles with the candidates' names, in pixels where there is no sky."""
     radius = _REGION_RADIUS * science.fwhm

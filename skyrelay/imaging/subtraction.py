@@ -7,6 +7,7 @@ images and what the match leaves at bright stars.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from stdpipe.subtraction import run_hotpants
 
 from skyrelay.imaging.kernel import Match, NoKernel, Orders, choose_objects, disc, match_template
 from skyrelay.imaging.point_spread import good_stars, measure_point_spread
+from skyrelay.imaging.program_output import told_to
 from skyrelay.imaging.residuals import residual_variance
 from skyrelay.imaging.zogy import proper_difference
 
@@ -172,26 +174,27 @@ class Hotpants:
         TileFailed
             If HOTPANTS does not make a difference image.
         """
-        planes = run_hotpants(
-            pair.image,
-            pair.template,
-            mask=pair.mask,
-            template_mask=pair.template_mask,
-            err=np.sqrt(pair.noise**2 + pair.poisson_variance),
-            template_err=np.sqrt(pair.template_variance),
-            image_gain=pair.gain,
-            template_gain=pair.template_gain,
-            image_fwhm=pair.fwhm,
-            template_fwhm=pair.template_fwhm,
-            extra=self.options,
-            obj=objects[np.asarray(objects["flags"]) == 0],
-            get_convolved=True,
-            get_scaled=True,
-            get_noise=True,
-            _tmpdir=str(self.temporary),
-            _exe=str(self.executable),
-            verbose=log if self.verbose else False,
-        )
+        with told_to(log, self.temporary) if self.verbose else nullcontext():
+            planes = run_hotpants(
+                pair.image,
+                pair.template,
+                mask=pair.mask,
+                template_mask=pair.template_mask,
+                err=np.sqrt(pair.noise**2 + pair.poisson_variance),
+                template_err=np.sqrt(pair.template_variance),
+                image_gain=pair.gain,
+                template_gain=pair.template_gain,
+                image_fwhm=pair.fwhm,
+                template_fwhm=pair.template_fwhm,
+                extra=self.options,
+                obj=objects[np.asarray(objects["flags"]) == 0],
+                get_convolved=True,
+                get_scaled=True,
+                get_noise=True,
+                _tmpdir=str(self.temporary),
+                _exe=str(self.executable),
+                verbose=self.verbose,
+            )
         if planes is None:
             raise TileFailed("HOTPANTS made no difference image")
         difference, convolved, _, noise = (np.asarray(plane, dtype=np.float64) for plane in planes)

@@ -23,19 +23,23 @@ Log = Callable[..., None]
 
 _DATE = (
     *("DATE-OBS", "DATE_OBS", "DATEOBS", "OBSDATE", "UTDATE", "UT-DATE", "DATE-BEG", "DATE_BEG"),
-    *("DATE-MID", "DATE-AVG", "UTMIDDLE", "DATE-LOC"),
+    *("DATE-MID", "DATE-AVG", "UTMIDDLE"),
 )
+#: Local times, which mean something only with their offset from UTC.
+_LOCAL_DATE = ("DATE-LOC", "LOCAL-DT")
 _HOUR = (
     *("TIME-OBS", "TIME_OBS", "TIMEOBS", "UTC-OBS", "UT-OBS", "UTOBS", "UT", "UTSTART", "UTC"),
-    *("UT-TIME", "UTTIME", "TIME-BEG", "TAIHMS"),
+    *("UT-TIME", "UTTIME", "TIME-BEG", "TAIHMS", "UTSHUT", "EXPSTART"),
 )
 _DAYS = (
     *(("MJD-OBS", "mjd"), ("MJD_OBS", "mjd"), ("MJD-BEG", "mjd"), ("JD", "jd"), ("MJD", "mjd")),
-    *(("JD_UTC", "jd"), ("JD-OBS", "jd"), ("MJD-MID", "mjd"), ("MJD-AVG", "mjd")),
+    *(("JD_UTC", "jd"), ("JD-OBS", "jd"), ("EXPSTART", "mjd")),
+    *(("MJD-MID", "mjd"), ("MJD-AVG", "mjd")),
 )
 #: Where several frames were combined, hours may lie between the start and the light.
 _MIDDLE = ("DATE-MID", "DATE-AVG")
 _COMBINED = ("NCOMBINE", "STACKCNT", "NSTACK")
+_MIDNIGHT = "T00:00:00.000"
 
 _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 #: Years in which astronomical images were taken.
@@ -44,7 +48,8 @@ _YEARS = range(1840, 2200)
 _CLOCK = r"(\d{1,2})[:\-hH ](\d{1,2})(?:[:\-mM ](\d{1,2}(?:\.\d*)?))?s?"
 #: The same without separators, in full.
 _DENSE = r"(\d{2})(\d{2})(\d{2}(?:\.\d*)?)"
-_ZONE = r"(Z|UTC?|GMT|[+\-]\d{2}:?\d{2})?"
+_OFFSET = r"[+\-]\d{2}:?\d{2}"
+_ZONE = rf"(Z|UTC?|GMT|{_OFFSET})?"
 
 
 def time_of(header: fits.Header, log: Log) -> Time | None:
@@ -55,10 +60,12 @@ def time_of(header: fits.Header, log: Log) -> Time | None:
     with warnings.catch_warnings():
         # Times before 1972 have no exact UTC; nobody minds.
         warnings.simplefilter("ignore")
-        for read in (_from_middle_of_stack, _from_date, _from_days, _from_stdpipe):
+        for read in (_from_middle_of_stack, _from_date, _from_days, _from_stdpipe, _from_day):
             time = read(header)
             if time is not None:
                 log(f"Time of the observation is {time.isot}")
+                if time.isot.endswith(_MIDNIGHT):
+                    log("Warning: The header may tell the day only: see whether this is the hour")
                 return time
     log("The time of the observation is not known")
     return None
@@ -78,7 +85,7 @@ def middle_of(header: fits.Header) -> Time | None:
 def with_times(header: fits.Header, start: Time, middle: Time) -> fits.Header:
     """Copy of the header with start and middle of the exposure, and no other word about them."""
     copy = header.copy()
-    for keyword in (*_DATE, *_HOUR, *(keyword for keyword, _ in _DAYS)):
+    for keyword in (*_DATE, *_LOCAL_DATE, *_HOUR, *(keyword for keyword, _ in _DAYS)):
         copy.remove(keyword, ignore_missing=True, remove_all=True)
     copy["DATE-OBS"] = (start.isot, "[UTC] start of the first exposure")
     copy["DATE-MID"] = (middle.isot, "[UTC] middle of the exposures")
@@ -129,7 +136,15 @@ def _from_date(header: fits.Header) -> Time | None:
             time = next(filter(None, (_notation(f"{text} {clock}") for clock in clocks)), None)
         if time is not None:
             return time
-    return None
+    local = (str(header.get(keyword, "")).strip() for keyword in _LOCAL_DATE)
+    return next((_notation(text) for text in local if re.search(rf"\d{_OFFSET}$", text)), None)
+
+
+def _from_day(header: fits.Header) -> Time | None:
+    """The beginning of the day, where nothing tells the hour."""
+    days = (_day(str(header.get(keyword, ""))) for keyword in _DATE)
+    day = next(filter(None, days), None)
+    return None if day is None else Time(f"{day[0]:04d}-{day[1]:02d}-{day[2]:02d}")
 
 
 def _notation(text: str) -> Time | None:

@@ -5,7 +5,7 @@ The API's validation, the command line, the forms and ``docs/parameters.md`` are
 
 from skyrelay.parameters.definition import Parameter, ParameterError
 from skyrelay.parameters.table import PARAMETERS, default_of, parameter
-from skyrelay.parameters.validation import Validated, parse_assignments, validate
+from skyrelay.parameters.validation import Validated, parse_assignments, unknown, validate
 
 __all__ = [
     "PARAMETERS",
@@ -15,5 +15,6 @@ __all__ = [
     "default_of",
     "parameter",
     "parse_assignments",
+    "unknown",
     "validate",
 ]

@@ -25,6 +25,9 @@ def forget(config: dict[str, Any]) -> None:
     The image or the target may be another one by now. What the user has set since then stays.
     """
     found = config.get("inspected") or {}
+    if config.get("blind_matched") and not config.get("blind_match_wcs"):
+        # The photometry has turned it off, as the solution was there.
+        config["blind_match_wcs"] = True
     for name in DERIVED:
         value = config.get(name)
         if value in (None, "") or (name in found and found[name] == value):

@@ -41,6 +41,12 @@ def validate(config: dict[str, Any]) -> Validated:
     return Validated(checked, tuple(unknown))
 
 
+def unknown(name: str) -> str:
+    """What to say of a name that no parameter has, with the nearest one that there is."""
+    near = difflib.get_close_matches(name, PARAMETERS, n=1)
+    return "no stage reads this parameter" + (f"; did you mean {near[0]}?" if near else "")
+
+
 def parse_assignments(words: list[str]) -> dict[str, Any]:
     """The configuration that words like ``sn=3`` spell; a value may be JSON.
 
@@ -55,9 +61,7 @@ def parse_assignments(words: list[str]) -> dict[str, Any]:
         if not separator:
             raise ParameterError(word, "write it as name=value")
         if name not in PARAMETERS:
-            near = difflib.get_close_matches(name, PARAMETERS, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ParameterError(name, f"there is no such parameter{hint}")
+            raise ParameterError(name, unknown(name))
         config[name] = PARAMETERS[name].check(_value(text))
     return config
 

@@ -41,18 +41,25 @@ _SLOAN = (("g", "r"), ("r", "i"), ("g", "i"), ("i", "z"), ("B", "V"), ("BP", "RP
 _GAIA = (("BP", "RP"), ("g", "r"), ("B", "V"))
 _INFRARED = (("J", "Ks"), ("J", "H"), ("H", "Ks"))
 
+#: What headers name beside the band.
+_JOHNSON_SYSTEMS = (
+    "johnson cousins johnsoncousins jc bess bessel bessell kron landolt harris".split()
+)
+_SLOAN_SYSTEMS = "sdss sloan ps1 ps panstarrs decam des ztf sd skymapper".split()
+
 
 def _johnson(name: str, *aliases: str, first: tuple[tuple[str, str], ...] = ()) -> Filter:
-    prefixes = ("johnson", "cousins", "johnsoncousins", "bessel", "bessell", "kron", "landolt", "h")
     lower = name.lower()
-    names = [f"{prefix}{lower}" for prefix in prefixes] + [f"{lower}{p}" for p in prefixes[:-1]]
+    names = [f"{system}{lower}" for system in (*_JOHNSON_SYSTEMS, "h")]
+    names += [f"{lower}{system}" for system in _JOHNSON_SYSTEMS]
     title = f"Johnson-Cousins {name}"
-    return Filter(name, title, (*names, f"{lower}bess", *aliases), (*first, *_JOHNSON))
+    return Filter(name, title, (*names, *aliases), (*first, *_JOHNSON))
 
 
 def _sloan(name: str, *aliases: str, first: tuple[tuple[str, str], ...] = ()) -> Filter:
-    prefixes = ("sdss", "sloan", "ps1", "ps", "panstarrs", "decam", "des", "ztf", "sd", "skymapper")
-    names = [f"{prefix}{name}" for prefix in prefixes] + [f"{name}{p}" for p in prefixes]
+    # SG, SR and so on are the codes of the AAVSO.
+    names = [f"{system}{name}" for system in (*_SLOAN_SYSTEMS, "s")]
+    names += [f"{name}{system}" for system in _SLOAN_SYSTEMS]
     title = f"Sloan-like {name}"
     return Filter(name, title, (*names, f"{name}p", f"{name}prime", *aliases), (*first, *_SLOAN))
 
@@ -71,7 +78,7 @@ FILTERS: dict[str, Filter] = {
         _sloan("r"),
         _sloan("i", first=(("r", "i"),)),
         _sloan("z", "zs", first=(("i", "z"), ("r", "i"))),
-        _sloan("y", first=(("z", "y"), ("i", "z"))),
+        _sloan("y", "y", first=(("z", "y"), ("i", "z"))),
         Filter("G", "Gaia G", ("gaiag",), _GAIA),
         Filter("BP", "Gaia BP", ("gaiabp", "gbp", "bp"), _GAIA),
         Filter("RP", "Gaia RP", ("gaiarp", "grp"), _GAIA),

@@ -17,7 +17,14 @@ from skyrelay.sky.remote import Remote
 
 _PIXELS = re.compile(r"\bx\s*=\s*(\S+?)[\s,;]+y\s*=\s*([^\s,;]+)", re.IGNORECASE)
 _NUMBER = r"[+-]?\d+(?:\.\d*)?"
-_DEGREES = re.compile(rf"^({_NUMBER})d?[\s,;]+({_NUMBER})d?$")
+_DEGREE = r"\s*(?:d|deg|°)?"
+_DEGREES = re.compile(rf"^({_NUMBER}){_DEGREE}[\s,;]+({_NUMBER}){_DEGREE}$")
+#: Hours in full, and decimal degrees.
+_MIXED = re.compile(
+    rf"^(\d{{1,2}}[:h]\d{{1,2}}(?:[:m]\d{{1,2}}(?:\.\d*)?)?[ms]?)[\s,;]+({_NUMBER}){_DEGREE}$"
+)
+#: What may stand before the numbers, or behind them, and says nothing new.
+_LABELS = re.compile(r"\b(?:RA|Dec|Decl|DE|J2000(?:\.0)?|ICRS)\b\s*[:=]?\s*", re.IGNORECASE)
 _SEXAGESIMAL = re.compile(
     r"^(\d{1,2}[:h\s]\s*\d{1,2}(?:[:m\s]\s*\d{1,2}(?:\.\d*)?s?|\.\d*m?|m)?)[\s,;]*"
     r"([+-]?\s*\d{1,2}[:d°\s]\s*\d{1,2}(?:[:m'\s]\s*\d{1,2}(?:\.\d*)?[s\"]?|\.\d*m?|m)?)$"
@@ -76,10 +83,10 @@ def resolve(text: str, remote: Remote) -> tuple[float, float]:
 
 def parse_coordinates(text: str) -> tuple[float, float] | None:
     """Degrees of coordinates in degrees or in hours and degrees; None if ``text`` is neither."""
-    text = " ".join(text.split()).replace("\N{MINUS SIGN}", "-")
+    text = " ".join(_LABELS.sub(" ", text).split()).replace("\N{MINUS SIGN}", "-")
     if match := _DEGREES.match(text):
         return _checked(float(match[1]), float(match[2]), text)
-    if match := _SEXAGESIMAL.match(text):
+    if match := _SEXAGESIMAL.match(text) or _MIXED.match(text):
         try:
             position = SkyCoord(
                 match[1].strip(), re.sub(r"^([+-])\s+", r"\1", match[2]), unit=("hourangle", "deg")

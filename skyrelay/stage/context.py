@@ -166,6 +166,18 @@ class StageContext:
         """Keep a measured value for the stage's results."""
         self.values[name] = Value(value=value, error=error, unit=unit, doc=doc)
 
+    def keep_field(self, field: SkyField) -> None:
+        """Keep where the image lies: for the task, the stages that follow, and the results."""
+        self.field = field
+        for name, value, doc in (
+            ("field_ra", field.ra, "Right ascension of the image's centre (ICRS)."),
+            ("field_dec", field.dec, "Declination of the image's centre (ICRS)."),
+            ("field_sr", field.radius, "Radius of the image, to its farthest corner."),
+            ("pixscale", field.pixel_scale, "Pixel scale."),
+        ):
+            self.config[name] = value
+            self.measure(name, value, unit="deg", doc=doc)
+
     def degrade(self, reason: str) -> None:
         """The stage goes on, but its result lacks something: say what, in a sentence."""
         self.log(f"Warning: {reason}")

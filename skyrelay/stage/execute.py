@@ -18,6 +18,7 @@ from typing import Any
 
 from skyrelay.errors import Permanent, Retriable
 from skyrelay.messages import Outcome
+from skyrelay.parameters import PARAMETERS, unknown
 from skyrelay.products import outdated_by
 from skyrelay.records import AttemptRecord, SkyField, Value
 from skyrelay.settings import Settings
@@ -87,6 +88,8 @@ def execute(place: Workplace, *, may_split: bool = False) -> StageResult:
     for name in outdated_by(place.stage.step):
         files.remove(place.folder / name)
     context = place.open()
+    for name in place.config.keys() - PARAMETERS.keys():
+        context.log(f"Warning: {name}: {unknown(name)}")
 
     def work(science: Any) -> int:
         parts: int = science.parts(context) if may_split and hasattr(science, "parts") else 0

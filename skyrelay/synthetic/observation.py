@@ -12,6 +12,7 @@ from astropy.table import Table
 from astropy.time import Time
 from numpy.typing import NDArray
 
+from skyrelay.imaging.votable import write_votable
 from skyrelay.synthetic.catalogue import observe_catalogue
 from skyrelay.synthetic.detector import draw_bad_columns, expose, sky
 from skyrelay.synthetic.galaxies import make_galaxies
@@ -50,7 +51,7 @@ class Observation:
         paths = {name: folder / file for name, file in _FILES.items()}
         fits.writeto(paths["image"], self.image, self.header, overwrite=True)
         fits.writeto(paths["template"], self.template, self.template_header, overwrite=True)
-        self.catalogue.write(paths["catalogue"], format="votable", overwrite=True)
+        write_votable(self.catalogue, paths["catalogue"])
         return paths | self.truth.write(folder)
 
 

@@ -159,6 +159,15 @@ def test_images_of_tasks_that_one_may_not_see_are_not_stacked(
     assert eve.post(f"tasks/{third}/process/", json={"steps": ["stack"]}).status_code == 403
 
 
+def test_objects_of_tasks_that_one_may_not_see_are_not_compared(
+    bench: Bench, alice: Caller, eve: Caller
+) -> None:
+    hidden, own, other = with_image(alice), with_image(eve), eve.new_task()
+    for tasks, status in (([own, hidden], 403), ([own, 9999], 404), ([own], 200)):
+        body = {"steps": ["simple_transients"], "config": {"simple_others": tasks}}
+        assert eve.post(f"tasks/{other}/process/", json=body).status_code == status
+
+
 def test_a_duplicate_is_a_task_of_ones_own(bench: Bench, alice: Caller, bob: Caller) -> None:
     task = with_image(alice, title="M31", config={"sn": 3}, groups=["observers"])
     put(alice, task, "candidates/a.cutout", b"cut")

@@ -250,6 +250,17 @@ def test_an_upload_that_is_too_large_is_refused(tmp_path: Path, bench: Bench) ->
     assert _count(bench) == 0
 
 
+def test_a_preset_that_makes_no_sense_is_refused(bench: Bench, alice: Caller) -> None:
+    with bench.gateway.database.writing() as session:
+        preset = Preset(name="wrong", config={"sn": "high"}, files=[])
+        session.add(preset)
+        session.flush()
+        number = preset.id
+    answer = alice.post("tasks/", json={"original_name": "a", "preset": number})
+    assert answer.status_code == 400
+    assert "sn: 'high' is not allowed" in answer.json["preset"][0]
+
+
 def test_a_preset_is_the_base_and_what_is_given_wins(bench: Bench, alice: Caller) -> None:
     (bench.gateway.settings.data_path / "mask.fits").write_bytes(b"mask")
     with bench.gateway.database.writing() as session:

@@ -11,6 +11,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from skyrelay.client import Client
+from skyrelay.imaging.votable import write_votable
 from skyrelay.stack.stack import Stack
 from tests.support.observing import make_task, process
 
@@ -81,7 +82,7 @@ def test_a_catalogue_without_stars_in_the_field_fails_the_photometry(
 ) -> None:
     elsewhere = Table.read(observed["catalogue"], format="votable")
     elsewhere["dec"] -= 60.0
-    elsewhere.write(tmp_path / "elsewhere.vot", format="votable")
+    write_votable(elsewhere, tmp_path / "elsewhere.vot")
     files = {"image": observed["image"], "catalogue": tmp_path / "elsewhere.vot"}
     task = make_task(client, files)
     state, _ = process(client, task, "inspect", "photometry")

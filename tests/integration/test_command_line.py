@@ -111,7 +111,7 @@ def test_images_are_stacked_into_a_folder_of_their_own(tmp_path: Path) -> None:
         tmp_path, *names, "--stack", "--inspect", "--preset", "preset.json", "-c", "sn=6", "-v"
     )
     assert answer.returncode == 0, answer.stderr
-    assert "no parameter observer" in answer.stderr
+    assert "observer: no stage reads this parameter" in answer.stderr
     assert "Combining 3 images: median" in answer.stderr
     config = config_of(tmp_path / "f0_stack")
     assert (config["sn"], config["stack_method"], config["filter"]) == (6, "median", "r")

@@ -46,10 +46,29 @@ def synthetic_field(tmp_path_factory: pytest.TempPathFactory) -> Field:
 @pytest.fixture(scope="session")
 def transient_field(tmp_path_factory: pytest.TempPathFactory) -> Field:
     """A field with many transients and a template; tests must not change it."""
-    folder = tmp_path_factory.mktemp("transients") / "task"
-    spec = FieldSpec(
-        seed=5, transients_alone=36, transients_on_galaxies=24, transient_sn=(4.0, 60.0)
+    return _with_template(
+        tmp_path_factory.mktemp("transients") / "task",
+        FieldSpec(seed=5, transients_alone=36, transients_on_galaxies=24, transient_sn=(4.0, 60.0)),
     )
+
+
+@pytest.fixture(scope="session")
+def small_field(tmp_path_factory: pytest.TempPathFactory) -> Field:
+    """A quarter of such a field, for what needs no numbers of transients."""
+    return _with_template(
+        tmp_path_factory.mktemp("small") / "task",
+        FieldSpec(
+            seed=7,
+            size=512,
+            crowding=2.0,
+            transients_alone=8,
+            transients_on_galaxies=2,
+            transient_sn=(10.0, 60.0),
+        ),
+    )
+
+
+def _with_template(folder: Path, spec: FieldSpec) -> Field:
     observation = render_observation(spec)
     paths = observation.write(folder)
     paths["template"].rename(folder / products.CUSTOM_TEMPLATE)

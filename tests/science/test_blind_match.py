@@ -22,14 +22,17 @@ from stdpipe.photometry import get_objects_sep
 from skyrelay import products
 from skyrelay.errors import Permanent
 from skyrelay.imaging.blind_match import MOST_OBJECTS, BlindSearch, blind_match
+from skyrelay.imaging.votable import write_votable
 from skyrelay.imaging.wcs import sky_field, wcs_of
 from skyrelay.messages import Outcome
 from skyrelay.settings import Settings
 from skyrelay.stage.execute import StageResult
+from tests.support.fields import copied
 from tests.support.stages import run_stage
 
 #: Where there is nothing to be found, it is looked for only so long.
 QUICK = {"skyrelay_solve_limit": 10}
+BRIEF = {"skyrelay_solve_limit": 2}
 
 SharedData = Callable[[str], Path]
 
@@ -62,7 +65,7 @@ images = pytest.mark.parametrize("image", [PANOPTES, TRES1], ids=lambda image: i
 
 
 def photometry(
-    image: RealImage, source: Path, folder: Path, **config: Any
+    image: RealImage, source: Path, folder: Path, limit: dict[str, int] = QUICK, **config: Any
 ) -> tuple[StageResult, Path]:
     """Inspection and photometry of the image in a task's folder."""
     folder.mkdir()
@@ -79,7 +82,7 @@ def photometry(
     }
     inspection = run_stage("inspect", folder, config)
     assert inspection.config["blind_match_wcs"] is True
-    settings = Settings(_env_file=None, data_path=folder.parent, **QUICK)
+    settings = Settings(_env_file=None, data_path=folder.parent, **limit)
     return run_stage("photometry", folder, inspection.config, settings), folder
 
 
@@ -92,38 +95,75 @@ def _write_catalogue(folder: Path, wcs: WCS) -> None:
     pixels = fits.getdata(folder / products.IMAGE).astype(float)
     stars = get_objects_sep(pixels, thresh=3.0, aper=3.0, verbose=False)
     ra, dec = wcs.all_pix2world(stars["x"], stars["y"], 0)
-    Table({"ra": ra, "dec": dec, "rmag": stars["mag"] + 25, "e_rmag": stars["magerr"]}).write(
-        folder / "stars.vot", format="votable"
-    )
+    columns = {"ra": ra, "dec": dec, "rmag": stars["mag"] + 25, "e_rmag": stars["magerr"]}
+    write_votable(Table(columns), folder / "stars.vot")
 
 
-@images
-@pytest.mark.parametrize("with_center", [True, False], ids=["around a centre", "whole sky"])
-def test_real_image_is_solved(
-    image: RealImage, with_center: bool, shared_data: SharedData, tmp_path: Path
-) -> None:
-    source = shared_data(image.folder)
-    config = {"blind_match_center": f"{image.ra + 0.5} {image.dec - 0.5}"} if with_center else {}
-    result, folder = photometry(image, source, tmp_path / "task", **config)
+@pytest.fixture(scope="module", params=[PANOPTES, TRES1], ids=lambda image: image.folder)
+def solved(
+    request: pytest.FixtureRequest,
+    shared_data: SharedData,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[RealImage, StageResult, Path]:
+    """An image that was looked for on the whole sky; tests must not change it."""
+    place = tmp_path_factory.mktemp("solved") / "task"
+    result, folder = photometry(request.param, shared_data(request.param.folder), place)
+    return request.param, result, folder
+
+
+def check_solution(image: RealImage, result: StageResult) -> None:
+    """Whether the image was found where it is."""
     assert result.outcome is Outcome.DONE, result.reasons
     field = result.config
     distance = spherical_distance(field["field_ra"], field["field_dec"], image.ra, image.dec)
     assert 3600 * distance < 2 * image.scale
     assert 3600 * field["pixscale"] == pytest.approx(image.scale, rel=0.003)
-    log = (folder / "photometry.log").read_text()
-    assert ("on the whole sky" in log) is not with_center
-    assert not list((tmp_path / "task.scratch").glob("solve-field-*"))
+
+
+def test_real_image_is_solved_on_the_whole_sky(
+    solved: tuple[RealImage, StageResult, Path],
+) -> None:
+    image, result, folder = solved
+    check_solution(image, result)
+    assert "on the whole sky" in (folder / "photometry.log").read_text()
+    assert not list(folder.with_name("task.scratch").glob("solve-field-*"))
 
 
 @images
-def test_found_solution_holds_over_the_whole_image(
+def test_real_image_is_solved_around_a_centre(
     image: RealImage, shared_data: SharedData, tmp_path: Path
 ) -> None:
-    source = shared_data(image.folder)
-    result, folder = photometry(image, source, tmp_path / "task")
-    assert result.outcome is Outcome.DONE, result.reasons
+    config = {"blind_match_center": f"{image.ra + 0.5} {image.dec - 0.5}"}
+    result, folder = photometry(image, shared_data(image.folder), tmp_path / "task", **config)
+    check_solution(image, result)
+    assert "on the whole sky" not in (folder / "photometry.log").read_text()
+
+
+def test_solution_is_looked_for_once_and_anew_after_another_inspection(
+    solved: tuple[RealImage, StageResult, Path], tmp_path: Path
+) -> None:
+    image, first, place = solved
+    folder = copied(place, tmp_path)
+    assert (first.config["blind_match_wcs"], first.config["blind_matched"]) == (False, True)
+    without = Settings(_env_file=None, data_path=tmp_path, stdpipe_solve_field="/nonexistent")
+    second = run_stage("photometry", folder, first.config, without)
+    assert second.outcome is Outcome.DONE, second.reasons
+    for name in ("field_ra", "field_dec"):
+        assert second.config[name] == pytest.approx(first.config[name], abs=image.scale / 3600)
+    # The image may be another one by now.
+    inspection = run_stage("inspect", folder, second.config, without)
+    assert inspection.config["blind_match_wcs"] is True
+    assert not (folder / products.IMAGE_WCS).exists()
+    third = run_stage("photometry", folder, inspection.config, without)
+    assert third.outcome is Outcome.FAILED and "solve-field" in third.reasons[0]
+
+
+def test_found_solution_holds_over_the_whole_image(
+    solved: tuple[RealImage, StageResult, Path], shared_data: SharedData
+) -> None:
+    image, _, folder = solved
     objects = Table.read(folder / products.OBJECTS)
-    known = solution_of(image, source)
+    known = solution_of(image, shared_data(image.folder))
     ra, dec = known.all_pix2world(objects["x"], objects["y"], 0)
     away = 3600 * spherical_distance(ra, dec, objects["ra"], objects["dec"])
     # The Bayer image has too few clean stars for its solution to be refined.
@@ -136,11 +176,11 @@ def test_field_outside_the_searched_circle_ends_in_a_sentence(
 ) -> None:
     source = shared_data(PANOPTES.folder)
     config = {"blind_match_center": "10 -40", "blind_match_sr0": 1}
-    result, _ = photometry(PANOPTES, source, tmp_path / "task", **config)
+    result, _ = photometry(PANOPTES, source, tmp_path / "task", BRIEF, **config)
     assert result.outcome is Outcome.FAILED
     assert result.reasons == (
         "Astrometry.Net found no field like this from 5 to 20 arcsec/px within 1 deg of 10.0000 "
-        "-40.0000, within 10 s: check blind_match_ps_lo, blind_match_ps_up and "
+        "-40.0000, within 2 s: check blind_match_ps_lo, blind_match_ps_up and "
         "blind_match_center, and that index files for images of this size are installed.",
     )
 
@@ -167,7 +207,7 @@ def refusal(tmp_path: Path, objects: Table, log: Callable[..., None] = print, **
             objects,
             (1000, 1000),
             NARROW,
-            settings=Settings(_env_file=None, **(QUICK | env)),
+            settings=Settings(_env_file=None, **(BRIEF | env)),
             temporary=tmp_path,
             log=log,
         )

@@ -17,6 +17,7 @@ from astropy.wcs import WCS
 from stdpipe.photometry import get_objects_sep
 
 from skyrelay import products
+from skyrelay.imaging.votable import write_votable
 from skyrelay.messages import Outcome
 from skyrelay.stage.execute import StageResult
 from tests.support.stages import run_stage
@@ -59,7 +60,7 @@ def _write_catalogue(folder: Path) -> None:
     ra, dec = wcs.all_pix2world(stars["x"], stars["y"], 0)
     catalogue = Table({"ra": ra, "dec": dec, "imag": stars["mag"] + ZERO_POINT})
     catalogue["e_imag"] = stars["magerr"]
-    catalogue.write(folder / "stars.vot", format="votable")
+    write_votable(catalogue, folder / "stars.vot")
 
 
 def test_transient_is_found_within_a_pixel(searched: tuple[Path, StageResult]) -> None:

@@ -33,6 +33,7 @@ def test_the_configuration_is_filled_from_header_and_defaults(folder: Path) -> N
     assert config["observer"] == "Tycho"
     # What the stage writes is what the next one may be given.
     assert validate(config).unknown == ("observer",)
+    assert "observer: no stage reads this parameter" in (folder / "inspect.log").read_text()
 
 
 def test_what_the_user_says_wins_over_the_header(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ from astropy.table import Table
 from stdpipe.astrometry import planar_match
 
 from skyrelay import products
+from skyrelay.imaging.votable import write_votable
 from skyrelay.imaging.wcs import wcs_of
 from skyrelay.messages import Outcome
 from skyrelay.synthetic import zero_point_deviation
@@ -27,6 +29,22 @@ def test_all_products_are_there(synthetic_field: Field) -> None:
     optional = {products.IMAGE_BG, products.IMAGE_RMS}
     missing = {name for name in made - optional if not (synthetic_field.folder / name).exists()}
     assert not missing
+
+
+def test_what_is_promised_is_in_configuration_and_results(synthetic_field: Field) -> None:
+    config = synthetic_field.photometry.config
+    path = synthetic_field.folder / "photometry_results.json"
+    values = json.loads(path.read_text())["values"]
+    assert (config["zp"], config["zp_err"]) == (
+        values["zero_point"]["value"],
+        values["zero_point"]["error"],
+    )
+    counts = ("n_objects", "n_catalogue", "n_matched", "n_calibrators")
+    for name in ("fwhm", "pixscale", "field_ra", "field_dec", "field_sr", "mag_limit", *counts):
+        assert config[name] == values[name]["value"], name
+    assert config["color_term"] == values["color_term"]["value"]
+    assert values["field_sr"]["unit"] == "deg" and values["zero_point"]["unit"] == "mag"
+    assert values["n_calibrators"]["value"] <= values["n_matched"]["value"]
 
 
 def test_zero_point_agrees_with_the_truth(synthetic_field: Field) -> None:
@@ -96,16 +114,16 @@ def test_pickled_solution_needs_nothing_of_ours(synthetic_field: Field) -> None:
 
 
 def test_results_of_an_earlier_photometry_do_not_survive(
-    synthetic_field: Field, tmp_path: Path
+    small_field: Field, tmp_path: Path
 ) -> None:
     folder = tmp_path / "task"
-    shutil.copytree(synthetic_field.folder, folder)
+    shutil.copytree(small_field.folder, folder)
     table = Table.read(folder / "catalogue.vot")
     table.keep_columns(["ra", "dec", "rmag"])
     table["name"] = [f"star {number}" for number in range(len(table))]
     table["e_rmag"] = np.nan
-    table.write(folder / "plain.vot", format="votable")
-    config = synthetic_field.photometry.config | {"cat_file": "plain.vot", "target": None}
+    write_votable(table, folder / "plain.vot")
+    config = small_field.photometry.config | {"cat_file": "plain.vot", "target": None}
     assert {"color_term", "cat_col_mag_err", "cat_col_color_mag1"} <= set(config)
     result = run_stage("photometry", folder, config)
     assert result.outcome is Outcome.DONE, result.reasons

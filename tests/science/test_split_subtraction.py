@@ -30,8 +30,8 @@ from tests.science.conftest import Field
 from tests.support.fields import copied
 from tests.support.stages import run_stage
 
-#: Tiles of the field: two by two, in one part of four; with half the size four parts.
-SPLIT = {"sub_size": 300, "sub_split": 4}
+#: Tiles of the field: three by three, in parts of four, four and one.
+SPLIT = {"sub_size": 180, "sub_split": 4}
 
 
 def _split_subtraction(folder: Path, config: dict, lost: int = 0) -> StageResult:
@@ -76,54 +76,46 @@ def _split_subtraction(folder: Path, config: dict, lost: int = 0) -> StageResult
         return execute_join(place(folder, begun.config), record, pieces)
 
 
-@pytest.fixture(scope="module")
-def whole(
-    transient_field: Field, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, StageResult]:
-    """The field after a subtraction in one piece."""
-    folder = copied(transient_field.folder, tmp_path_factory.mktemp("whole"))
-    config = transient_field.photometry.config | SPLIT
-    return folder, run_stage("subtraction", folder, config)
-
-
+@pytest.mark.parametrize("method", ["sfft", "zogy"])
 def test_products_and_values_of_a_split_subtraction_are_those_of_a_whole_one(
-    whole: tuple[Path, StageResult], transient_field: Field, tmp_path: Path
+    method: str, small_field: Field, tmp_path: Path
 ) -> None:
-    folder = copied(transient_field.folder, tmp_path)
-    config = transient_field.photometry.config | SPLIT
+    config = small_field.photometry.config | SPLIT | {"subtraction_method": method}
+    (tmp_path / "whole").mkdir()
+    whole = copied(small_field.folder, tmp_path / "whole")
+    expected = run_stage("subtraction", whole, config)
+    folder = copied(small_field.folder, tmp_path)
     result = _split_subtraction(folder, config)
-    assert result.outcome is whole[1].outcome is Outcome.DONE
+    assert result.outcome is expected.outcome is Outcome.DONE
+    assert result.values["method"].value == method
     assert {n: v.value for n, v in result.values.items()} == {
-        n: v.value for n, v in whole[1].values.items()
+        n: v.value for n, v in expected.values.items()
     }
     for name in (products.SUB_DIFFERENCE, products.SUB_NOISE, products.SUB_TEMPLATE):
-        np.testing.assert_array_equal(
-            fits.getdata(folder / name), fits.getdata(whole[0] / name), name
-        )
-    ours, theirs = (Table.read(place / products.CANDIDATES) for place in (folder, whole[0]))
-    assert list(ours["ra"]) == list(theirs["ra"])
-    assert {path.name for path in folder.iterdir()} == {path.name for path in whole[0].iterdir()}
+        np.testing.assert_array_equal(fits.getdata(folder / name), fits.getdata(whole / name), name)
+    ours, theirs = (Table.read(place / products.CANDIDATES) for place in (folder, whole))
+    assert len(ours) and ours["ra", "mag_calib"].values_equal(theirs["ra", "mag_calib"])
+    assert {path.name for path in folder.iterdir()} == {path.name for path in whole.iterdir()}
     log = (folder / SUBTRACTION.log_name).read_text()
     assert log.count("Tile x ") == result.values["n_tiles"].value
 
 
-def test_the_tiles_of_a_lost_part_are_masked_and_named(
-    transient_field: Field, tmp_path: Path
-) -> None:
-    folder = copied(transient_field.folder, tmp_path)
-    config = transient_field.photometry.config | SPLIT
+def test_the_tiles_of_a_lost_part_are_masked_and_named(small_field: Field, tmp_path: Path) -> None:
+    folder = copied(small_field.folder, tmp_path)
+    config = small_field.photometry.config | SPLIT
     result = _split_subtraction(folder, config, lost=1)
     assert result.outcome is Outcome.DEGRADED
     assert result.values["n_tiles_failed"].value == 4
     assert all("The worker died" in reason for reason in result.reasons)
     mask = fits.getdata(folder / products.SUB_MASK)
-    assert mask[:200, :300].all()
-    assert not mask[-200:, -300:].all()
+    # The first row of tiles, and the first of the second.
+    assert mask[:170].all() and mask[:340, :170].all()
+    assert not mask[345:, 10:].all() and not mask[180:, 180:].all()
 
 
-def test_a_small_image_is_not_split(transient_field: Field, tmp_path: Path) -> None:
+def test_a_small_image_is_not_split(small_field: Field, tmp_path: Path) -> None:
     class Context:
-        path = staticmethod(lambda name: transient_field.folder / name)
+        path = staticmethod(lambda name: small_field.folder / name)
         parameter = staticmethod({"sub_size": 1000, "sub_overlap": 50, "sub_split": 16}.get)
 
     assert parts(Context()) == 0

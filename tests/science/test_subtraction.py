@@ -17,6 +17,7 @@ from skyrelay.settings import Settings
 from skyrelay.stage.execute import StageResult
 from skyrelay.synthetic import score_candidates
 from tests.science.conftest import Field
+from tests.support import alard_lupton
 from tests.support.fields import copied
 from tests.support.stages import run_stage
 
@@ -118,13 +119,13 @@ def test_all_products_of_a_search_are_there(searched: tuple[Path, StageResult]) 
 
 
 def test_target_mode_measures_the_target_in_the_difference(
-    transient_field: Field, tmp_path: Path
+    small_field: Field, tmp_path: Path
 ) -> None:
-    folder = copied(transient_field.folder, tmp_path)
-    transients = transient_field.truth.transients
+    folder = copied(small_field.folder, tmp_path)
+    transients = small_field.truth.transients
     row = transients[np.argmax(transients["sn"])]
     config = {
-        **transient_field.photometry.config,
+        **small_field.photometry.config,
         "subtraction_mode": "target",
         "targets": [{"name": "new", "ra": float(row["ra"]), "dec": float(row["dec"])}],
     }
@@ -137,10 +138,10 @@ def test_target_mode_measures_the_target_in_the_difference(
 
 
 def test_targets_where_there_is_no_template_are_not_measured(
-    transient_field: Field, tmp_path: Path
+    small_field: Field, tmp_path: Path
 ) -> None:
-    folder = copied(transient_field.folder, tmp_path)
-    rows = transient_field.truth.transients
+    folder = copied(small_field.folder, tmp_path)
+    rows = small_field.truth.transients
     rows = rows[np.argsort(-np.asarray(rows["sn"]))][:2]
     template = folder / products.CUSTOM_TEMPLATE
     data, header = fits.getdata(template, header=True)
@@ -153,7 +154,7 @@ def test_targets_where_there_is_no_template_are_not_measured(
         for name, each in zip(("seen", "hidden"), rows, strict=True)
     ]
     config = {
-        **transient_field.photometry.config,
+        **small_field.photometry.config,
         "subtraction_mode": "target",
         "targets": targets,
     }
@@ -181,12 +182,12 @@ def test_targets_where_there_is_no_template_are_not_measured(
     ids=lambda each: next(iter(each)) if isinstance(each, dict) else "",
 )
 def test_what_cannot_be_subtracted_fails_with_a_sentence(
-    transient_field: Field, tmp_path: Path, change: dict[str, object], sentence: str
+    small_field: Field, tmp_path: Path, change: dict[str, object], sentence: str
 ) -> None:
-    folder = copied(transient_field.folder, tmp_path)
+    folder = copied(small_field.folder, tmp_path)
     template = folder / products.CUSTOM_TEMPLATE
     data, header = fits.getdata(template, header=True)
-    config = dict(transient_field.photometry.config)
+    config = dict(small_field.photometry.config)
     if "offset" in change:
         header["CRVAL1"] += change["offset"]
     if "stars" in change:
@@ -209,6 +210,22 @@ def test_what_cannot_be_subtracted_fails_with_a_sentence(
     assert sentence in result.reasons[0] and "Internal error" not in result.reasons[0]
 
 
+def test_hotpants_does_it_where_the_settings_name_one(
+    transient_field: Field, tmp_path: Path
+) -> None:
+    folder = copied(transient_field.folder, tmp_path)
+    settings = Settings(_env_file=None, stdpipe_hotpants=str(alard_lupton.install(tmp_path)))
+    config = {**transient_field.photometry.config, "sub_verbose": True}
+    result = run_stage("subtraction", folder, config, settings)
+    assert result.outcome is Outcome.DONE, result.reasons
+    assert result.values["method"].value == "hotpants"
+    assert "-ko 0" in (folder / "subtraction.log").read_text()
+    score = score_candidates(transient_field.truth, Table.read(folder / products.CANDIDATES))
+    found, injected = score.counts(sn=(6.0, np.inf))
+    assert found >= 0.9 * injected, score.missed
+    assert len(score.false) <= 0.05 * len(score.found), score.false
+
+
 def test_template_without_wcs_is_aligned_on_the_stars(
     transient_field: Field, tmp_path: Path
 ) -> None:
@@ -224,18 +241,18 @@ def test_template_without_wcs_is_aligned_on_the_stars(
 
 
 def test_template_of_half_the_field_makes_the_result_degraded(
-    transient_field: Field, tmp_path: Path
+    small_field: Field, tmp_path: Path
 ) -> None:
-    folder = copied(transient_field.folder, tmp_path)
+    folder = copied(small_field.folder, tmp_path)
     template = folder / products.CUSTOM_TEMPLATE
     data, header = fits.getdata(template, header=True)
     data[:, : data.shape[1] * 5 // 8] = np.nan
     fits.writeto(template, data, header, overwrite=True)
-    config = {**transient_field.photometry.config, "sub_size": 260}
+    config = {**small_field.photometry.config, "sub_size": 180}
     result = run_stage("subtraction", folder, config)
     assert result.outcome is Outcome.DEGRADED
     assert any("does not cover it" in reason for reason in result.reasons)
     failed, tiles = result.values["n_tiles_failed"].value, result.values["n_tiles"].value
     assert isinstance(failed, int) and isinstance(tiles, int) and 0 < failed < tiles
     mask = fits.getdata(folder / products.SUB_MASK)
-    assert mask[:, :300].all() and not mask[:, 900:-20].all()
+    assert mask[:, :150].all() and not mask[:, 450:-20].all()

@@ -10,6 +10,7 @@ from astropy.table import Table
 
 from skyrelay import products
 from skyrelay.messages import Outcome
+from skyrelay.settings import Settings
 from skyrelay.stage.execute import StageResult
 from skyrelay.synthetic import score_candidates
 from tests.science.conftest import Field
@@ -77,12 +78,20 @@ def test_other_tasks_objects_are_left_out_or_named_as_missing(
     searched: tuple[Path, StageResult], transient_field: Field, tmp_path: Path
 ) -> None:
     folder = copied(transient_field.folder, tmp_path)
-    (folder / "others").mkdir()
+    settings = Settings(_env_file=None, data_path=tmp_path / "data", tasks_path=tmp_path / "tasks")
     known = Table.read(searched[0] / products.CANDIDATES_SIMPLE)[:5]
-    known["ra", "dec"].write(folder / "others" / "7.parquet")
-    config = {**transient_field.photometry.config, "simple_others": [7, 8]}
-    result = run_stage(STEP, folder, config)
-    assert result.outcome is Outcome.DEGRADED and "task 8" in result.reasons[0]
+    for number, objects in {7: known["ra", "dec"], 9: known["x", "y"]}.items():
+        place = settings.tasks_path / str(number)
+        place.mkdir(parents=True)
+        objects.write(place / products.OBJECTS)
+    (settings.tasks_path / "10").mkdir()
+    (settings.tasks_path / "10" / products.OBJECTS).write_bytes(b"no table")
+    config = {**transient_field.photometry.config, "simple_others": [7, 8, 9, 10]}
+    result = run_stage(STEP, folder, config, settings)
+    assert result.outcome is Outcome.DEGRADED
+    assert [reason.split(":")[0] for reason in result.reasons] == [
+        f"The objects of task {number} were not compared" for number in (8, 9, 10)
+    ]
     left = Table.read(folder / products.CANDIDATES_SIMPLE)
     assert not set(known["name"]) & set(left["name"])
 

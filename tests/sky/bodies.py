@@ -6,9 +6,9 @@ import io
 
 import numpy as np
 from astropy.coordinates import SkyCoord
-from astropy.io.votable import from_table
 from astropy.table import Table
 
+from skyrelay.imaging.votable import write_votable
 from tests.sky.heavens import Body, Heavens
 from tests.sky.messages import Answer, Question
 
@@ -25,7 +25,7 @@ def skybot(heavens: Heavens, question: Question) -> Answer:
     if not rows:
         return Answer(_NOTHING, "text/xml")
     content = io.BytesIO()
-    from_table(Table(rows)).to_xml(content)
+    write_votable(Table(rows), content)
     return Answer(content.getvalue(), "text/xml")
 
 

@@ -19,6 +19,7 @@ from astropy.io.votable import from_table
 from astropy.io.votable.tree import Info, VOTableFile
 from astropy.table import Table, hstack
 
+from skyrelay.imaging.votable import write_document
 from tests.sky.heavens import Heavens
 from tests.sky.messages import Answer, Question
 
@@ -154,5 +155,5 @@ def _document(table: Table | None, name: str, *infos: Info) -> Answer:
         document.get_first_table().name = name
     document.infos.extend(infos)
     content = io.BytesIO()
-    document.to_xml(content)
+    write_document(document, content)
     return Answer(content.getvalue(), _VOTABLE)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +12,17 @@ from astropy.table import Table
 
 from skyrelay.imaging import mosaic
 from skyrelay.imaging.point_spread import moffat
-from skyrelay.imaging.subtraction import Difference, Engine, Pair, Sfft, TileFailed, noise_ratio
+from skyrelay.imaging.subtraction import (
+    Difference,
+    Engine,
+    Hotpants,
+    Pair,
+    Sfft,
+    TileFailed,
+    noise_ratio,
+)
 from skyrelay.imaging.tiles import cut
+from tests.support import alard_lupton
 
 SIDE, GAIN, IMAGE_FWHM, TEMPLATE_FWHM = 300, 2.0, 4.0, 3.0
 IMAGE_NOISE, TEMPLATE_NOISE, SCALE = 12.0, 2.0, 0.7
@@ -142,6 +153,47 @@ def test_template_that_shows_something_else_fails(
     result = subtract(Pair(**{**vars(pair), "template": template}), stars)
     assert len(result.failures) == result.tiles
     assert all("do not match" in reason for _, reason in result.failures)
+
+
+def hotpants(folder: Path, options: dict[str, Any], verbose: bool = False) -> Hotpants:
+    return Hotpants(alard_lupton.install(folder), options, folder, verbose)
+
+
+def test_what_hotpants_writes_is_understood(
+    scene: tuple[Pair, Table, Table], tmp_path: Path
+) -> None:
+    pair, stars, new = scene
+    log: list[str] = []
+    engine = hotpants(tmp_path, {"ko": 1, "bgo": 0, "ng": [2, 4, 1.0, 2, 2.0]}, verbose=True)
+    tiles = cut((SIDE, SIDE), SIDE, 0)
+    result = mosaic.assemble(
+        (SIDE, SIDE),
+        (mosaic.subtract_tile(pair, tile, stars, engine, log.append) for tile in tiles),
+    )
+    assert not result.failures, log
+    assert noise_ratio(result.scaled, result.mask) == pytest.approx(1.0, abs=0.06)
+    for row in new:
+        x, y = int(row["x"]), int(row["y"])
+        window = (slice(y - 8, y + 9), slice(x - 8, x + 9))
+        error = np.sqrt(np.sum(result.noise[window] ** 2))
+        share = moffat(IMAGE_FWHM, 61)[22:39, 22:39].sum()
+        assert abs(result.difference[window].sum() - share * row["flux"]) < 4 * error
+    # What it has no value for is masked, and what it says is in the log.
+    assert result.mask[:5].all() and not result.mask[30:-30, 30:-30].any()
+    (options,) = [line.split() for line in log if line.startswith("options")]
+    assert {"ko", "bgo", "ng", "ig", "tg", "r", "ssf"} <= set(options)
+    assert any("-ng 2 4 1.0 2 2.0" in line and "-ko 1" in line for line in log)
+    assert not [path for path in tmp_path.iterdir() if path.name != "hotpants"]
+
+
+def test_hotpants_that_dies_fails_the_tile(
+    scene: tuple[Pair, Table, Table], tmp_path: Path
+) -> None:
+    pair, stars, _ = scene
+    (tmp_path / "hotpants").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "hotpants").chmod(0o755)
+    result = subtract(pair, stars, Hotpants(tmp_path / "hotpants", {}, tmp_path), SIDE)
+    assert [reason for _, reason in result.failures] == ["HOTPANTS made no difference image"]
 
 
 def test_engine_that_fails_in_one_tile_does_not_fail_the_others(

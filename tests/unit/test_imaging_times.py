@@ -37,6 +37,11 @@ def silent(*_: object) -> None:
         ({"DATE-OBS": "2-Feb-2019", "TIME-OBS": "06:00:00"}, "2019-02-02T06:00:00.000"),
         ({"DATE-OBS": "Feb 2 2019 06:00:00"}, "2019-02-02T06:00:00.000"),
         ({"DATE-MID": "2019-02-02T06:00:00"}, "2019-02-02T06:00:00.000"),
+        ({"DATE-LOC": "2019-02-02T07:00:00+01:00"}, "2019-02-02T06:00:00.000"),
+        ({"DATE-LOC": "2019-02-02T07:00:00"}, None),
+        ({"DATE-OBS": "2019-02-02", "UTSHUT": "06:00:00"}, "2019-02-02T06:00:00.000"),
+        ({"EXPSTART": 58516.25}, "2019-02-02T06:00:00.000"),
+        ({"DATE-OBS": "02/02/19"}, "2019-02-02T00:00:00.000"),
         ({"DATE-OBS": "unknown", "MJD-OBS": 58516.25}, "2019-02-02T06:00:00.000"),
         ({"DATE-OBS": "2019-02-30T06:00:00"}, None),
         ({"DATE-OBS": "0000-00-00T00:00:00"}, None),
@@ -49,6 +54,14 @@ def silent(*_: object) -> None:
 def test_time_is_found_in_every_notation(cards: dict[str, Any], time: str | None) -> None:
     found = time_of(fits.Header(cards), silent)
     assert (None if found is None else found.isot) == time
+
+
+def test_a_header_that_tells_the_day_only_is_warned_of() -> None:
+    said: list[str] = []
+    time_of(fits.Header({"DATE-OBS": "2019-02-02"}), said.append)
+    assert "the day only" in said[-1]
+    time_of(fits.Header({"DATE-OBS": "2019-02-02T06:00:00"}), said.append)
+    assert "the day only" not in said[-1]
 
 
 def test_time_of_the_user_is_understood_or_refused() -> None:

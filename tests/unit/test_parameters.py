@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from skyrelay.parameters import PARAMETERS, ParameterError, parse_assignments, validate
+from skyrelay.parameters import (
+    PARAMETERS,
+    ParameterError,
+    parse_assignments,
+    unknown,
+    validate,
+)
 from skyrelay.parameters.document import as_markdown
 from skyrelay.stages import STAGES
 
@@ -27,6 +33,11 @@ def test_an_unknown_key_is_kept_and_named() -> None:
     checked = validate({"observer": "Tycho"})
     assert checked.config == {"observer": "Tycho"}
     assert checked.unknown == ("observer",)
+
+
+def test_an_unknown_key_is_answered_with_the_nearest_known_one() -> None:
+    assert unknown("gian") == "no stage reads this parameter; did you mean gain?"
+    assert unknown("observer") == "no stage reads this parameter"
 
 
 def test_null_and_empty_text_mean_not_set() -> None:

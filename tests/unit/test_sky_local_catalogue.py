@@ -11,6 +11,7 @@ from astropy.table import Column, MaskedColumn, Table
 from astropy.time import Time
 
 from skyrelay.errors import Permanent
+from skyrelay.imaging.votable import write_votable
 from skyrelay.sky.catalogues import columns_for, tidied
 from skyrelay.sky.columns import POSITION_ERROR
 from skyrelay.sky.healpix import Cone
@@ -109,7 +110,7 @@ def test_position_errors_keep_their_unit(tmp_path: Path) -> None:
     table = stars()
     table["e_ra"] = [30.0, 30.0, 30.0] * u.mas
     table["e_dec"] = [0.03, 0.03, 0.03]
-    table.write(tmp_path / "stars.vot", format="votable")
+    write_votable(table, tmp_path / "stars.vot")
     read = read_catalogue(tmp_path / "stars.vot", "r", ANYWHERE)
     assert read["e_RAJ2000"].quantity.to_value(u.arcsec)[0] == pytest.approx(0.03)
     assert read["e_DEJ2000"].quantity.to_value(u.arcsec)[0] == pytest.approx(0.03)
@@ -129,7 +130,7 @@ def test_columns_of_texts_and_objects_can_be_stored_again(tmp_path: Path) -> Non
     table["seen"] = Time([59000.0, 59001.0, 59002.0], format="mjd")
     table.write(tmp_path / "stars.ecsv")
     del table["seen"]
-    table.write(tmp_path / "stars.vot", format="votable")
+    write_votable(table, tmp_path / "stars.vot")
     for name in ("stars.ecsv", "stars.vot"):
         read = read_catalogue(tmp_path / name, "r", ANYWHERE)
         read.write(tmp_path / "cat.parquet", overwrite=True)

@@ -39,6 +39,12 @@ def wcs() -> WCS:
         "0:42:44.33, 41:16:07.5",
         "00h42m44.33s +41d16m07.5s",
         "00h42m44.33s +41°16'07.5\"",
+        "10.684708° +41.26875°",
+        "10.684708deg, 41.26875 deg",
+        "RA = 10.684708, Dec = +41.26875",
+        "RA: 00:42:44.33 Dec: +41:16:07.5 J2000",
+        "00:42:44.33 +41.26875",
+        "00h42m44.33s 41.26875d",
     ],
 )
 def test_coordinates_are_understood_in_any_notation(text: str) -> None:
@@ -50,7 +56,9 @@ def test_declinations_just_south_of_the_equator_keep_their_sign() -> None:
     assert parse_coordinates("10:00:00 -00:30:00") == pytest.approx((150.0, -0.5))
 
 
-@pytest.mark.parametrize("text", ["M 31", "NGC 1275", "SN2015bn", "", "Vega"])
+@pytest.mark.parametrize(
+    "text", ["M 31", "NGC 1275", "SN2015bn", "", "Vega", "DE 10", "PSR J2000+10"]
+)
 def test_names_are_no_coordinates(text: str) -> None:
     assert parse_coordinates(text) is None
 
