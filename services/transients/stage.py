@@ -13,7 +13,7 @@ from skyrelay.imaging import candidates, cutouts
 from skyrelay.imaging.candidates import Field
 from skyrelay.imaging.point_spread import good_stars, measure_point_spread
 from skyrelay.imaging.science_image import ScienceImage, load
-from skyrelay.imaging.subtraction import sky_of
+from skyrelay.imaging.sky import sky_of
 from skyrelay.imaging.unexplained import Expectation, expect
 from skyrelay.imaging.unstacked import write_unstacked
 from skyrelay.imaging.wcs import to_pixels
@@ -117,7 +117,8 @@ def _not_in_catalogue(context: StageContext, science: ScienceImage, found: Table
     if not path.exists():
         raise Permanent("There is no reference catalogue in the task: run the photometry first.")
     stars = _stars_in_pixels(context, science, Table.read(path))
-    sky, noise = sky_of(science.image, science.mask, min(256, min(science.shape) // 2))
+    mesh = min(256, min(science.shape) // 2)
+    sky, noise = sky_of(science.image, science.mask, mesh, science.fwhm)
     field = Field(
         difference=np.where(science.mask, 0.0, science.image - sky),
         noise=np.sqrt(noise**2 + np.clip(science.image - sky, 0, None) / science.gain),

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sep_x as sep
 from astropy.stats import mad_std
 from astropy.table import Table
 from numpy.typing import NDArray
@@ -254,18 +253,6 @@ class Zogy:
 
 
 Engine = Sfft | Hotpants | Zogy
-
-
-def sky_of(image: Plane, mask: Mask, size: int) -> tuple[Plane, Plane]:
-    """Sky and its noise, pixel by pixel, on a mesh of ``size`` pixels."""
-    background = sep.Background(
-        np.ascontiguousarray(np.where(mask, 0, image), dtype=np.float64),
-        mask=mask,
-        bw=min(size, image.shape[1]),
-        bh=min(size, image.shape[0]),
-    )
-    noise = np.maximum(background.rms(), 0.1 * background.globalrms)
-    return background.back(), np.maximum(noise, np.finfo(float).tiny)
 
 
 def _border(shape: tuple[int, ...], width: int) -> Mask:
