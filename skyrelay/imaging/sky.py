@@ -1,0 +1,106 @@
+"""How bright is the sky where the stars are not counted as sky?
+
+The middle of all pixels of a mesh, however it is taken, lies above the sky: wings of stars, and
+stars too faint to be clipped, are on one side only. In a crowded field that is a fifth of the
+noise, which makes faint stars fainter by several hundredths of a magnitude, and gives a difference
+image a level that looks like faint light everywhere. So sources are found first, and left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import sep_x as sep
+from astropy.stats import mad_std
+from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation, gaussian_filter
+from scipy.signal import oaconvolve
+
+Plane = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+#: FWHM (pixels) of stars of which nothing is known.
+_USUAL_FWHM = 3.0
+#: Smoothing (gaussian sigma in FWHM) before sources are found: that of a star.
+_SMOOTHING = 0.42
+#: Sources stand out of the smoothed image by so many sigma.
+_THRESHOLD = 2.5
+#: How far (in FWHM) a source reaches beyond the pixels that stand out.
+_GROWTH = 1.0
+#: Sources may take this part of an image; where they seem to take more there is no sky to be seen
+#: between them, and they are all counted.
+_MOST_SOURCES = 0.9
+#: Single pixels farther from the sky than this (sigma) are no sky.
+_CLIP = 3.0
+#: Fewer pixels of sky than this in an annulus do not give its level.
+_LEAST_PIXELS = 30.0
+
+
+def sky_of(image: Plane, mask: Mask, size: int, fwhm: float = _USUAL_FWHM) -> tuple[Plane, Plane]:
+    """Sky and its noise (one sigma), pixel by pixel, on a mesh of ``size`` pixels.
+
+    Parameters
+    ----------
+    fwhm : float
+        FWHM of the stars in pixels.
+    """
+    first = _mesh(image, mask, size)
+    background = _mesh(image, mask | sources(image - first.back(), mask, fwhm), size)
+    noise = np.maximum(background.rms(), 0.1 * background.globalrms)
+    return background.back(), np.maximum(noise, np.finfo(float).tiny)
+
+
+@dataclass(frozen=True)
+class LocalSky:
+    """The sky around every pixel: planes of its level, of the noise of one pixel, and of the
+    error of the level."""
+
+    level: Plane
+    noise: Plane
+    error: Plane
+
+
+def local_sky(
+    image: Plane, mask: Mask, size: int, fwhm: float, annulus: tuple[float, float]
+) -> LocalSky:
+    """For every pixel the sky in the annulus (radii in pixels) around it.
+
+    Where sources fill the annulus it is the sky of the mesh.
+    """
+    sky, noise = sky_of(image, mask, size, fwhm)
+    left = image - sky
+    empty = ~(mask | sources(left, mask, fwhm)) & (np.abs(left) < _CLIP * noise)
+    kernel = _ring(*annulus)
+    count = oaconvolve(empty.astype(float), kernel, mode="same")
+    level = oaconvolve(np.where(empty, left, 0.0), kernel, mode="same")
+    # Rounding of the convolution must not divide by next to nothing.
+    seen = count >= _LEAST_PIXELS
+    count = np.where(seen, count, _LEAST_PIXELS)
+    return LocalSky(sky + np.where(seen, level / count, 0.0), noise, noise / np.sqrt(count))
+
+
+def sources(image: Plane, mask: Mask, fwhm: float) -> Mask:
+    """Pixels of an image without sky that show more than sky."""
+    if mask.all():
+        return np.zeros_like(mask)
+    smooth = gaussian_filter(np.where(mask, 0.0, image), _SMOOTHING * fwhm)
+    bright = smooth > _THRESHOLD * float(mad_std(smooth[~mask]))
+    found: Mask = binary_dilation(bright, iterations=max(1, round(_GROWTH * fwhm)))
+    return np.zeros_like(mask) if found[~mask].mean() > _MOST_SOURCES else found
+
+
+def _mesh(image: Plane, mask: Mask, size: int) -> sep.Background:
+    return sep.Background(
+        np.ascontiguousarray(np.where(mask, 0, image), dtype=np.float64),
+        mask=mask,
+        bw=min(size, image.shape[1]),
+        bh=min(size, image.shape[0]),
+    )
+
+
+def _ring(inner: float, outer: float) -> Plane:
+    half = int(np.ceil(outer))
+    rows, columns = np.ogrid[-half : half + 1, -half : half + 1]
+    radius = np.hypot(rows, columns)
+    return np.asarray((radius >= inner) & (radius <= outer), dtype=np.float64)
