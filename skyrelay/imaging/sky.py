@@ -24,13 +24,13 @@ Mask = NDArray[np.bool_]
 _USUAL_FWHM = 3.0
 #: Smoothing (gaussian sigma in FWHM) before sources are found: that of a star.
 _SMOOTHING = 0.42
-#: Sources stand out of the smoothed image by so many sigma.
-_THRESHOLD = 2.5
+#: Sources stand out of the smoothed image by so many sigma; or, where that is most of the image,
+#: by a multiple of it.
+_THRESHOLD, _RAISED = 2.5, (1, 2, 4, 8, 16)
 #: How far (in FWHM) a source reaches beyond the pixels that stand out.
 _GROWTH = 1.0
-#: Sources may take this part of an image; where they seem to take more there is no sky to be seen
-#: between them, and they are all counted.
-_MOST_SOURCES = 0.9
+#: Largest part of an image that is left out: a mesh that lacks half of its pixels has no sky.
+_MOST_SOURCES = 0.4
 #: Single pixels farther from the sky than this (sigma) are no sky.
 _CLIP = 3.0
 #: Fewer pixels of sky than this in an annulus do not give its level.
@@ -85,9 +85,13 @@ def sources(image: Plane, mask: Mask, fwhm: float) -> Mask:
     if mask.all():
         return np.zeros_like(mask)
     smooth = gaussian_filter(np.where(mask, 0.0, image), _SMOOTHING * fwhm)
-    bright = smooth > _THRESHOLD * float(mad_std(smooth[~mask]))
-    found: Mask = binary_dilation(bright, iterations=max(1, round(_GROWTH * fwhm)))
-    return np.zeros_like(mask) if found[~mask].mean() > _MOST_SOURCES else found
+    threshold = _THRESHOLD * float(mad_std(smooth[~mask]))
+    for factor in _RAISED:
+        bright = smooth > factor * threshold
+        found: Mask = binary_dilation(bright, iterations=max(1, round(_GROWTH * fwhm)))
+        if found[~mask].mean() <= _MOST_SOURCES:
+            return found
+    return np.zeros_like(mask)
 
 
 def _mesh(image: Plane, mask: Mask, size: int) -> sep.Background:
