@@ -241,6 +241,7 @@ class Zogy:
             mask,
             objects,
             pair.fwhm,
+            proper.profile,
         )
         mask = mask | _border(mask.shape, int(np.ceil(pair.fwhm)))
         return Difference(
