@@ -62,17 +62,18 @@ WORST: dict[str, Callable[[np.ndarray], float]] = {
 
 @click.command()
 @click.option("--fields", default=3, show_default=True, help="Number of fields; 20 tell more.")
+@click.option("--first", default=1, show_default=True, help="Seed of the first field.")
 @click.option("--size", default=1024, show_default=True, help="Pixels of one side of a field.")
 @click.option("--method", "methods", multiple=True, type=click.Choice(list(METHODS)))
 @click.option("--json", "as_json", is_flag=True, help="Print the values of every field as JSON.")
-def benchmark(fields: int, size: int, methods: tuple[str, ...], as_json: bool) -> None:
+def benchmark(fields: int, first: int, size: int, methods: tuple[str, ...], as_json: bool) -> None:
     """Measure the accuracy of photometry, astrometry and searches over synthetic fields."""
     measured = []
-    for seed in range(1, fields + 1):
+    for seed in range(first, first + fields):
         spec = varied(seed, size)
         with tempfile.TemporaryDirectory(prefix="skyrelay-bench-") as scratch:
             measured.append(dict(measure(Path(scratch), spec, methods or tuple(METHODS))))
-        click.echo(f"Field {seed} of {fields} is measured", err=True)
+        click.echo(f"Field {seed} is measured", err=True)
     if as_json:
         click.echo(json.dumps(measured, indent=1))
     else:
@@ -116,7 +117,8 @@ def measure(
         step, table, choice = METHODS[method]
         there = Path(shutil.copytree(folder, scratch / method))
         _run(step, there, {**photometry.config, **choice})
-        for name, value in _of_search(observation.truth, Table.read(there / table)):
+        candidates, templated = Table.read(there / table), step == "subtraction"
+        for name, value in _of_search(observation.truth, candidates, templated=templated):
             yield f"{method}: {name}", value
 
 
@@ -143,7 +145,7 @@ def _of_photometry(folder: Path, truth: Truth, result: StageResult) -> Iterator[
     yield from _of_magnitudes("stars", objects, magnitude)
 
 
-def _of_search(truth: Truth, candidates: Table) -> Iterator[tuple[str, float]]:
+def _of_search(truth: Truth, candidates: Table, *, templated: bool) -> Iterator[tuple[str, float]]:
     score = score_candidates(truth, candidates)
     for host, where in ((None, "all"), ("none", "alone"), ("galaxy", "on galaxies")):
         for low, high in ((SN_BOUNDS[0], np.inf), *pairwise(SN_BOUNDS)):
@@ -152,8 +154,12 @@ def _of_search(truth: Truth, candidates: Table) -> Iterator[tuple[str, float]]:
             yield f"{where}, S/N {low:g} to {high:g}, complete", share
     count = len(score.found) + len(score.false)
     yield "pure", len(score.found) / count if count else float("nan")
-    seen = candidates[np.asarray(score.found["candidate"])]
-    yield from _of_magnitudes("transients", seen, np.asarray(score.found["mag"]))
+    # Without a template the light of the host cannot be told from the transient's.
+    found = score.found if templated else score.found[np.asarray(score.found["host"]) == "none"]
+    seen = candidates[np.asarray(found["candidate"])]
+    # In the image's own passband, as all calibrated magnitudes are.
+    magnitude = truth.science.zero_point - 2.5 * np.log10(np.asarray(found["flux"]))
+    yield from _of_magnitudes("transients", seen, magnitude)
 
 
 def _of_magnitudes(what: str, seen: Table, truth: np.ndarray) -> Iterator[tuple[str, float]]:

@@ -10,6 +10,8 @@ point source.
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from astropy.stats import mad_std
 from astropy.table import Table
@@ -29,6 +31,8 @@ _LEAST_FLUX_ERROR, _LEAST_SHIFT = 0.005, 0.01
 #: Nor is a match this bad believed: such stars are variable or move.
 _LARGEST_FLUX_ERROR, _LARGEST_SHIFT = 0.1, 0.5
 
+#: Light in a ring counts if it is so many times its error.
+_SIGNIFICANT = 2.0
 #: Rings, in FWHM: how wide, and how far out. Their light is measured on so many stars.
 _RING, _RINGS, _RING_STARS = 0.5, 10, 30
 
@@ -53,10 +57,12 @@ def residual_variance(
     shares = _ring_shares(difference, np.sqrt(noise**2 + variance), mask, _stars(objects), fwhm)
     # Pixels are wrong as their neighbours are: it counts as often as a point source has pixels.
     shares = shares / float(np.sum(profile**2))
+    rings = np.zeros_like(variance)
     for row in _stars(objects, clean=False):
         window, ring = _rings_around(row, mask.shape, fwhm)
-        variance[window] += float(row["flux"]) ** 2 * shares[ring]
-    return variance
+        # Neighbours are in each other's rings, which is why nothing is added up.
+        np.maximum(rings[window], float(row["flux"]) ** 2 * shares[ring], out=rings[window])
+    return np.asarray(variance + rings)
 
 
 def _of_shifts(
@@ -102,7 +108,12 @@ def _ring_shares(
         share[count > 0] = (total / np.maximum(count, 1))[count > 0]
     if len(brightest) < _LEAST_STARS:
         return np.zeros(_RINGS + 1)
-    usual = np.nan_to_num(np.nanmedian(shares, axis=0)).clip(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        usual = np.nanmedian(shares, axis=0)
+        error = mad_std(shares, axis=0, ignore_nan=True) / np.sqrt(len(brightest))
+    # What may as well be chance is none.
+    usual = np.nan_to_num(np.where(usual > _SIGNIFICANT * error, usual, 0.0))
     usual[_RINGS] = 0.0
     return np.asarray(usual)
 

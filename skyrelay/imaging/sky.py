@@ -14,7 +14,7 @@ import numpy as np
 import sep_x as sep
 from astropy.stats import mad_std
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, gaussian_filter
+from scipy.ndimage import binary_dilation, convolve, gaussian_filter
 from scipy.signal import oaconvolve
 
 Plane = NDArray[np.float64]
@@ -31,6 +31,8 @@ _THRESHOLD, _RAISED = 2.5, (1, 2, 4, 8, 16)
 _GROWTH = 1.0
 #: Largest part of an image that is left out: a mesh that lacks half of its pixels has no sky.
 _MOST_SOURCES = 0.4
+#: In a crowded field a scatter that is so many times the noise of the pixels is that of starlight.
+_CONFUSED = 2.0
 #: Single pixels farther from the sky than this (sigma) are no sky.
 _CLIP = 3.0
 #: Fewer pixels of sky than this in an annulus do not give its level.
@@ -46,8 +48,12 @@ def sky_of(image: Plane, mask: Mask, size: int, fwhm: float = _USUAL_FWHM) -> tu
         FWHM of the stars in pixels.
     """
     first = _mesh(image, mask, size)
-    background = _mesh(image, mask | sources(image - first.back(), mask, fwhm), size)
+    found, crowded = sources(image - first.back(), mask, fwhm)
+    background = _mesh(image, mask | found, size)
     noise = np.maximum(background.rms(), 0.1 * background.globalrms)
+    if crowded:
+        of_pixels = _noise_of_pixels(image, mask)
+        noise = np.where(noise > _CONFUSED * of_pixels, of_pixels, noise)
     return background.back(), np.maximum(noise, np.finfo(float).tiny)
 
 
@@ -70,7 +76,7 @@ def local_sky(
     """
     sky, noise = sky_of(image, mask, size, fwhm)
     left = image - sky
-    empty = ~(mask | sources(left, mask, fwhm)) & (np.abs(left) < _CLIP * noise)
+    empty = ~(mask | sources(left, mask, fwhm)[0]) & (np.abs(left) < _CLIP * noise)
     kernel = _ring(*annulus)
     count = oaconvolve(empty.astype(float), kernel, mode="same")
     level = oaconvolve(np.where(empty, left, 0.0), kernel, mode="same")
@@ -80,18 +86,31 @@ def local_sky(
     return LocalSky(sky + np.where(seen, level / count, 0.0), noise, noise / np.sqrt(count))
 
 
-def sources(image: Plane, mask: Mask, fwhm: float) -> Mask:
-    """Pixels of an image without sky that show more than sky."""
+def sources(image: Plane, mask: Mask, fwhm: float) -> tuple[Mask, bool]:
+    """Pixels of an image without sky that show more than sky, and whether that is most of it.
+
+    Where it is, only the brightest sources are in the mask.
+    """
     if mask.all():
-        return np.zeros_like(mask)
+        return np.zeros_like(mask), False
     smooth = gaussian_filter(np.where(mask, 0.0, image), _SMOOTHING * fwhm)
     threshold = _THRESHOLD * float(mad_std(smooth[~mask]))
     for factor in _RAISED:
         bright = smooth > factor * threshold
         found: Mask = binary_dilation(bright, iterations=max(1, round(_GROWTH * fwhm)))
         if found[~mask].mean() <= _MOST_SOURCES:
-            return found
-    return np.zeros_like(mask)
+            return found, factor > 1
+    return np.zeros_like(mask), True
+
+
+def _noise_of_pixels(image: Plane, mask: Mask) -> float:
+    """Noise of a pixel by its difference from its neighbours, in which no star of some width shows.
+
+    Source: Immerkaer 1996, Computer Vision and Image Understanding 64, 300.
+    """
+    filled = np.where(mask, 0.0, image)
+    rough = convolve(filled, np.outer([1, -2, 1], [1, -2, 1])) / 6
+    return float(mad_std(rough[~binary_dilation(mask, np.ones((3, 3)))]))
 
 
 def _mesh(image: Plane, mask: Mask, size: int) -> sep.Background:
