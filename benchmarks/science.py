@@ -9,6 +9,7 @@ only.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from rich.console import Console
 from rich.table import Table as Shown
 from stdpipe.astrometry import planar_match
 
+from benchmarks.real_fields import measure_real_fields
 from skyrelay import products
 from skyrelay.imaging.wcs import wcs_of
 from skyrelay.messages import Outcome
@@ -74,10 +76,18 @@ def benchmark(fields: int, first: int, size: int, methods: tuple[str, ...], as_j
         with tempfile.TemporaryDirectory(prefix="skyrelay-bench-") as scratch:
             measured.append(dict(measure(Path(scratch), spec, methods or tuple(METHODS))))
         click.echo(f"Field {seed} is measured", err=True)
+    with tempfile.TemporaryDirectory(prefix="skyrelay-bench-") as scratch:
+        real = dict(measure_real_fields(_real_data(), Path(scratch), methods or tuple(METHODS)))
     if as_json:
-        click.echo(json.dumps(measured, indent=1))
+        click.echo(json.dumps({"synthetic": measured, "real": real}, indent=1))
     else:
         show(measured)
+        show_real(real)
+
+
+def _real_data() -> Path:
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    return Path(os.environ.get("SKYRELAY_TEST_DATA", beside))
 
 
 def varied(seed: int, size: int) -> FieldSpec:
@@ -186,6 +196,14 @@ def show(measured: list[dict[str, float]]) -> None:
         if values.size:
             worst = next(WORST[end] for end in WORST if name.endswith(end))
             table.add_row(name, f"{np.median(values):.3g}", f"{worst(values):.3g}")
+    Console(highlight=False).print(table)
+
+
+def show_real(values: dict[str, float]) -> None:
+    """Print every quantity of the real images."""
+    table = Shown("quantity", "value", title="Real images")
+    for name, value in values.items():
+        table.add_row(name, f"{value:.3g}")
     Console(highlight=False).print(table)
 
 
