@@ -9,6 +9,7 @@ only.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from rich.console import Console
 from rich.table import Table as Shown
 from stdpipe.astrometry import planar_match
 
+from benchmarks.real_fields import measure_real_fields
 from skyrelay import products
 from skyrelay.imaging.wcs import wcs_of
 from skyrelay.messages import Outcome
@@ -62,21 +64,30 @@ WORST: dict[str, Callable[[np.ndarray], float]] = {
 
 @click.command()
 @click.option("--fields", default=3, show_default=True, help="Number of fields; 20 tell more.")
+@click.option("--first", default=1, show_default=True, help="Seed of the first field.")
 @click.option("--size", default=1024, show_default=True, help="Pixels of one side of a field.")
 @click.option("--method", "methods", multiple=True, type=click.Choice(list(METHODS)))
 @click.option("--json", "as_json", is_flag=True, help="Print the values of every field as JSON.")
-def benchmark(fields: int, size: int, methods: tuple[str, ...], as_json: bool) -> None:
+def benchmark(fields: int, first: int, size: int, methods: tuple[str, ...], as_json: bool) -> None:
     """Measure the accuracy of photometry, astrometry and searches over synthetic fields."""
     measured = []
-    for seed in range(1, fields + 1):
+    for seed in range(first, first + fields):
         spec = varied(seed, size)
         with tempfile.TemporaryDirectory(prefix="skyrelay-bench-") as scratch:
             measured.append(dict(measure(Path(scratch), spec, methods or tuple(METHODS))))
-        click.echo(f"Field {seed} of {fields} is measured", err=True)
+        click.echo(f"Field {seed} is measured", err=True)
+    with tempfile.TemporaryDirectory(prefix="skyrelay-bench-") as scratch:
+        real = dict(measure_real_fields(_real_data(), Path(scratch), methods or tuple(METHODS)))
     if as_json:
-        click.echo(json.dumps(measured, indent=1))
+        click.echo(json.dumps({"synthetic": measured, "real": real}, indent=1))
     else:
         show(measured)
+        show_real(real)
+
+
+def _real_data() -> Path:
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    return Path(os.environ.get("SKYRELAY_TEST_DATA", beside))
 
 
 def varied(seed: int, size: int) -> FieldSpec:
@@ -116,7 +127,8 @@ def measure(
         step, table, choice = METHODS[method]
         there = Path(shutil.copytree(folder, scratch / method))
         _run(step, there, {**photometry.config, **choice})
-        for name, value in _of_search(observation.truth, Table.read(there / table)):
+        candidates, templated = Table.read(there / table), step == "subtraction"
+        for name, value in _of_search(observation.truth, candidates, templated=templated):
             yield f"{method}: {name}", value
 
 
@@ -143,7 +155,7 @@ def _of_photometry(folder: Path, truth: Truth, result: StageResult) -> Iterator[
     yield from _of_magnitudes("stars", objects, magnitude)
 
 
-def _of_search(truth: Truth, candidates: Table) -> Iterator[tuple[str, float]]:
+def _of_search(truth: Truth, candidates: Table, *, templated: bool) -> Iterator[tuple[str, float]]:
     score = score_candidates(truth, candidates)
     for host, where in ((None, "all"), ("none", "alone"), ("galaxy", "on galaxies")):
         for low, high in ((SN_BOUNDS[0], np.inf), *pairwise(SN_BOUNDS)):
@@ -152,8 +164,12 @@ def _of_search(truth: Truth, candidates: Table) -> Iterator[tuple[str, float]]:
             yield f"{where}, S/N {low:g} to {high:g}, complete", share
     count = len(score.found) + len(score.false)
     yield "pure", len(score.found) / count if count else float("nan")
-    seen = candidates[np.asarray(score.found["candidate"])]
-    yield from _of_magnitudes("transients", seen, np.asarray(score.found["mag"]))
+    # Without a template the light of the host cannot be told from the transient's.
+    found = score.found if templated else score.found[np.asarray(score.found["host"]) == "none"]
+    seen = candidates[np.asarray(found["candidate"])]
+    # In the image's own passband, as all calibrated magnitudes are.
+    magnitude = truth.science.zero_point - 2.5 * np.log10(np.asarray(found["flux"]))
+    yield from _of_magnitudes("transients", seen, magnitude)
 
 
 def _of_magnitudes(what: str, seen: Table, truth: np.ndarray) -> Iterator[tuple[str, float]]:
@@ -180,6 +196,14 @@ def show(measured: list[dict[str, float]]) -> None:
         if values.size:
             worst = next(WORST[end] for end in WORST if name.endswith(end))
             table.add_row(name, f"{np.median(values):.3g}", f"{worst(values):.3g}")
+    Console(highlight=False).print(table)
+
+
+def show_real(values: dict[str, float]) -> None:
+    """Print every quantity of the real images."""
+    table = Shown("quantity", "value", title="Real images")
+    for name, value in values.items():
+        table.add_row(name, f"{value:.3g}")
     Console(highlight=False).print(table)
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from skyrelay.errors import Permanent
 from skyrelay.imaging.fits import read_image
 from skyrelay.imaging.header import exposure_of, header_gain, header_saturation, saturation_of
-from skyrelay.imaging.subtraction import sky_of
+from skyrelay.imaging.sky import sky_of
 from skyrelay.imaging.times import middle_of, time_of
 from skyrelay.imaging.wcs import wcs_of
 

@@ -18,7 +18,8 @@ from skyrelay.imaging.kernel import Orders
 from skyrelay.imaging.mosaic import Mosaic, SubtractedTile
 from skyrelay.imaging.point_spread import good_stars, measure_point_spread
 from skyrelay.imaging.science_image import ScienceImage, load
-from skyrelay.imaging.subtraction import Engine, Hotpants, Pair, Sfft, Zogy, noise_ratio, sky_of
+from skyrelay.imaging.sky import sky_of
+from skyrelay.imaging.subtraction import Engine, Hotpants, Pair, Sfft, Zogy, noise_ratio
 from skyrelay.imaging.template_fwhm import measure_template_fwhm
 from skyrelay.imaging.templates import Template
 from skyrelay.stage.context import Piece, StageContext
@@ -141,8 +142,8 @@ def _engine(context: StageContext) -> Engine:
 def _pair(context: StageContext, science: ScienceImage, template: Template) -> Pair:
     """Image and template without their skies, with their noise and FWHM."""
     mesh = int(context.parameter("bg_size") or min(256, min(science.shape) // 2))
-    sky, noise = sky_of(science.image, science.mask, mesh)
-    template_sky, template_noise = sky_of(template.image, template.mask, mesh)
+    sky, noise = sky_of(science.image, science.mask, mesh, science.fwhm)
+    template_sky, template_noise = sky_of(template.image, template.mask, mesh, science.fwhm)
     image = np.where(np.isfinite(science.image), science.image - sky, 0.0)
     plane = np.where(template.mask, 0.0, template.image - template_sky)
     plot = context.path(products.SUB_TEMPLATE_FWHM_PLOT)

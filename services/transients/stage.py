@@ -13,7 +13,7 @@ from skyrelay.imaging import candidates, cutouts
 from skyrelay.imaging.candidates import Field
 from skyrelay.imaging.point_spread import good_stars, measure_point_spread
 from skyrelay.imaging.science_image import ScienceImage, load
-from skyrelay.imaging.subtraction import sky_of
+from skyrelay.imaging.sky import sky_of
 from skyrelay.imaging.unexplained import Expectation, expect
 from skyrelay.imaging.unstacked import write_unstacked
 from skyrelay.imaging.votable import write_votable
@@ -39,6 +39,9 @@ _BROKEN = 0x7F00 & ~0x800
 _LEAST_RADIUS = 1.0
 #: Light must exceed what the catalogue explains by so many sigma.
 _EXCESS = 4.0
+#: An object this much brighter (mag) than its counterpart, and by so many sigma, is not only it,
+#: even where both lie on each other: so it is in the middle of a galaxy. Few stars vary as much.
+_OUTSHINES, _OUTSHINES_EXCESS = 0.5, 5.0
 #: An object farther from its counterpart than so many sigma is not (only) that counterpart.
 _DISPLACED = 2.5
 
@@ -139,7 +142,8 @@ def _not_in_catalogue(context: StageContext, science: ScienceImage, found: Table
     if not path.exists():
         raise Permanent("There is no reference catalogue in the task: run the photometry first.")
     stars = _stars_in_pixels(context, science, Table.read(path))
-    sky, noise = sky_of(science.image, science.mask, min(256, min(science.shape) // 2))
+    mesh = min(256, min(science.shape) // 2)
+    sky, noise = sky_of(science.image, science.mask, mesh, science.fwhm)
     field = Field(
         difference=np.where(science.mask, 0.0, science.image - sky),
         noise=np.sqrt(noise**2 + np.clip(science.image - sky, 0, None) / science.gain),
@@ -175,19 +179,32 @@ def _stars_in_pixels(context: StageContext, science: ScienceImage, stars: Table)
         for names in (("RAJ2000", "ra"), ("DEJ2000", "dec"))
     )
     x, y = to_pixels(science.solved, ra, dec)
-    name = str(context.config.get("cat_col_mag") or "")
-    magnitude: Values = (
-        np.ma.filled(np.ma.asarray(stars[name], dtype=float), np.nan)
-        if name in stars.colnames
-        else np.full(len(stars), np.nan)
-    )
+    magnitude, magnitude_error = _magnitudes(context, stars)
     error = (
         floats(stars["e_RAJ2000"])
         if "e_RAJ2000" in stars.colnames
         else np.full(len(stars), POSITION_ERROR)
     )
-    table = Table({"x": x, "y": y, "xyerr": error / science.pixel_scale, "mag": magnitude})
+    table = Table({"x": x, "y": y, "xyerr": error / science.pixel_scale})
+    table["mag"], table["magerr"] = magnitude, magnitude_error
     return table[np.isfinite(x) & np.isfinite(y)]
+
+
+def _magnitudes(context: StageContext, stars: Table) -> tuple[Values, Values]:
+    """Magnitudes in the passband of the image, and their errors; 0 where the catalogue has none.
+
+    A star whose colour is not known is taken to be as red as the others are.
+    """
+    unknown = np.full(len(stars), np.nan)
+
+    def column(key: str) -> Values:
+        name = str(context.config.get(key) or "")
+        return floats(stars[name]) if name in stars.colnames else unknown
+
+    colour = column("cat_col_color_mag1") - column("cat_col_color_mag2")
+    colour = np.where(np.isfinite(colour), colour, np.nan_to_num(np.nanmedian([0.0, *colour])))
+    term = float(context.config.get("color_term") or 0.0)
+    return column("cat_col_mag") - term * colour, np.nan_to_num(column("cat_col_mag_err"))
 
 
 def _unknown(
@@ -195,8 +212,8 @@ def _unknown(
 ) -> Selection:
     """Objects without a counterpart, or much brighter than theirs, or brighter beside theirs.
 
-    The last are what new light on a galaxy looks like: the object's centre is drawn away from
-    the galaxy's, by light that the catalogue does not know.
+    Those beside theirs are what new light on a galaxy looks like: the object's centre is drawn away
+    from the galaxy's, by light that the catalogue does not know.
     """
     magnitude = np.ma.filled(np.ma.asarray(found["mag_calib"], dtype=float), np.nan)
     matched = expectation.distance < _match_radius(science)
@@ -205,11 +222,14 @@ def _unknown(
     )
     exceeding = expectation.excess_sn > _EXCESS
     beside = matched & exceeding & (expectation.displacement > _DISPLACED)
-    new = ~matched | brighter | beside
+    outshining = matched & (expectation.excess_sn > _OUTSHINES_EXCESS)
+    outshining &= expectation.nearest_magnitude - magnitude > _OUTSHINES
+    new = ~matched | brighter | beside | outshining
     context.log(
         f"{int((~matched).sum())} have no counterpart in the reference catalogue, "
         f"{int((matched & brighter).sum())} are much brighter than theirs, "
-        f"{int((beside & ~brighter).sum())} are brighter and lie beside theirs"
+        f"{int((beside & ~brighter).sum())} are brighter and lie beside theirs, "
+        f"{int((outshining & ~beside & ~brighter).sum())} outshine theirs"
     )
     if context.parameter("simple_blends"):
         new = np.asarray(new & exceeding)

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 from astropy.table import Table
+from photutils.utils import calc_total_error
 from stdpipe import photometry
 
 from skyrelay.errors import Permanent
+from skyrelay.imaging.sky import LocalSky, local_sky
 
 
 @dataclass(frozen=True)
@@ -76,21 +78,48 @@ def measure(
     """Flux in apertures (or by optimal extraction) at the pixels ``x``, ``y`` of a table.
 
     Adds stdpipe's columns ``flux``, ``fluxerr`` (ADU), ``mag`` = -2.5 log10(flux), ``magerr``,
-    ``bg_local``, ``bg_fluxerr``, and raises bits in ``flags``.
+    ``bg_fluxerr``, and raises bits in ``flags``. The sky is that of the annulus, without the
+    sources in it.
     """
+    mask = exposure.mask | ~np.isfinite(exposure.data)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        return photometry.measure_objects(
+        sky = local_sky(
+            np.asarray(exposure.data, dtype=float),
+            mask,
+            exposure.bg_size,
+            apertures.fwhm,
+            (apertures.rel_bg1 * apertures.fwhm, apertures.rel_bg2 * apertures.fwhm),
+        )
+        noise = np.asarray(calc_total_error(exposure.data - sky.level, sky.noise, exposure.gain))
+        measured = photometry.measure_objects(
             positions,
             exposure.data,
             aper=apertures.rel_aper,
-            bkgann=(apertures.rel_bg1, apertures.rel_bg2),
             fwhm=apertures.fwhm,
             optimal=apertures.optimal,
             mask=exposure.mask,
-            gain=exposure.gain,
-            bg_size=exposure.bg_size,
+            bg=sky.level,
+            err=noise,
             centroid_iter=10 if centroid else 0,
-            sn=sn,
             verbose=log,
         )
+        return _with_errors_of_sky(measured, sky, sn)
+
+
+def _with_errors_of_sky(measured: Table, sky: LocalSky, sn: float | None) -> Table:
+    """Add ``bg_fluxerr``, and to the errors what the level of the sky is uncertain by."""
+    at = tuple(
+        _nearest(measured[name], sky.level.shape[axis]) for name, axis in (("y", 0), ("x", 1))
+    )
+    area = np.asarray(measured["npix_aper"], dtype=float)
+    level_error = area * sky.error[at]
+    measured["bg_fluxerr"] = np.hypot(np.sqrt(area) * sky.noise[at], level_error)
+    relative = np.hypot(measured["fluxerr"], level_error) / measured["fluxerr"]
+    measured["fluxerr"] *= relative
+    measured["magerr"] *= relative
+    return measured if not sn else measured[np.asarray(measured["magerr"]) < 1 / sn]
+
+
+def _nearest(positions: Any, length: int) -> Any:
+    return np.clip(np.nan_to_num(np.round(np.asarray(positions, float))), 0, length - 1).astype(int)

@@ -22,7 +22,7 @@ from skyrelay.sky.columns import floats
 #: Ways to refine a solution, in the order in which they stand in for each other.
 METHODS = PARAMETERS["refine_method"].choices
 #: What the atmosphere adds to the errors of centroids, in px.
-_CENTROID_FLOOR = 0.05
+_CENTROID_FLOOR = 0.02
 #: Match radius, in degrees, of the methods that do not shift the whole image first.
 _PATTERN_RADIUS = 5 / 3600
 #: Reference stars given to the refinement, the brightest; more only cost time.

@@ -180,7 +180,7 @@ def calibrate(
     usable = _matching(objects, stars, radius, log)
     flags = np.asarray(objects["flags"])[usable]
     clean = int(np.sum(flags == 0))
-    accept = 0 if clean >= _ENOUGH else _NEIGHBOURS
+    accept = _NEIGHBOURS
     snr = max(sn, 10.0) if clean >= 2 * _ENOUGH else sn
     available = int(np.sum((flags & ~accept) == 0))
     model = _affordable(model, columns, available, log)

@@ -3,17 +3,21 @@
 A star that lies a little off, or whose brightness the kernel does not hit exactly, leaves a
 residual in proportion to the convolved template and its gradient. Its usual size is measured on
 the stars themselves and counted as noise, as is done for astrometric noise by Zackay, Ofek and
-Gal-Yam (2016, ApJ 830, 27, section 3.3).
+Gal-Yam (2016, ApJ 830, 27, section 3.3). Farther out it is the profiles and kernels that end
+somewhere, or are not quite right: bright stars have rings, of which every piece looks like a faint
+point source.
 """
 
 from __future__ import annotations
+
+import warnings
 
 import numpy as np
 from astropy.stats import mad_std
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from skyrelay.imaging.point_spread import unflagged
+from skyrelay.imaging.point_spread import moffat, unflagged
 
 Plane = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -27,14 +31,44 @@ _LEAST_FLUX_ERROR, _LEAST_SHIFT = 0.005, 0.01
 #: Nor is a match this bad believed: such stars are variable or move.
 _LARGEST_FLUX_ERROR, _LARGEST_SHIFT = 0.1, 0.5
 
+#: Light in a ring counts if it is so many times its error.
+_SIGNIFICANT = 2.0
+#: Rings, in FWHM: how wide, and how far out. Their light is measured on so many stars.
+_RING, _RINGS, _RING_STARS = 0.5, 10, 30
+
 
 def residual_variance(
-    difference: Plane, convolved: Plane, noise: Plane, mask: Mask, objects: Table, fwhm: float
+    difference: Plane,
+    convolved: Plane,
+    noise: Plane,
+    mask: Mask,
+    objects: Table,
+    fwhm: float,
+    profile: Plane | None = None,
 ) -> Plane:
     """Variance that imperfect matching adds to the difference.
 
-    Planes are those of one tile; ``objects`` have ``x`` and ``y`` in pixels of the tile.
+    Planes are those of one tile; ``objects`` have ``x``, ``y`` (pixels of the tile) and ``flux``;
+    ``profile`` is a point source of the difference, if it is not that of the image.
     """
+    variance = _of_shifts(difference, convolved, noise, mask, objects, fwhm)
+    if profile is None:
+        profile = moffat(fwhm, 2 * int(np.ceil(2.5 * fwhm)) + 1)
+    shares = _ring_shares(difference, np.sqrt(noise**2 + variance), mask, _stars(objects), fwhm)
+    # Pixels are wrong as their neighbours are: it counts as often as a point source has pixels.
+    shares = shares / float(np.sum(profile**2))
+    rings = np.zeros_like(variance)
+    for row in _stars(objects, clean=False):
+        window, ring = _rings_around(row, mask.shape, fwhm)
+        # Neighbours are in each other's rings, which is why nothing is added up.
+        np.maximum(rings[window], float(row["flux"]) ** 2 * shares[ring], out=rings[window])
+    return np.asarray(variance + rings)
+
+
+def _of_shifts(
+    difference: Plane, convolved: Plane, noise: Plane, mask: Mask, objects: Table, fwhm: float
+) -> Plane:
+    """Variance in proportion to the template and its gradient."""
     gradient_y, gradient_x = (np.asarray(np.gradient(convolved, axis=axis)) for axis in (0, 1))
     fits = [
         fit
@@ -59,9 +93,49 @@ def residual_variance(
     )
 
 
-def _stars(objects: Table) -> Table:
+def _ring_shares(
+    difference: Plane, noise: Plane, mask: Mask, stars: Table, fwhm: float
+) -> NDArray[np.float64]:
+    """Square of the part of a star's light that is left in a pixel, by ring; 0 beyond the last."""
+    brightest = stars[np.argsort(-np.asarray(stars["flux"], dtype=float))][:_RING_STARS]
+    shares = np.full((len(brightest), _RINGS + 1), np.nan)
+    for row, share in zip(brightest, shares, strict=True):
+        window, ring = _rings_around(row, mask.shape, fwhm)
+        good = ~mask[window]
+        left = (difference[window] ** 2 - noise[window] ** 2) / float(row["flux"]) ** 2
+        count = np.bincount(ring[good], minlength=_RINGS + 1)
+        total = np.bincount(ring[good], weights=left[good], minlength=_RINGS + 1)
+        share[count > 0] = (total / np.maximum(count, 1))[count > 0]
+    if len(brightest) < _LEAST_STARS:
+        return np.zeros(_RINGS + 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        usual = np.nanmedian(shares, axis=0)
+        error = mad_std(shares, axis=0, ignore_nan=True) / np.sqrt(len(brightest))
+    # What may as well be chance is none.
+    usual = np.nan_to_num(np.where(usual > _SIGNIFICANT * error, usual, 0.0))
+    usual[_RINGS] = 0.0
+    return np.asarray(usual)
+
+
+def _rings_around(
+    row: Table.Row, shape: tuple[int, ...], fwhm: float
+) -> tuple[tuple[slice, slice], NDArray[np.intp]]:
+    """The window around a star, and in which ring each of its pixels lies."""
+    reach = _RING * _RINGS * fwhm
+    x, y = float(row["x"]), float(row["y"])
+    window = (
+        slice(max(0, int(y - reach)), min(shape[0], int(y + reach) + 2)),
+        slice(max(0, int(x - reach)), min(shape[1], int(x + reach) + 2)),
+    )
+    rows, columns = np.ogrid[window]
+    ring = (np.hypot(rows - y, columns - x) / (_RING * fwhm)).astype(int)
+    return window, np.minimum(ring, _RINGS)
+
+
+def _stars(objects: Table, *, clean: bool = True) -> Table:
     sn = np.asarray(objects["flux"], dtype=float) / np.asarray(objects["fluxerr"], dtype=float)
-    return objects[(sn > _LEAST_SN) & unflagged(objects)]
+    return objects[(sn > _LEAST_SN) & (unflagged(objects) | (not clean))]
 
 
 def _fit(

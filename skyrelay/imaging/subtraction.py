@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sep_x as sep
 from astropy.stats import mad_std
 from astropy.table import Table
 from numpy.typing import NDArray
@@ -245,6 +244,7 @@ class Zogy:
             mask,
             objects,
             pair.fwhm,
+            proper.profile,
         )
         mask = mask | _border(mask.shape, int(np.ceil(pair.fwhm)))
         return Difference(
@@ -257,18 +257,6 @@ class Zogy:
 
 
 Engine = Sfft | Hotpants | Zogy
-
-
-def sky_of(image: Plane, mask: Mask, size: int) -> tuple[Plane, Plane]:
-    """Sky and its noise, pixel by pixel, on a mesh of ``size`` pixels."""
-    background = sep.Background(
-        np.ascontiguousarray(np.where(mask, 0, image), dtype=np.float64),
-        mask=mask,
-        bw=min(size, image.shape[1]),
-        bh=min(size, image.shape[0]),
-    )
-    noise = np.maximum(background.rms(), 0.1 * background.globalrms)
-    return background.back(), np.maximum(noise, np.finfo(float).tiny)
 
 
 def _border(shape: tuple[int, ...], width: int) -> Mask:

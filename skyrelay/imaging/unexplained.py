@@ -21,8 +21,9 @@ Selection = NDArray[np.bool_]
 _REACH = 6.0
 #: No two positions agree better than this, in pixels.
 _LEAST_ERROR = 0.1
-#: How wrong the expected light may be, relative to itself: colours, profiles, the catalogue.
-_UNCERTAIN = 0.15
+#: How wrong the expected light may be, relative to itself, apart from the catalogue's errors:
+#: profiles, and colours that are not known.
+_UNCERTAIN = 0.08
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def expect(
     objects : Table
         ``x``, ``y``, ``xerr``, ``yerr``, ``mag_calib``, ``mag_calib_err``.
     stars : Table
-        ``x``, ``y``, their error ``xyerr`` (pixels) and ``mag`` (NaN where unknown).
+        ``x``, ``y``, their error ``xyerr`` (pixels), ``mag`` in the passband of the image (NaN
+        where unknown) and its error ``magerr``.
     fwhm, aperture, radius : float
         FWHM, radius of the objects' aperture and of a match, in pixels.
     profile : ndarray
@@ -77,16 +79,19 @@ def expect(
     light = 10 ** (-0.4 * np.nan_to_num(magnitude, nan=np.inf))
     own = 10 ** (-0.4 * _plain(objects["mag_calib"]))
     own_error = own * _plain(objects["mag_calib_err"]) * np.log(10) / 2.5
-    expected, nearest = np.zeros(count), np.full(count, np.nan)
+    light_error = light * _plain(stars["magerr"]) * np.log(10) / 2.5
+    expected, spread, nearest = np.zeros(count), np.zeros(count), np.full(count, np.nan)
     for i, near in enumerate(tree.query_ball_point(positions, _REACH * fwhm)):
         if not near:
             continue
         away = np.hypot(*(tree.data[near] - positions[i]).T)
-        expected[i] = np.sum(light[near] * np.interp(away, *share, right=0.0))
+        caught = np.interp(away, *share, right=0.0)
+        expected[i] = np.sum(light[near] * caught)
+        spread[i] = np.sqrt(np.sum((light_error[near] * caught) ** 2))
         matched = magnitude[np.array(near)[away < radius]]
         if np.isfinite(matched).any():
             nearest[i] = np.nanmin(matched)
-    error = np.hypot(own_error, _UNCERTAIN * expected)
+    error = np.sqrt(own_error**2 + spread**2 + (_UNCERTAIN * expected) ** 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         excess = np.nan_to_num((own - expected) / error, nan=np.inf)
     return Expectation(distance, distance / np.hypot(place_error, _LEAST_ERROR), nearest, excess)

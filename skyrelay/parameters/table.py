@@ -442,7 +442,8 @@ _SIMPLE_TRANSIENTS = (
         minimum=0,
         maximum=30,
         steps=_SIMPLE,
-        help="A known star is a candidate if it is brighter by this much.",
+        help="A known star is a candidate if it is brighter by this much, in any case by half a "
+        "magnitude and five times the error.",
     ),
     Parameter(
         name="simple_prefilter",

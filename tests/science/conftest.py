@@ -13,6 +13,10 @@ from skyrelay.stage.execute import StageResult
 from skyrelay.synthetic import FieldSpec, Truth, render_observation
 from tests.support.stages import run_stage
 
+#: Of some 50 transients above S/N 5 one field may by chance have a part less found than the nine in
+#: ten, and a false one more than the one in fifty, that `make bench-science` is to show over many.
+LEAST_FOUND, MOST_FALSE = 0.85, 2
+
 
 @dataclass(frozen=True)
 class Field:
@@ -45,10 +49,15 @@ def synthetic_field(tmp_path_factory: pytest.TempPathFactory) -> Field:
 
 @pytest.fixture(scope="session")
 def transient_field(tmp_path_factory: pytest.TempPathFactory) -> Field:
-    """A field with many transients and a template; tests must not change it."""
+    """A field with many transients and a template; tests must not change it.
+
+    Nothing was tuned on its seed: change it when something was.
+    """
     return _with_template(
         tmp_path_factory.mktemp("transients") / "task",
-        FieldSpec(seed=5, transients_alone=36, transients_on_galaxies=24, transient_sn=(4.0, 60.0)),
+        FieldSpec(
+            seed=41, transients_alone=36, transients_on_galaxies=24, transient_sn=(4.0, 60.0)
+        ),
     )
 
 

@@ -85,5 +85,6 @@ def test_its_flux_rises_and_falls(shared_data: Callable[[str], Path], tmp_path: 
     for number in ("0100", "0101", "0102"):
         assert flux[number] > 0.5 * peak
     for number in ("0076", "0077"):
-        assert abs(flux[number]) < 0.05 * peak
-    assert abs(flux["0136"]) < 0.35 * peak
+        assert -0.1 * peak < flux[number] < 0.1 * peak
+    # Mostly faded, but not to less than it was at the baseline.
+    assert -0.1 * peak < flux["0136"] < 0.5 * peak

@@ -36,7 +36,7 @@ def searched(
     folder.mkdir()
     shutil.copyfile(source / "Stack-DEC-OBS04.fits", folder / products.IMAGE)
     shutil.copyfile(source / "Stack-DEC-OBS18.fits", folder / products.CUSTOM_TEMPLATE)
-    _write_catalogue(folder)
+    write_catalogue(folder)
     config = {
         "cat_name": "local",
         "cat_file": "stars.vot",
@@ -53,7 +53,8 @@ def searched(
     return folder, result
 
 
-def _write_catalogue(folder: Path) -> None:
+def write_catalogue(folder: Path) -> None:
+    """Make ``stars.vot``, the catalogue of the image in a task's folder."""
     with fits.open(folder / products.IMAGE) as hdus:
         image, wcs = hdus[0].data.astype(float), WCS(hdus[0].header)
     stars = get_objects_sep(image, thresh=3.0, aper=5.0, verbose=False)

@@ -16,7 +16,7 @@ from skyrelay.messages import Outcome
 from skyrelay.settings import Settings
 from skyrelay.stage.execute import StageResult
 from skyrelay.synthetic import score_candidates
-from tests.science.conftest import Field
+from tests.science.conftest import LEAST_FOUND, MOST_FALSE, Field
 from tests.support import alard_lupton
 from tests.support.fields import copied
 from tests.support.stages import run_stage
@@ -42,15 +42,15 @@ def searched(
     return folder, run_stage("subtraction", folder, transient_field.photometry.config)
 
 
-def test_nine_in_ten_transients_are_found_and_hardly_anything_else(
+def test_most_transients_are_found_and_hardly_anything_else(
     searched: tuple[Path, StageResult], transient_field: Field
 ) -> None:
     folder, result = searched
     assert result.outcome is Outcome.DONE, result.reasons
     score = score_candidates(transient_field.truth, Table.read(folder / products.CANDIDATES))
     found, injected = score.counts(sn=(5.0, np.inf))
-    assert found >= 0.9 * injected, score.missed
-    assert len(score.found) >= 0.95 * (len(score.found) + len(score.false)), score.false
+    assert found >= LEAST_FOUND * injected, score.missed
+    assert len(score.false) <= MOST_FALSE, score.false
     assert score.duplicates == 0
 
 
@@ -71,7 +71,7 @@ def test_magnitudes_agree_with_the_truth_within_their_errors(
     deviation = np.ma.filled(seen["mag_calib"] - found["mag"], np.nan)
     error = np.ma.filled(np.ma.asarray(seen["mag_calib_err"]), np.nan)
     assert abs(np.nanmedian(deviation)) < 0.03
-    assert 0.6 < 1.48 * np.nanmedian(np.abs(deviation / error)) < 1.5
+    assert 0.7 < 1.48 * np.nanmedian(np.abs(deviation / error)) < 1.4
 
 
 def test_difference_scatters_by_its_noise(searched: tuple[Path, StageResult]) -> None:

@@ -13,7 +13,7 @@ from skyrelay.messages import Outcome
 from skyrelay.settings import Settings
 from skyrelay.stage.execute import StageResult
 from skyrelay.synthetic import score_candidates
-from tests.science.conftest import Field
+from tests.science.conftest import MOST_FALSE, Field
 from tests.support.fields import copied
 from tests.support.stages import run_stage
 
@@ -29,7 +29,7 @@ def searched(
     return folder, run_stage(STEP, folder, transient_field.photometry.config)
 
 
-def test_half_of_the_transients_are_found_and_hardly_anything_else(
+def test_most_transients_are_found_and_hardly_anything_else(
     searched: tuple[Path, StageResult], transient_field: Field
 ) -> None:
     folder, result = searched
@@ -37,16 +37,17 @@ def test_half_of_the_transients_are_found_and_hardly_anything_else(
     candidates = Table.read(folder / products.CANDIDATES_SIMPLE)
     score = score_candidates(transient_field.truth, candidates)
     found, injected = score.counts(sn=(5.0, np.inf))
-    assert found >= 0.55 * injected, score.missed
-    assert len(score.found) >= 0.95 * len(candidates), score.false
+    assert found >= 0.6 * injected, score.missed
+    assert len(score.false) <= MOST_FALSE, score.false
 
 
 def test_some_transients_on_galaxies_are_found(
     searched: tuple[Path, StageResult], transient_field: Field
 ) -> None:
     candidates = Table.read(searched[0] / products.CANDIDATES_SIMPLE)
-    found, _ = score_candidates(transient_field.truth, candidates).counts("galaxy")
-    assert found >= 4
+    score = score_candidates(transient_field.truth, candidates)
+    found, injected = score.counts("galaxy", (5.0, np.inf))
+    assert found >= injected / 3
 
 
 def test_all_products_are_there_and_belong_together(

@@ -15,6 +15,7 @@ STARS = Table(
         "y": [100.0, 100.0, 100.0, 100.0],
         "xyerr": [0.1] * 4,
         "mag": [18.0, 18.0, 18.0, 11.0],
+        "magerr": [0.02, 0.02, 0.02, 0.02],
     }
 )
 
@@ -69,3 +70,19 @@ def test_empty_catalogue_explains_nothing() -> None:
     objects["mag_calib_err"] = 0.1
     found = expect(objects, STARS[:0], fwhm=FWHM, profile=moffat(FWHM, 21), aperture=3, radius=2)
     assert np.isinf(found.distance[0]) and np.isinf(found.excess_sn[0])
+
+
+def test_star_of_which_the_catalogue_is_not_sure_is_explained_where_another_is_not() -> None:
+    sure, unsure = STARS[:1], STARS[:1].copy()
+    unsure["magerr"] = 0.3
+    objects = Table(
+        {"x": [100.0], "y": [100.0], "xerr": [0.05], "yerr": [0.05],
+         "mag_calib": [17.4], "mag_calib_err": [0.05]}
+    )  # fmt: skip
+    excess = [
+        expect(
+            objects, stars, fwhm=FWHM, profile=moffat(FWHM, 41), aperture=FWHM, radius=0.5 * FWHM
+        ).excess_sn[0]
+        for stars in (sure, unsure)
+    ]
+    assert excess[0] > 5 > excess[1]
