@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, current_app, jsonify
+from flask import Blueprint, Response, current_app, jsonify
 from flask.typing import ResponseReturnValue
 
 from gateway.core import Gateway
+from skyrelay import exposition
 
 blueprint = Blueprint("health", __name__)
 
@@ -27,3 +28,9 @@ def ready() -> ResponseReturnValue:
         "broker": gateway.outbox.connected,
     }
     return jsonify(answer), 200 if database else 503
+
+
+@blueprint.get(exposition.PATH)
+def metrics() -> Response:
+    """The figures of all processes behind this port, as Prometheus reads them."""
+    return Response(exposition.page(), content_type=exposition.CONTENT_TYPE)

@@ -85,6 +85,11 @@ class Settings(BaseSettings):
     skyrelay_max_upload: int = Field(4 * 1024**3, description="largest accepted upload in bytes")
     skyrelay_log_level: str = "INFO"
     skyrelay_log_format: Literal["text", "json"] = "text"
+    skyrelay_traces: str = Field(
+        "",
+        description="address of an OpenTelemetry collector that takes OTLP over HTTP, such as "
+        "http://collector:4318; empty: no traces",
+    )
 
     skyrelay_offline: bool = Field(
         False, description="never ask anybody over the network about the sky"

@@ -13,6 +13,7 @@ from typing import Self
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
+from skyrelay import tracing
 from skyrelay.broker import topology
 from skyrelay.broker.connection import (
     CHANNEL_ERRORS,
@@ -82,7 +83,9 @@ class Publisher:
         Unroutable
             No queue takes it, although one must.
         """
-        self.publish_raw(message.to_json().encode(), topology.route_of(message))
+        body, headers = message.to_json().encode(), tracing.headers(message)
+        self.publish_raw(body, topology.route_of(message), headers)
+        tracing.sent(message)
 
     def publish_raw(self, body: bytes, route: Route, headers: dict[str, str] | None = None) -> None:
         """Publish a body as it is; raises what `publish` raises."""
