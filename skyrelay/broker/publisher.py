@@ -21,6 +21,7 @@ from skyrelay.broker.connection import (
     addresses,
     client_properties,
     connect,
+    trusting,
     using,
 )
 from skyrelay.broker.topology import Route
@@ -160,6 +161,8 @@ class Publisher:
 
     def _parameters(self, uri: str) -> pika.URLParameters:
         parameters = pika.URLParameters(uri)
+        if parameters.ssl_options is not None:
+            parameters.ssl_options = pika.SSLOptions(trusting(), parameters.host)
         parameters.client_properties = client_properties("publisher")
         parameters.heartbeat = self._heartbeat
         parameters.socket_timeout = parameters.stack_timeout = PATIENCE

@@ -125,3 +125,17 @@ def test_no_image_runs_as_root() -> None:
         stage = DOCKERFILE.partition(f" AS {target}\n")[2].partition("\nFROM ")[0]
         assert "USER 10001:10001" in stage
         assert "HEALTHCHECK" in stage
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "deploy/docker").rglob("*ockerfile")), ids=str)
+def test_the_container_files_have_none_of_the_usual_mistakes(path: Path) -> None:
+    checker = shutil.which("hadolint", path=str(Path(sys.executable).parent))
+    assert checker is not None
+    # DL3008: Debian keeps only the newest version of a package of a stable release.
+    answer = subprocess.run(
+        [checker, "--failure-threshold", "warning", "--ignore", "DL3008", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stdout
