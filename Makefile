@@ -79,8 +79,9 @@ format: setup-dev  ## let ruff lay out the code
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
 
-docs: setup-dev  ## make docs/parameters.md from the table of parameters
+docs: setup-dev  ## make docs/parameters.md, the dashboards and the manifest of the alert rules
 	@$(PYTHON) -m skyrelay.parameters > docs/parameters.md
+	@$(PYTHON) -m deploy.observation.dashboards
 
 lock: setup-dev  ## make the lock files from requirements/*.in (UPGRADE=1: newest versions)
 	@scripts/lock $(if $(UPGRADE),--upgrade)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from tempfile import TemporaryDirectory
 
 import click
 
 from gateway.core import Gateway, open_gateway
 from gateway.migrate import migrate as migrate_tables
 from skyrelay.errors import Permanent
+from skyrelay.exposition import FOLDER_VARIABLE
 from skyrelay.logs import configure
 from skyrelay.settings import get_settings
 
@@ -25,10 +28,13 @@ def main() -> None:
 @click.option("--bind", default="127.0.0.1:8000", show_default=True, metavar="HOST:PORT")
 def web(bind: str) -> None:
     """Serve the API."""
-    from gateway.server import serve_web
-
     _prepared().close()
-    serve_web(get_settings(), bind)
+    with TemporaryDirectory(prefix="skyrelay-metrics-") as folder:
+        # Before anything is imported that counts: the server's processes count together.
+        os.environ[FOLDER_VARIABLE] = folder
+        from gateway.server import serve_web
+
+        serve_web(get_settings(), bind)
 
 
 @main.command()

@@ -7,7 +7,7 @@ from typing import IO
 from flask import Flask, Request, current_app
 from flask.wrappers import Response
 
-from gateway import health, landing
+from gateway import health, landing, observation
 from gateway.api import api, errors
 from gateway.api.body import FILES_REFUSED
 from gateway.api.errors import detail
@@ -50,6 +50,7 @@ def create_app(gateway: Gateway) -> Flask:
     app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
     errors.install(app)
+    observation.install(app)
     app.register_blueprint(api)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(landing.blueprint)

@@ -6,14 +6,14 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.server import ThreadingHTTPServer
 
-from gateway import events_health
+from gateway import backlog, events_health, observation
 from gateway.core import Gateway
 from gateway.orchestration import janitor, watchdog
 from gateway.orchestration.advance import record
-from skyrelay.broker.consumer import EventConsumer
+from skyrelay.broker.consumer import EventConsumer, News
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def serve_events(gateway: Gateway) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL)
     consumer = EventConsumer(
         gateway.settings.amqp_uri,
-        lambda batch: record(gateway, batch),
+        lambda batch: _record(gateway, batch),
         heartbeat=gateway.settings.skyrelay_heartbeat,
     )
     stopped = threading.Event()
@@ -38,6 +38,8 @@ def serve_events(gateway: Gateway) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    observation.begin(gateway.settings, "events")
+    backlog.watch(gateway)
     gateway.outbox.start()
     health = _serve_health(gateway, consumer)
     helpers = [
@@ -56,6 +58,12 @@ def serve_events(gateway: Gateway) -> None:
         if health is not None:
             health.shutdown()
             health.server_close()
+        observation.end()
+
+
+def _record(gateway: Gateway, batch: Sequence[News]) -> None:
+    record(gateway, batch)
+    observation.recorded(batch)
 
 
 def _serve_health(gateway: Gateway, consumer: EventConsumer) -> ThreadingHTTPServer | None:

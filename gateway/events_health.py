@@ -1,6 +1,6 @@
-"""How does a supervisor see that the process of the events is well?
+"""How does a supervisor see that the process of the events is well, and how it fares?
 
-It serves no API, so it has a small server of its own for ``/healthz`` and ``/readyz``.
+It serves no API, so it has a small server of its own for ``/healthz``, ``/readyz``, ``/metrics``.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from skyrelay import exposition
 
 #: What is to be true, by path.
 Checks = Mapping[str, Callable[[], Mapping[str, bool]]]
@@ -22,12 +24,17 @@ def serve(host: str, port: int, checks: Checks) -> ThreadingHTTPServer:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if self.path == exposition.PATH:
+                self._answer(200, exposition.CONTENT_TYPE, exposition.page())
+                return
             check = checks.get(self.path)
             found = {"found": False} if check is None else dict(check())
             status = 404 if check is None else 200 if all(found.values()) else 503
-            body = json.dumps(found).encode() + b"\n"
+            self._answer(status, "application/json", json.dumps(found).encode() + b"\n")
+
+        def _answer(self, status: int, content_type: str, body: bytes) -> None:
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

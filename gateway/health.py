@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from flask import Blueprint, current_app, jsonify
+from flask import Blueprint, Response, current_app, jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from gateway.core import Gateway
 from gateway.openapi import Answer, documented
+from skyrelay import exposition
 
 blueprint = Blueprint("health", __name__)
 
@@ -43,3 +44,9 @@ def ready() -> ResponseReturnValue:
         "broker": gateway.outbox.connected,
     }
     return jsonify(answer), 200 if database else 503
+
+
+@blueprint.get(exposition.PATH)
+def metrics() -> Response:
+    """The figures of all processes behind this port, as Prometheus reads them."""
+    return Response(exposition.page(), content_type=exposition.CONTENT_TYPE)

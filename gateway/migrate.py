@@ -20,7 +20,7 @@ _LOCK = 7_305_214_118
 
 def migrate(database: Database) -> None:
     """Bring the tables to the newest form, in one transaction."""
-    if _is_newest(database):
+    if is_newest(database):
         return
     from alembic import command  # It takes long to import, and is hardly ever needed.
     from alembic.config import Config
@@ -37,7 +37,7 @@ def migrate(database: Database) -> None:
         command.upgrade(config, "head")
 
 
-def _is_newest(database: Database) -> bool:
+def is_newest(database: Database) -> bool:
     """Whether the tables have the form of the last migration; m0001_... makes version 0001."""
     newest = max(path.name[1:5] for path in (_MIGRATIONS / "versions").glob("m*.py"))
     try:

@@ -8,9 +8,11 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
+from gateway import observation
 from gateway.app import create_app
 from gateway.core import Gateway, open_gateway
 from gateway.feed import FEED, Feed
+from skyrelay import exposition
 from skyrelay.settings import Settings
 from skyrelay.stage.guard import die_with_parent
 
@@ -21,7 +23,7 @@ _ACCESS_LOG = "%(m)s %(U)s %(s)s %(B)s %(M)sms"
 
 
 #: Asked every few seconds by supervisors; of interest only when the answer is bad.
-_HEALTH = ("/healthz", "/readyz")
+_HEALTH = ("/healthz", "/readyz", exposition.PATH)
 
 
 class _QuietLogger(Logger):
@@ -66,6 +68,7 @@ class WebServer(BaseApplication):
     def load(self) -> Any:
         """Called by gunicorn in each of its processes, after the fork."""
         gateway = open_gateway(self._settings)
+        observation.begin(self._settings, "web")
         gateway.outbox.start()
         self.gateway = gateway
         return create_app(gateway)
@@ -88,8 +91,12 @@ def _stop_publishing(_: Any, worker: Any) -> None:
     if gateway is not None:
         worker.wsgi.extensions[FEED].stop()
         gateway.close()
+        observation.end()
 
 
 def serve_web(settings: Settings, bind: str) -> None:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT.
+
+    `exposition.FOLDER_VARIABLE` names an empty folder: it is read when the first figure is made.
+    """
     WebServer(settings, bind).run()

@@ -25,6 +25,16 @@ class Settings(BaseSettings):
         "amqp://guest:guest@127.0.0.1:5672/%2F",
         description="the broker, or the nodes of a cluster separated by `;`",
     )
+    skyrelay_broker_ca: Path | None = Field(
+        None,
+        description="file with the authority of the broker's certificate, for amqps://; the "
+        "system's own, if not given",
+    )
+    skyrelay_declare_topology: bool = Field(
+        True,
+        description="make the broker's queues; false where the process has no right to: then "
+        "the gateway makes them",
+    )
     database_url: str = Field(
         "sqlite:///var/skyrelay.db", description="the gateway's database, as SQLAlchemy names it"
     )
@@ -85,6 +95,11 @@ class Settings(BaseSettings):
     skyrelay_max_upload: int = Field(4 * 1024**3, description="largest accepted upload in bytes")
     skyrelay_log_level: str = "INFO"
     skyrelay_log_format: Literal["text", "json"] = "text"
+    skyrelay_traces: str = Field(
+        "",
+        description="address of an OpenTelemetry collector that takes OTLP over HTTP, such as "
+        "http://collector:4318; empty: no traces",
+    )
 
     skyrelay_offline: bool = Field(
         False, description="never ask anybody over the network about the sky"

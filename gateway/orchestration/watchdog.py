@@ -11,7 +11,6 @@ import logging
 from collections.abc import Mapping
 from datetime import timedelta
 
-from kombu import Connection
 from sqlalchemy import select
 
 from gateway.core import Gateway
@@ -20,6 +19,7 @@ from gateway.orchestration.queueing import QUEUES, release
 from gateway.orchestration.runs import lock_task
 from skyrelay.broker import topology
 from skyrelay.broker.connection import CHANNEL_ERRORS, CONNECTION_ERRORS, connect, using
+from skyrelay.broker.lengths import lengths
 
 _log = logging.getLogger(__name__)
 
@@ -70,16 +70,12 @@ def _ready(amqp_uri: str, queues: set[str]) -> Mapping[str, int]:
     """How many messages nobody has taken yet, by queue; empty if the broker does not say."""
     try:
         with using(connect(amqp_uri, "watchdog")) as connection:
-            return {queue: _messages_in(connection, queue) for queue in queues}
+            names = {f"{topology.WORK_QUEUE_PREFIX}{queue}": queue for queue in queues}
+            found = lengths(connection, names)
+            return {queue: found[name].messages for name, queue in names.items()}
     except CONNECTION_ERRORS + CHANNEL_ERRORS as error:
         _log.warning("the broker does not say what is in its queues: %s", error)
         return {}
-
-
-def _messages_in(connection: Connection, queue: str) -> int:
-    with connection.channel() as channel:
-        declared = channel.queue_declare(f"{topology.WORK_QUEUE_PREFIX}{queue}", passive=True)
-    return int(declared.message_count)
 
 
 def _send_again(gateway: Gateway, silent: StageAttempt) -> None:

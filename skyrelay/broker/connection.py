@@ -7,12 +7,17 @@ waits for the broker's answer may wait for ever, not even the farewell.
 from __future__ import annotations
 
 import random
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
 
 import amqp
 from kombu import Connection
 from kombu.exceptions import OperationalError
+
+from skyrelay.settings import get_settings
 
 #: Seconds to wait for a new connection, and for the answer to a request on it.
 CONNECT_PATIENCE, ANSWER_PATIENCE = 5.0, 10.0
@@ -56,7 +61,11 @@ def connect(amqp_uri: str, name: str, *, heartbeat: int = 0, confirms: bool = Fa
     error: Exception | None = None
     for uri in addresses(amqp_uri):
         connection = Connection(
-            uri, heartbeat=heartbeat, connect_timeout=CONNECT_PATIENCE, transport_options=options
+            uri,
+            heartbeat=heartbeat,
+            connect_timeout=CONNECT_PATIENCE,
+            transport_options=options,
+            ssl=_tls(uri),
         )
         try:
             connection.ensure_connection(max_retries=0)
@@ -66,6 +75,23 @@ def connect(amqp_uri: str, name: str, *, heartbeat: int = 0, confirms: bool = Fa
         connection.connection.sock.settimeout(ANSWER_PATIENCE)
         return connection
     raise ConnectionError(str(error or "AMQP_URI names no broker")) from error
+
+
+def trusting() -> ssl.SSLContext:
+    """What a broker's certificate is held to: signed by the authority that we trust."""
+    return ssl.create_default_context(cafile=get_settings().skyrelay_broker_ca)
+
+
+def _tls(uri: str) -> dict[str, Any] | None:
+    """How kombu is told the same; None for an address without TLS."""
+    address = urlsplit(uri)
+    if address.scheme != "amqps":
+        return None
+    return {
+        "cert_reqs": ssl.CERT_REQUIRED,
+        "ca_certs": get_settings().skyrelay_broker_ca,
+        "server_hostname": address.hostname,
+    }
 
 
 def client_properties(name: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import Self
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
+from skyrelay import tracing
 from skyrelay.broker import topology
 from skyrelay.broker.connection import (
     CHANNEL_ERRORS,
@@ -20,6 +21,7 @@ from skyrelay.broker.connection import (
     addresses,
     client_properties,
     connect,
+    trusting,
     using,
 )
 from skyrelay.broker.topology import Route
@@ -82,7 +84,9 @@ class Publisher:
         Unroutable
             No queue takes it, although one must.
         """
-        self.publish_raw(message.to_json().encode(), topology.route_of(message))
+        body, headers = message.to_json().encode(), tracing.headers(message)
+        self.publish_raw(body, topology.route_of(message), headers)
+        tracing.sent(message)
 
     def publish_raw(self, body: bytes, route: Route, headers: dict[str, str] | None = None) -> None:
         """Publish a body as it is; raises what `publish` raises."""
@@ -157,6 +161,8 @@ class Publisher:
 
     def _parameters(self, uri: str) -> pika.URLParameters:
         parameters = pika.URLParameters(uri)
+        if parameters.ssl_options is not None:
+            parameters.ssl_options = pika.SSLOptions(trusting(), parameters.host)
         parameters.client_properties = client_properties("publisher")
         parameters.heartbeat = self._heartbeat
         parameters.socket_timeout = parameters.stack_timeout = PATIENCE

@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from amqp.exceptions import PreconditionFailed
+from amqp.exceptions import NotFound, PreconditionFailed
 from kombu import Connection, Exchange, Queue, binding
 
 from skyrelay.messages import KillRun, Lane, Message, RunStage, StageProgressed
@@ -202,8 +202,12 @@ def declare(connection: Connection) -> None:
     Raises
     ------
     TopologyConflict
-        If one of them is there with other properties: says which, and what to do.
+        If one of them is there with other properties, or is missing and we may not make it: says
+        which, and what to do.
     """
+    if not get_settings().skyrelay_declare_topology:
+        _look(connection)
+        return
     with connection.channel() as channel:
         try:
             for exchange in (WORK, EVENTS, KILLS, DEAD):
@@ -216,6 +220,19 @@ def declare(connection: Connection) -> None:
                 "Was it made by another version of Skyrelay? Let its messages run out and delete "
                 "it, or use another virtual host in AMQP_URI."
             ) from error
+
+
+def _look(connection: Connection) -> None:
+    """Raise `TopologyConflict` where a queue is missing."""
+    with connection.channel() as channel:
+        for queue in queues(get_settings().skyrelay_retry_delays):
+            try:
+                channel.queue_declare(queue.name, passive=True)
+            except NotFound as error:
+                raise TopologyConflict(
+                    f"The broker has no queue {queue.name}, and we may not make it "
+                    "(SKYRELAY_DECLARE_TOPOLOGY): start the gateway, which makes all."
+                ) from error
 
 
 def reason_of(headers: Mapping[str, Any] | None) -> str:

@@ -12,8 +12,10 @@ from dotenv import dotenv_values
 #: Modules of the commands, each of which has its command under its name. They are imported when
 #: they are wanted: then the settings are known on which they depend.
 _COMMANDS = {
+    "broker-rights": "skyrelay.cli.rights",
     "catalogue": "skyrelay.cli.catalogues",
     "dead": "skyrelay.cli.dead",
+    "doctor": "skyrelay.cli.doctor",
     "process": "skyrelay.cli.process",
     "tasks": "skyrelay.cli.tasks",
     "user": "skyrelay.cli.users",
@@ -27,7 +29,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(_COMMANDS[cmd_name]), cmd_name)
+        module = importlib.import_module(_COMMANDS[cmd_name])
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
 

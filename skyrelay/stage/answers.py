@@ -11,6 +11,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from skyrelay.episodes import Episode
 from skyrelay.messages import Outcome, RunStage
 from skyrelay.records import AttemptRecord
 
@@ -64,6 +65,13 @@ class Progressed(_Line):
     kind: Literal["progressed"] = "progressed"
     fraction: float
     doing: str
+
+
+class Noted(_Line):
+    """The science has waited for a sky service or an external program."""
+
+    kind: Literal["noted"] = "noted"
+    episode: Episode
 
 
 class Ended(_Line):
@@ -123,7 +131,7 @@ class Broken(_Line):
 #: How the work on a command ended.
 Answer: TypeAlias = Ended | TryAgain | Busy | Over
 Line: TypeAlias = Annotated[
-    Ready | Started | Alive | Progressed | Ended | TryAgain | Busy | Over | Broken,
+    Ready | Started | Alive | Progressed | Noted | Ended | TryAgain | Busy | Over | Broken,
     Field(discriminator="kind"),
 ]
 

@@ -11,6 +11,7 @@ from eventlet.queue import LifoQueue
 from nameko.extensions import SharedExtension
 
 from skyrelay.settings import Settings
+from skyrelay.stage import observation
 from skyrelay.stage.process import Lifeline, WorkerGone, WorkerProcess
 
 _log = logging.getLogger(__name__)
@@ -104,6 +105,7 @@ class WorkerPool(SharedExtension):
         while not self._stopping:
             worker = WorkerProcess(self.container.service_name, self._settings, self._lifeline)
             self._workers.add(worker)
+            observation.WORKERS_STARTED.inc()
             try:
                 worker.wait_until_ready(SECONDS_TO_WARM_UP)
                 _log.info("a worker is warm", extra={"pid": worker.pid})

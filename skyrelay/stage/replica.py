@@ -103,9 +103,12 @@ class Replica:
         """Start, work until SIGTERM or SIGINT, drain; the process's exit code."""
         import eventlet
 
+        from skyrelay.stage import observation
+
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: eventlet.spawn(self._drain))
         settings = self._settings
+        observation.begin(settings, self._container.service_name, lambda: self._runner.in_hand)
         if settings.skyrelay_health_port:
             eventlet.spawn(
                 _serve_health,
@@ -123,6 +126,8 @@ class Replica:
         except Exception:
             _log.exception("the replica ends because of an error")
             return 1
+        finally:
+            observation.end()
         _log.info("replica ended")
         return 0
 

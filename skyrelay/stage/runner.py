@@ -32,12 +32,13 @@ from skyrelay.messages import (
     StageStarted,
 )
 from skyrelay.settings import Settings
-from skyrelay.stage import carry_out
+from skyrelay.stage import carry_out, observation
 from skyrelay.stage.answers import (
     Answer,
     Broken,
     Busy,
     Ended,
+    Noted,
     Over,
     Progressed,
     Started,
@@ -174,9 +175,11 @@ class StageRunner(DependencyProvider):
     def _end(self, command: RunStage, worker: WorkerProcess, why: Why) -> None:
         begun = time.monotonic()
         worker.end(self._settings.skyrelay_kill_grace)
+        taken = time.monotonic() - begun
+        observation.stopped(why.value, taken)
         with logs.about(command):
-            taken = round(1000 * (time.monotonic() - begun), 1)
-            _log.info("group ended", extra={"why": why.value, "milliseconds": taken})
+            milliseconds = round(1000 * taken, 1)
+            _log.info("group ended", extra={"why": why.value, "milliseconds": milliseconds})
 
     # From command to answer
 
@@ -239,6 +242,8 @@ class StageRunner(DependencyProvider):
                 job.fraction, job.doing = line.fraction, line.doing
                 if job.announced:
                     self._give_sign(job)
+            elif isinstance(line, Noted):
+                observation.noted(job.command, line.episode)
             self._look_at(job, heard)
 
     def _look_at(self, job: _Job, heard: float) -> None:
@@ -294,6 +299,7 @@ class StageRunner(DependencyProvider):
         attempt = job.command.attempt
         tries = min(DEADLY_ATTEMPTS, len(self._settings.skyrelay_retry_delays) + 1)
         _log.error("the worker died", extra={"how": how})
+        observation.crashed(job.command)
         if attempt < tries:
             return self._close(job, f"The worker died ({how}).", may_retry=True)
         times = "once" if attempt == 1 else f"{attempt} times"
@@ -320,6 +326,7 @@ class StageRunner(DependencyProvider):
             if job.started is not None and not job.announced:
                 # No outcome will tell the gateway of this attempt.
                 self._announce(job)
+            observation.retried(command, job.started, answer.reason)
             delay = delays[min(command.attempt, len(delays)) - 1]
             _log.warning("to be tried again", extra={"reason": answer.reason, "in": delay})
             following = command.model_copy(
@@ -349,6 +356,7 @@ class StageRunner(DependencyProvider):
     def _finish(self, job: _Job, ended: Ended) -> None:
         seconds = round(time.monotonic() - job.received, 3)
         _log.info("finished", extra={"outcome": ended.outcome.value, "seconds": seconds})
+        observation.finished(job.command, ended)
         event = StageFinished(
             **self._about(job.command),
             outcome=ended.outcome,

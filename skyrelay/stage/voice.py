@@ -8,7 +8,7 @@ import threading
 import time
 
 from skyrelay.messages import RunStage
-from skyrelay.stage.answers import Alive, Answer, Broken, Progressed, Ready, Started
+from skyrelay.stage.answers import Alive, Answer, Broken, Noted, Progressed, Ready, Started
 
 #: Least seconds between two lines about progress.
 PROGRESS_PAUSE = 0.3
@@ -48,7 +48,7 @@ class Voice:
         with self._speaking:
             self._about = command
 
-    def tell(self, line: Started | Progressed) -> None:
+    def tell(self, line: Started | Progressed | Noted) -> None:
         """Say how the work goes on; of fast progress only a part."""
         now = time.monotonic()
         if isinstance(line, Progressed):

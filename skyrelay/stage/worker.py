@@ -40,10 +40,11 @@ def main() -> None:
 
 def _serve(service: str, channel: socket.socket, guard: int) -> None:
     # Only now, when the guard stands: this takes seconds.
-    from skyrelay import logs
+    from skyrelay import episodes, logs
     from skyrelay.messages import RunStage
     from skyrelay.settings import get_settings
-    from skyrelay.stage.answers import Answer, Broken
+    from skyrelay.stage import programs
+    from skyrelay.stage.answers import Answer, Broken, Noted
     from skyrelay.stage.carry_out import carry_out
     from skyrelay.stage.voice import Voice
     from skyrelay.stages import stages_of_service
@@ -59,6 +60,8 @@ def _serve(service: str, channel: socket.socket, guard: int) -> None:
     gc.freeze()
     _give_way()
     voice = Voice(channel, settings.skyrelay_silence)
+    programs.watch()
+    episodes.listen(lambda episode: voice.tell(Noted(episode=episode)))
     voice.ready(guard)
     for line in channel.makefile("rb"):
         command = RunStage.model_validate_json(line)

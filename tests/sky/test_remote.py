@@ -12,6 +12,8 @@ from astropy.table import Table
 from astropy.time import Time
 from stdpipe.astrometry import spherical_distance
 
+from skyrelay import episodes
+from skyrelay.episodes import Ending, Episode, Kind
 from skyrelay.errors import Permanent, Retriable
 from skyrelay.sky import hips, names, originals, solar_system, vizier
 from skyrelay.sky.healpix import Cone
@@ -206,3 +208,20 @@ def test_a_transient_is_not_unknown_while_a_resolver_is_silent(
     assert names.position_of(remote, "AT2023lxx") == pytest.approx((123.456, -45.678))
     with pytest.raises(Retriable, match="'AT1066z' cannot be looked up"):
         names.position_of(remote, "AT1066z")
+
+
+def test_questions_and_looks_into_the_cache_are_noted(
+    server: SkyServer, remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: list[Episode] = []
+    monkeypatch.setattr(episodes, "_listener", noted.append)
+    server.fail("sesame", Fault.ERROR, times=1)
+    for _ in range(2):
+        QUESTIONS["sesame"](remote)
+    assert [(each.kind, each.name, each.ending) for each in noted] == [
+        (Kind.CACHE, "sesame", Ending.MISS),
+        (Kind.SKY, "sesame", Ending.FAILED),
+        (Kind.SKY, "sesame", Ending.OK),
+        (Kind.CACHE, "sesame", Ending.HIT),
+    ]
+    assert noted[2].size > 0

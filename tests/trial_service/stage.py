@@ -55,6 +55,8 @@ def run(context: StageContext) -> None:
         context.path("product.txt").write_text(order.get("product", "product"))
         context.progress(0.5, "sleeping")
         time.sleep(order.get("seconds", 0.0))
+        if "program" in order:
+            os.system(order["program"])
         _act(context, order, trace)
         context.path("second.txt").write_text("second")
         if order.get("stamps"):

@@ -113,7 +113,8 @@ def test_the_gateway_image_has_the_versions_of_all_others() -> None:
 def test_the_gateway_image_has_all_that_the_gateway_imports() -> None:
     """Said in gateway.in, so that it does not hang on what something else happens to need."""
     content = (ROOT / "requirements/gateway.in").read_text()
-    named = {re.split(r"\W", line)[0] for line in content.splitlines()} | {"skyrelay", "gateway"}
+    named = {re.split(r"[^\w-]", line)[0].replace("-", "_") for line in content.splitlines()}
+    named |= {"skyrelay", "gateway"}
     for file in (ROOT / "gateway").rglob("*.py"):
         imported = re.findall(r"^\s*(?:import|from) (\w+)", file.read_text(), re.MULTILINE)
         assert set(imported) - sys.stdlib_module_names <= named, file
@@ -124,3 +125,17 @@ def test_no_image_runs_as_root() -> None:
         stage = DOCKERFILE.partition(f" AS {target}\n")[2].partition("\nFROM ")[0]
         assert "USER 10001:10001" in stage
         assert "HEALTHCHECK" in stage
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "deploy/docker").rglob("*ockerfile")), ids=str)
+def test_the_container_files_have_none_of_the_usual_mistakes(path: Path) -> None:
+    checker = shutil.which("hadolint", path=str(Path(sys.executable).parent))
+    assert checker is not None
+    # DL3008: Debian keeps only the newest version of a package of a stable release.
+    answer = subprocess.run(
+        [checker, "--failure-threshold", "warning", "--ignore", "DL3008", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stdout

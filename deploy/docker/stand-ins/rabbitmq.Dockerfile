@@ -5,7 +5,7 @@ RUN apt-get update \
     && apt-get clean && rm -rf /var/lib/apt/lists/* \
     && mkdir -p /etc/rabbitmq/conf.d \
     && printf 'log.console = true\nlog.file = false\n' > /etc/rabbitmq/conf.d/10-defaults.conf \
-    && printf '[rabbitmq_management].\n' > /etc/rabbitmq/enabled_plugins \
+    && printf '[rabbitmq_management,rabbitmq_prometheus].\n' > /etc/rabbitmq/enabled_plugins \
     && rm -rf /var/lib/rabbitmq/* && chown rabbitmq: /var/lib/rabbitmq /etc/rabbitmq/*
 USER rabbitmq
 ENV HOME=/var/lib/rabbitmq

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Generic, TypeVar
 
+from skyrelay.episodes import Ending, Episode, Kind, note
 from skyrelay.errors import Permanent, Retriable
 from skyrelay.settings import Settings
 from skyrelay.sky.remote.answers import BadAnswer
@@ -86,9 +88,11 @@ class Remote:
         return self._through(Cache(self.temporary / _FOLDER, float("inf")), asked)
 
     def _through(self, cache: Cache, asked: _Asked[_T]) -> _T:
-        if (known := self._known(cache, asked)) is not None:
-            return known[0]
         service, key = asked.service, asked.request.key
+        if (known := self._known(cache, asked)) is not None:
+            note(Episode(Kind.CACHE, service.name, Ending.HIT, time.time()))
+            return known[0]
+        note(Episode(Kind.CACHE, service.name, Ending.MISS, time.time()))
         if self.offline:
             raise Offline(
                 f"{service.subject} is not asked, as nothing may be asked over the network "

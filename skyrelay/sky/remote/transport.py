@@ -15,6 +15,7 @@ from typing import IO, TypeVar
 import requests
 import urllib3
 
+from skyrelay import episodes
 from skyrelay.errors import Permanent, Retriable
 from skyrelay.settings import Settings
 from skyrelay.sky.remote.answers import BadAnswer
@@ -39,6 +40,11 @@ class _Failure:
 
     reason: str
     status: int | None = None
+
+    @property
+    def ending(self) -> episodes.Ending:
+        """What it is counted as."""
+        return episodes.Ending.FAILED if self.status is None else episodes.Ending.REFUSED
 
 
 class _TooLarge(Exception):
@@ -79,13 +85,16 @@ def ask(
         for address in addresses:
             if address in refused:
                 continue
-            failure = _try(address, service, request, into, settings)
-            if failure is None:
-                try:
-                    with Path(into.name).open("rb") as file:
-                        return read(file)
-                except BadAnswer as error:
-                    failure = _Failure(f"it sent {error}")
+            with episodes.timed(episodes.Kind.SKY, service.name) as course:
+                failure = _try(address, service, request, into, settings)
+                course.size = into.tell()
+                if failure is None:
+                    try:
+                        with Path(into.name).open("rb") as file:
+                            return read(file)
+                    except BadAnswer as error:
+                        failure = _Failure(f"it sent {error}")
+                course.ending = failure.ending
             log(f"{service.title} at {address}: {failure.reason}")
             failures.append(failure)
             if failure.status is not None:

@@ -1,0 +1,245 @@
+"""What do the dashboards show? ``python -m deploy.observation.dashboards`` writes them for Grafana.
+
+Few figures, each the answer to a question that somebody asks at night. The files that this writes
+are made, not edited; so is the manifest with the alert rules.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).parent
+DASHBOARDS = HERE / "grafana"
+ALERTS = HERE / "alerts.yml"
+RULES = HERE.parent / "kubernetes/components/monitoring/rules.yaml"
+
+#: Grafana lays panels out on a grid of this many columns.
+_COLUMNS = 24
+_WIDTH, _HEIGHT = 8, 8
+
+_SOURCE = {"type": "prometheus", "uid": "${source}"}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A graph: its title is the question, each query has a legend; units are those of Grafana."""
+
+    title: str
+    queries: Mapping[str, str]
+    unit: str = "short"
+
+
+def _quantiles(metric: str, by: str, where: str = "", *, window: str = "10m") -> dict[str, str]:
+    """The median and the slowest twentieth of a histogram."""
+    rate = f"sum by (le, {by}) (rate({metric}_bucket{{{where}}}[{window}]))"
+    return {
+        f"{{{{{by}}}}} median": f"histogram_quantile(0.5, {rate})",
+        f"{{{{{by}}}}} 95 %": f"histogram_quantile(0.95, {rate})",
+    }
+
+
+OVERVIEW = (
+    Panel("Runs that are open", {"open": "max(skyrelay_open_runs)"}),
+    Panel(
+        "How do runs end?",
+        {"{{outcome}}": "sum by (outcome) (increase(skyrelay_run_seconds_count[10m]))"},
+    ),
+    Panel("How long do they take?", _quantiles("skyrelay_run_seconds", "outcome"), "s"),
+    Panel(
+        "What waits for each service?",
+        {
+            "{{queue}} in the database": "max by (queue) (skyrelay_attempts_waiting)",
+            "{{queue}} at the broker": 'max by (queue) (skyrelay_queue_messages{queue=~"work.+"})',
+        },
+    ),
+    Panel("Since when?", {"{{queue}}": "max by (queue) (skyrelay_oldest_waiting_seconds)"}, "s"),
+    Panel(
+        "How many take it?",
+        {"{{queue}}": 'max by (queue) (skyrelay_queue_consumers{queue=~"work.+"})'},
+    ),
+    Panel(
+        "What is put aside?",
+        {
+            "waiting": "max(skyrelay_dead_letters_waiting)",
+            "new": "sum(increase(skyrelay_dead_letters_total[10m]))",
+        },
+    ),
+    Panel("How late is the outbox?", {"lag": "max(skyrelay_outbox_lag_seconds)"}, "s"),
+    Panel(
+        "What room is left?",
+        {"free": "min(skyrelay_store_free_bytes)", "size": "max(skyrelay_store_size_bytes)"},
+        "bytes",
+    ),
+    Panel(
+        "What is the gateway asked?",
+        {"{{status}}": "sum by (status) (rate(skyrelay_http_requests_total[5m]))"},
+        "reqps",
+    ),
+    Panel("How soon does it answer?", _quantiles("skyrelay_http_seconds", "endpoint"), "s"),
+    Panel(
+        "What is uploaded and downloaded?",
+        {
+            "in": "sum(rate(skyrelay_http_received_bytes_total[5m]))",
+            "out": "sum(rate(skyrelay_http_sent_bytes_total[5m]))",
+        },
+        "Bps",
+    ),
+)
+
+_STAGE = 'stage=~"$stage"'
+
+STAGE = (
+    Panel(
+        "How do attempts end?",
+        {
+            "{{stage}} {{outcome}}": "sum by (stage, outcome) "
+            f"(increase(skyrelay_stage_running_seconds_count{{{_STAGE}}}[10m]))"
+        },
+    ),
+    Panel(
+        "How long do they run?", _quantiles("skyrelay_stage_running_seconds", "stage", _STAGE), "s"
+    ),
+    Panel(
+        "How long do they wait?", _quantiles("skyrelay_stage_waiting_seconds", "stage", _STAGE), "s"
+    ),
+    Panel(
+        "What is tried again?",
+        {"{{stage}}": f"sum by (stage) (increase(skyrelay_stage_retries_total{{{_STAGE}}}[10m]))"},
+    ),
+    Panel(
+        "Whose workers die?",
+        {"{{stage}}": f"sum by (stage) (increase(skyrelay_worker_crashes_total{{{_STAGE}}}[10m]))"},
+    ),
+    Panel(
+        "How many workers are started?",
+        {"{{job}}": "sum by (job) (increase(skyrelay_workers_started_total[10m]))"},
+    ),
+    Panel("How soon is a stage dead?", _quantiles("skyrelay_kill_seconds", "why"), "s"),
+    Panel(
+        "How busy are the replicas?",
+        {"{{job}}": "sum by (job) (skyrelay_in_hand) / sum by (job) (skyrelay_slots)"},
+        "percentunit",
+    ),
+    Panel("How long do the programs take?", _quantiles("skyrelay_program_seconds", "program"), "s"),
+)
+
+SKY = (
+    Panel(
+        "What are the sky services asked?",
+        {"{{service}}": "sum by (service) (increase(skyrelay_sky_asked_total[10m]))"},
+    ),
+    Panel(
+        "Who does not answer?",
+        {
+            "{{service}} {{ending}}": "sum by (service, ending) "
+            '(increase(skyrelay_sky_asked_total{ending!="ok"}[10m]))'
+        },
+    ),
+    Panel("How soon do they answer?", _quantiles("skyrelay_sky_seconds", "service"), "s"),
+    Panel(
+        "What do they send?",
+        {"{{service}}": "sum by (service) (rate(skyrelay_sky_received_bytes_total[10m]))"},
+        "Bps",
+    ),
+    Panel(
+        "What does the cache have?",
+        {
+            "{{service}}": 'sum by (service) (rate(skyrelay_sky_cache_total{ending="hit"}[1h]))'
+            " / sum by (service) (rate(skyrelay_sky_cache_total[1h]))"
+        },
+        "percentunit",
+    ),
+)
+
+#: Name of the file, title, panels.
+ALL = (
+    ("overview", "Skyrelay: overview", OVERVIEW),
+    ("stages", "Skyrelay: stages", STAGE),
+    ("sky", "Skyrelay: sky services", SKY),
+)
+
+
+def dashboard(name: str, title: str, panels: Sequence[Panel]) -> dict[str, Any]:
+    """A dashboard as Grafana imports it."""
+    return {
+        "uid": f"skyrelay-{name}",
+        "title": title,
+        "tags": ["skyrelay"],
+        "schemaVersion": 39,
+        "editable": False,
+        "refresh": "30s",
+        "time": {"from": "now-6h", "to": "now"},
+        "templating": {"list": list(_variables(panels))},
+        "panels": [_panel(number, panel) for number, panel in enumerate(panels)],
+    }
+
+
+def _variables(panels: Sequence[Panel]) -> Iterator[dict[str, Any]]:
+    yield {"name": "source", "label": "Source", "type": "datasource", "query": "prometheus"}
+    if any("$stage" in query for panel in panels for query in panel.queries.values()):
+        yield {
+            "name": "stage",
+            "label": "Stage",
+            "type": "query",
+            "datasource": _SOURCE,
+            "query": "label_values(skyrelay_stage_running_seconds_count, stage)",
+            "multi": True,
+            "includeAll": True,
+            "allValue": ".+",
+            "refresh": 2,
+        }
+
+
+def _panel(number: int, panel: Panel) -> dict[str, Any]:
+    in_a_row = _COLUMNS // _WIDTH
+    return {
+        "id": number + 1,
+        "type": "timeseries",
+        "title": panel.title,
+        "datasource": _SOURCE,
+        "gridPos": {
+            "x": _WIDTH * (number % in_a_row),
+            "y": _HEIGHT * (number // in_a_row),
+            "w": _WIDTH,
+            "h": _HEIGHT,
+        },
+        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
+        "targets": [
+            {"refId": chr(ord("A") + index), "expr": query, "legendFormat": legend}
+            for index, (legend, query) in enumerate(panel.queries.items())
+        ],
+    }
+
+
+def rules() -> str:
+    """The alert rules as a resource of the Prometheus operator."""
+    resource = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "skyrelay"},
+        "spec": yaml.safe_load(ALERTS.read_text()),
+    }
+    return "# Made of deploy/observation/alerts.yml by `make docs`.\n" + yaml.safe_dump(
+        resource, sort_keys=False, width=100
+    )
+
+
+def files() -> dict[Path, str]:
+    """All that is made here, and where it belongs."""
+    made = {
+        DASHBOARDS / f"{name}.json": json.dumps(dashboard(name, title, panels), indent=1) + "\n"
+        for name, title, panels in ALL
+    }
+    return {**made, RULES: rules()}
+
+
+if __name__ == "__main__":
+    for path, content in files().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)

@@ -1,0 +1,160 @@
+"""How much is waiting, and where: figures that are looked up when Prometheus asks for them?
+
+They are the same whichever process of the events tells them: of several, take the largest.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from prometheus_client import REGISTRY, Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from gateway.core import Gateway
+from gateway.models import IS_OPEN, IS_OUT, IS_WAITING, DeadLetter, OutboxMessage, Run, StageAttempt
+from gateway.models import now as present
+from skyrelay.broker import topology
+from skyrelay.broker.connection import CHANNEL_ERRORS, CONNECTION_ERRORS, connect, using
+from skyrelay.broker.lengths import lengths
+
+_log = logging.getLogger(__name__)
+
+#: What is raised by a database, a store or a broker that cannot tell now.
+_AWAY: tuple[type[Exception], ...] = (SQLAlchemyError, OSError)
+_AWAY += CONNECTION_ERRORS + CHANNEL_ERRORS
+
+
+def watch(gateway: Gateway) -> None:
+    """Tell Prometheus from now on, with whatever else this process tells."""
+    REGISTRY.register(Backlog(gateway))
+
+
+class Backlog(Collector):
+    """What waits in the database and in the broker, and what room is left in the store."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: to register must not mean to ask."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Look everything up; what cannot be had now is left out, and said to be."""
+        parts = {"database": self._database, "broker": self._broker, "store": self._store}
+        readable = GaugeMetricFamily(
+            "skyrelay_backlog_readable",
+            "Whether the figures from there could be had now",
+            labels=["part"],
+        )
+        for name, part in parts.items():
+            try:
+                yield from part()
+            except _AWAY as error:
+                _log.warning("no figures of the %s: %s", name, error)
+                readable.add_metric([name], 0)
+            else:
+                readable.add_metric([name], 1)
+        yield readable
+
+    def _database(self) -> list[Metric]:
+        with self._gateway.database.reading() as session:
+            return [
+                _gauge(
+                    "skyrelay_open_runs", "Runs that are not over", _count(session, Run, IS_OPEN)
+                ),
+                *_by_queue(session),
+                *_of_outbox(session),
+                _gauge(
+                    "skyrelay_dead_letters_waiting",
+                    "Messages put aside that nobody has dealt with",
+                    _count(session, DeadLetter, DeadLetter.handled == ""),
+                ),
+            ]
+
+    def _broker(self) -> list[Metric]:
+        settings = self._gateway.settings
+        names = [queue.name for queue in topology.queues(settings.skyrelay_retry_delays)]
+        with using(connect(settings.amqp_uri, "figures")) as connection:
+            found = lengths(connection, names)
+        messages = GaugeMetricFamily(
+            "skyrelay_queue_messages", "Messages that nobody has taken", labels=["queue"]
+        )
+        consumers = GaugeMetricFamily(
+            "skyrelay_queue_consumers", "Consumers of a queue", labels=["queue"]
+        )
+        for name, length in found.items():
+            messages.add_metric([name], length.messages)
+            consumers.add_metric([name], length.consumers)
+        return [messages, consumers]
+
+    def _store(self) -> list[Metric]:
+        found = os.statvfs(self._gateway.settings.tasks_path)
+        free, size = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+        return [
+            _gauge("skyrelay_store_free_bytes", "Room for tasks' files", free),
+            _gauge("skyrelay_store_size_bytes", "Size of the file system of the tasks", size),
+        ]
+
+
+def _by_queue(session: Session) -> list[Metric]:
+    """Attempts by where they wait; partial indexes make it cheap, however many are over."""
+    waiting = GaugeMetricFamily(
+        "skyrelay_attempts_waiting", "Attempts held back in the database", labels=["queue"]
+    )
+    out = GaugeMetricFamily(
+        "skyrelay_attempts_out",
+        "Attempts whose command the broker or a replica has",
+        labels=["queue", "state"],
+    )
+    oldest = GaugeMetricFamily(
+        "skyrelay_oldest_waiting_seconds",
+        "Since when the attempt has been waiting that was not begun for the longest time",
+        labels=["queue"],
+    )
+    since: dict[str, datetime] = {}
+    by_queue = select(StageAttempt.queue, func.count(), func.min(StageAttempt.queued))
+    for queue, count, first in session.execute(
+        by_queue.where(IS_WAITING).group_by(StageAttempt.queue)
+    ):
+        waiting.add_metric([queue], count)
+        since[queue] = first
+    by_state = select(
+        StageAttempt.queue, StageAttempt.state, func.count(), func.min(StageAttempt.queued)
+    )
+    for queue, state, count, first in session.execute(
+        by_state.where(IS_OUT).group_by(StageAttempt.queue, StageAttempt.state)
+    ):
+        out.add_metric([queue, state], count)
+        if state == "queued":
+            since[queue] = min(first, since.get(queue, first))
+    for queue, first in since.items():
+        oldest.add_metric([queue], (present() - first).total_seconds())
+    return [waiting, out, oldest]
+
+
+def _of_outbox(session: Session) -> Sequence[Metric]:
+    count, first = session.execute(
+        select(func.count(OutboxMessage.id), func.min(OutboxMessage.created))
+    ).one()
+    lag = (present() - first).total_seconds() if first else 0.0
+    return (
+        _gauge("skyrelay_outbox_messages", "Messages that are still to be sent", count),
+        _gauge("skyrelay_outbox_lag_seconds", "Age of the oldest of them", lag),
+    )
+
+
+def _count(session: Session, model: type, condition: object) -> int:
+    query = select(func.count()).select_from(model).where(condition)  # type: ignore[arg-type]
+    return session.scalar(query) or 0
+
+
+def _gauge(name: str, documentation: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, documentation, value=value)

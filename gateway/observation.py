@@ -1,0 +1,135 @@
+"""What does a process of the gateway count, and what does it leave in the traces of runs?
+
+Nothing here is called by the orchestration: requests are seen on their way out, ends of runs when
+the transaction that decided so is committed, news of stages when they have been recorded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from flask import Flask, g, request
+from flask.wrappers import Response
+from prometheus_client import Counter, Histogram
+from sqlalchemy import event
+from sqlalchemy.orm import Session, object_session
+
+from gateway.models import Run, RunState
+from skyrelay import tracing
+from skyrelay.broker.consumer import DeadLetter, News
+from skyrelay.messages import StageFinished
+from skyrelay.settings import Settings
+
+#: Seconds: from a page that is at hand to an upload over a thin line.
+_ANSWER = (0.005, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 60)
+#: Seconds: from one short stage to a night's backlog.
+_RUN = (1, 3, 10, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 12 * 3600)
+
+REQUESTS = Counter(
+    "skyrelay_http_requests",
+    "Requests that were answered, by endpoint and class of status",
+    ["endpoint", "status"],
+)
+ANSWERING = Histogram(
+    "skyrelay_http_seconds",
+    "From the first line of a request to its answer, by endpoint",
+    ["endpoint"],
+    buckets=_ANSWER,
+)
+RECEIVED = Counter("skyrelay_http_received_bytes", "Bodies of requests")
+SENT = Counter("skyrelay_http_sent_bytes", "Bodies of answers, as far as their length is known")
+RUNS = Histogram(
+    "skyrelay_run_seconds",
+    "From the request of a run to its end, by its outcome",
+    ["outcome"],
+    buckets=_RUN,
+)
+DEAD_LETTERS = Counter("skyrelay_dead_letters", "Messages that were put aside")
+
+#: For which requests there are spans: others ask how things are, again and again.
+_CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+#: What is asked by supervisors, every few seconds.
+_UNCOUNTED = frozenset({"health.alive", "health.ready", "health.metrics"})
+#: Of a session: the runs that its transaction ends.
+_ENDED = "ended"
+
+
+def begin(settings: Settings, process: str) -> None:
+    """The process starts, and does not fork any more."""
+    tracing.begin(settings, f"gateway-{process}")
+
+
+def end() -> None:
+    """The process ends."""
+    tracing.end()
+
+
+def install(app: Flask) -> None:
+    """Count the requests of the application."""
+    app.before_request(_received)
+    app.after_request(_answered)
+
+
+def recorded(batch: Sequence[News]) -> None:
+    """The database has taken these news in."""
+    for news in batch:
+        if isinstance(news, DeadLetter):
+            DEAD_LETTERS.inc()
+        elif isinstance(news, StageFinished):
+            tracing.recorded(news)
+
+
+def _received() -> None:
+    g.received = time.monotonic()
+
+
+def _answered(response: Response) -> Response:
+    endpoint = request.endpoint or "none"
+    if endpoint in _UNCOUNTED:
+        return response
+    seconds = time.monotonic() - g.get("received", time.monotonic())
+    REQUESTS.labels(endpoint, f"{response.status_code // 100}xx").inc()
+    ANSWERING.labels(endpoint).observe(seconds)
+    RECEIVED.inc(request.content_length or 0)
+    SENT.inc(response.content_length or 0)
+    if tracing.is_on() and request.method in _CHANGING:
+        began = datetime.fromtimestamp(time.time() - seconds, UTC)
+        outer = request.headers.get(tracing.HEADER, "")
+        name = f"{request.method} {request.url_rule or ''}".rstrip()
+        tracing.request(name, began, response.status_code, _run_in(response), outer)
+    return response
+
+
+def _run_in(response: Response) -> UUID | None:
+    """The run that a request has begun, as its answer says."""
+    content: Any = response.get_json(silent=True) if response.is_json else None
+    found = content.get("celery_id") if isinstance(content, dict) else None
+    return UUID(found) if found else None
+
+
+@event.listens_for(Run.state, "set")
+def _note(run: Run, state: str, _: Any, __: Any) -> None:
+    session = object_session(run)
+    if session is not None and state != RunState.OPEN:
+        session.info.setdefault(_ENDED, []).append(run)
+
+
+@event.listens_for(Session, "after_commit")
+def _count(session: Session) -> None:
+    ended = datetime.now(UTC)
+    for run in session.info.pop(_ENDED, ()):
+        # As it was loaded: nothing is asked of the database after the commit.
+        found = run.__dict__
+        RUNS.labels(found["state"]).observe((ended - found["created"]).total_seconds())
+        tracing.run_ended(
+            UUID(found["id"]), found["task_id"], found["created"], found["steps"], found["state"]
+        )
+
+
+@event.listens_for(Session, "after_rollback")
+def _forget(session: Session) -> None:
+    session.info.pop(_ENDED, None)

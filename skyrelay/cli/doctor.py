@@ -1,0 +1,209 @@
+"""``skyrelay doctor``: is this installation well, and what is to be mended?
+
+Run it where a process runs, with its settings: beside the gateway it looks at everything, beside a
+stage it cannot see the database and says so.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+import requests
+
+from skyrelay.broker import topology
+from skyrelay.broker.connection import CHANNEL_ERRORS, CONNECTION_ERRORS, connect, using
+from skyrelay.broker.lengths import lengths
+from skyrelay.settings import Settings, get_settings
+from skyrelay.sky.remote import services
+from skyrelay.sky.remote.services import Service
+from skyrelay.stages import SERVICES
+
+#: Seconds that anybody may take to answer.
+PATIENCE = 10.0
+#: Part of the store that should be free, as the alert has it.
+ROOM = 0.1
+#: Seconds by which clocks may differ before waiting times make no sense.
+SKEW = 5.0
+
+#: External programs by the setting that names their path: names of their executables, and how they
+#: are asked for their version.
+_PROGRAMS = {
+    "stdpipe_sextractor": (("source-extractor", "sex"), "-v"),
+    "stdpipe_scamp": (("scamp",), "-v"),
+    "stdpipe_psfex": (("psfex",), "-v"),
+    "stdpipe_swarp": (("SWarp", "swarp"), "-v"),
+    "stdpipe_solve_field": (("solve-field",), "--version"),
+}
+
+
+class Health(StrEnum):
+    """What is found; only the last is a reason for an exit code of 1."""
+
+    GOOD = "ok"
+    NOTE = "note"
+    BAD = "MEND"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at, and what to do about it if anything."""
+
+    health: Health
+    what: str
+    said: str
+
+
+@click.command()
+@click.option("--sky/--no-sky", default=True, help="Whether to ask the sky services, too.")
+def doctor(sky: bool) -> None:
+    """Look at programs, broker, database, store, sky services and clock; say what to mend."""
+    settings = get_settings()
+    parts = [_programs, _broker, _database, _store, *([_sky] if sky else [])]
+    worst = False
+    for part in parts:
+        for finding in part(settings):
+            worst |= finding.health is Health.BAD
+            click.echo(f"{finding.health:5} {finding.what}: {finding.said}")
+    if worst:
+        raise SystemExit(1)
+
+
+def _programs(settings: Settings) -> Iterator[Finding]:
+    for setting, (names, asked) in _PROGRAMS.items():
+        given: str | None = getattr(settings, setting)
+        path = given if given else next(filter(None, map(shutil.which, names)), None)
+        if path is None or shutil.which(path) is None:
+            said = f"not found; where stages run, install it or name it in {setting.upper()}"
+            yield Finding(Health.BAD if given else Health.NOTE, names[0], said)
+        else:
+            yield Finding(Health.GOOD, names[0], f"{_version(path, asked)} ({path})")
+
+
+def _version(path: str, asked: str) -> str:
+    try:
+        done = subprocess.run(
+            [path, asked], capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"it does not run: {error}"
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    return lines[0][:80] if lines else "of unknown version"
+
+
+def _broker(settings: Settings) -> Iterator[Finding]:
+    names = [queue.name for queue in topology.queues(settings.skyrelay_retry_delays)]
+    try:
+        with using(connect(settings.amqp_uri, "doctor")) as connection:
+            version = connection.connection.server_properties.get("version", "?")
+            yield Finding(Health.GOOD, "broker", f"RabbitMQ {version}")
+            found = lengths(connection, names)
+    except CONNECTION_ERRORS as error:
+        yield Finding(Health.BAD, "broker", f"it does not answer ({error}); look at AMQP_URI")
+        return
+    except CHANNEL_ERRORS as error:
+        said = f"{error}; start the gateway, which makes the queues"
+        yield Finding(Health.BAD, "queues", said)
+        return
+    idle = [
+        service for service in SERVICES if not found[topology.work_queue(service).name].consumers
+    ]
+    if idle:
+        said = f"nobody works for {', '.join(idle)}; fine if they are scaled to zero"
+        yield Finding(Health.NOTE, "queues", said)
+    if not found[topology.gateway_events().name].consumers:
+        yield Finding(
+            Health.BAD, "queues", "nobody hears the stages: start `python -m gateway events`"
+        )
+    else:
+        yield Finding(Health.GOOD, "queues", f"all {len(names)} are there")
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    try:
+        from gateway.database import Database
+        from gateway.migrate import is_newest
+    except ModuleNotFoundError:
+        yield Finding(Health.NOTE, "database", "not to be seen from here; ask beside the gateway")
+        return
+    database = Database(settings.database_url)
+    try:
+        where = database.url.render_as_string(hide_password=True)
+        if not database.answers():
+            yield Finding(Health.BAD, "database", f"{where} does not answer; look at DATABASE_URL")
+        elif not is_newest(database):
+            said = f"{where} has tables of another version: `python -m gateway migrate`"
+            yield Finding(Health.BAD, "database", said)
+        else:
+            yield Finding(Health.GOOD, "database", where)
+    finally:
+        database.close()
+
+
+def _store(settings: Settings) -> Iterator[Finding]:
+    root = settings.tasks_path
+    try:
+        with TemporaryDirectory(prefix=".doctor-", dir=root) as folder:
+            _try_links(Path(folder))
+        room = shutil.disk_usage(root)
+    except OSError as error:
+        said = f"{error}; TASKS_PATH must be writable, with hard and symbolic links"
+        yield Finding(Health.BAD, "store", said)
+        return
+    free = room.free / room.total
+    said = f"{root}, {free:.0%} of {room.total / 1024**3:.0f} GiB free"
+    if free < ROOM:
+        yield Finding(Health.BAD, "store", f"{said}; make room")
+    else:
+        yield Finding(Health.GOOD, "store", said)
+    if not settings.data_path.is_dir():
+        yield Finding(Health.NOTE, "data", f"there is no folder {settings.data_path} (DATA_PATH)")
+
+
+def _try_links(folder: Path) -> None:
+    """What the store needs of its file system."""
+    (folder / "file").write_text("x")
+    (folder / "hard").hardlink_to(folder / "file")
+    (folder / "symbolic").symlink_to("file")
+    (folder / "symbolic").rename(folder / "renamed")
+
+
+def _sky(settings: Settings) -> Iterator[Finding]:
+    if settings.skyrelay_offline:
+        yield Finding(Health.NOTE, "sky", "nobody is asked (SKYRELAY_OFFLINE)")
+        return
+    known = [each for each in vars(services).values() if isinstance(each, Service)]
+    with ThreadPoolExecutor(len(known)) as pool:
+        answers = list(pool.map(lambda service: _ask(service, settings), known))
+    skews = [skew for _, skew in answers if skew is not None]
+    yield from (finding for finding, _ in answers)
+    if skews:
+        skew = sorted(skews)[len(skews) // 2]
+        if abs(skew) > SKEW:
+            said = f"{skew:+.0f} s from that of the sky services; set it (chrony, ntp)"
+            yield Finding(Health.BAD, "clock", said)
+        else:
+            yield Finding(Health.GOOD, "clock", "as those of the sky services")
+
+
+def _ask(service: Service, settings: Settings) -> tuple[Finding, float | None]:
+    """Whether any address of a service answers at all, and by how much our clock is ahead."""
+    for address in service.addresses(settings):
+        try:
+            answer = requests.head(address, timeout=PATIENCE, allow_redirects=True)
+        except requests.RequestException:
+            continue
+        date = answer.headers.get("Date")
+        skew = time.time() - parsedate_to_datetime(date).timestamp() if date else None
+        return Finding(Health.GOOD, service.title, address), skew
+    said = f"no address answers; {service.instead}"
+    return Finding(Health.NOTE, service.title, said), None

@@ -1,0 +1,166 @@
+"""Do the least rights suffice, and no more? Does all run over TLS, and not without trust?"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from amqp.exceptions import AccessRefused
+
+from skyrelay.broker import topology
+from skyrelay.broker.connection import connect
+from skyrelay.broker.publisher import Publisher
+from skyrelay.broker.rights import all_rights
+from skyrelay.broker.topology import Route
+from skyrelay.messages import KillRun, Outcome, StageProgressed
+from skyrelay.settings import get_settings
+from skyrelay.stack.broker_node import BrokerNode
+from skyrelay.stack.ports import free_ports
+from tests.support.processes import wait_until
+from tests.support.servers import PROJECT, TRIAL
+from tests.support.station import station
+
+PASSWORD = "a-password-for-tests"
+#: Who does it, in the log of the node.
+ACTOR = '<<"tests">>'
+
+
+@pytest.fixture
+def fresh_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Settings of this test alone, in this process, too."""
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def users(broker: BrokerNode, amqp_uri: str) -> Iterator[dict[str, str]]:
+    """The users of an installation, as the command says, and its queues; the address of each."""
+    vhost = amqp_uri.rpartition("/")[2]
+    calls = [call for line in _printed(vhost) for call in _calls(*shlex.split(line)[1:])]
+    names = [rights.user for rights in all_rights()]
+    broker.evaluate(", ".join(calls) + ".")
+    address = f"{broker.place.host}:{broker.port}/{vhost}"
+    found = {name: f"amqp://{name}:{PASSWORD}@{address}" for name in names}
+    make = "import sys, skyrelay.broker.publisher as p; p.declare_topology(sys.argv[1])"
+    command = [sys.executable, "-c", make, found["gateway"]]
+    subprocess.run(command, env=_environment(), cwd=PROJECT, check=True)
+    yield found
+    for name in names:
+        broker.evaluate(f"ok = rabbit_auth_backend_internal:delete_user({_binary(name)}, {ACTOR}).")
+
+
+def _printed(vhost: str) -> list[str]:
+    command = [sys.executable, "-m", "skyrelay.cli", "broker-rights", "--vhost", vhost]
+    done = subprocess.run(
+        command, env=_environment(), cwd=PROJECT, check=True, capture_output=True, text=True
+    )
+    return done.stdout.splitlines()
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, **{name.upper(): value for name, value in TRIAL.items()}}
+
+
+def _calls(verb: str, *words: str) -> list[str]:
+    """What rabbitmqctl, which takes seconds to start, has the node do."""
+    backend = "ok = rabbit_auth_backend_internal"
+    match verb, words:
+        case "add_user", (user,):
+            arguments = [user, PASSWORD]
+        case "set_permissions", ("-p", vhost, user, *patterns):
+            arguments = [user, vhost, *patterns]
+        case "set_topic_permissions", ("-p", vhost, user, exchange, *patterns):
+            arguments = [user, vhost, exchange, *patterns]
+        case _:
+            return []
+    return [f"{backend}:{verb}({', '.join(map(_binary, arguments))}, {ACTOR})"]
+
+
+def _binary(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'<<"{escaped}">>'
+
+
+def test_the_least_rights_suffice_for_all_that_happens(
+    users: dict[str, str], tmp_path: Path
+) -> None:
+    with station(tmp_path, users["gateway"]) as place:
+        place.ready_replica(amqp_uri=users["stage"], declare_topology="false")
+        good = place.order(act="retriable once")
+        assert place.finished(good).outcome is Outcome.DONE
+        killed = place.order(seconds=60)
+        place.wait_for_begin(killed)
+        place.kill(killed)
+        assert place.finished(killed).outcome is Outcome.CANCELLED
+        place.publisher.publish_raw(b"nonsense", topology.route_of(place.command()))
+        assert wait_until(place.dead_letters), place.logs()
+
+
+def test_the_rights_do_not_suffice_for_more(users: dict[str, str], tmp_path: Path) -> None:
+    stage = users["stage"]
+    with station(tmp_path, users["gateway"]) as place:
+        command = place.command()
+        kill = KillRun(run=command.run, task=command.task)
+        foreign = Route(topology.EVENTS.name, "x.StageFinished", mandatory=False, persistent=True)
+        for route in (topology.route_of(kill), foreign):
+            with (
+                pytest.raises(AccessRefused),
+                connect(users["stage"], "test", confirms=True) as own,
+            ):
+                own.Producer().publish("{}", exchange=route.exchange, routing_key=route.routing_key)
+        for queue in ("gateway.events", "gateway.dead", "retry.5"):
+            with pytest.raises(AccessRefused), connect(stage, "test") as own:
+                own.default_channel.basic_get(queue)
+        with pytest.raises(AccessRefused), connect(stage, "test") as own:
+            own.default_channel.queue_delete("work.inspect")
+        with pytest.raises(AccessRefused), connect(users["monitor"], "test") as own:
+            own.default_channel.basic_get("work.inspect")
+
+
+def test_everything_runs_over_tls_and_only_with_the_right_authority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_settings: None
+) -> None:
+    ours, others = (_authority(tmp_path / name) for name in ("ours", "others"))
+    (port,) = free_ports(1)
+    configuration = (
+        f"listeners.ssl.1 = 127.0.0.1:{port}\n"
+        f"ssl_options.cacertfile = {ours / 'ca.crt'}\n"
+        f"ssl_options.certfile = {ours / 'server.crt'}\n"
+        f"ssl_options.keyfile = {ours / 'server.key'}\n"
+    )
+    with BrokerNode(tmp_path / "broker", configuration=configuration) as node:
+        uri = node.amqp_uri.replace("amqp://", "amqps://").replace(f":{node.port}/", f":{port}/")
+        monkeypatch.setenv("SKYRELAY_BROKER_CA", str(ours / "ca.crt"))
+        get_settings.cache_clear()
+        with station(tmp_path, uri) as place:
+            place.ready_replica()
+            command = place.order(seconds=0.5)
+            assert place.finished(command).outcome is Outcome.DONE
+            assert wait_until(lambda: place.of(command, StageProgressed))
+        monkeypatch.setenv("SKYRELAY_BROKER_CA", str(others / "ca.crt"))
+        get_settings.cache_clear()
+        with pytest.raises(OSError, match="certificate verify failed"):
+            connect(uri, "test")
+        with pytest.raises(Exception, match="certificate verify failed"):
+            Publisher(uri).connect()
+
+
+def _authority(folder: Path) -> Path:
+    """A certificate authority, and a certificate that it has signed for the loopback address."""
+    folder.mkdir()
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+    new = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    sign = ["openssl", "x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key"]
+    for command in (
+        [*new, "-x509", "-subj", "/CN=Test CA", "-keyout", "ca.key", "-out", "ca.crt"],
+        [*new, "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.csr"],
+        [*sign, "-CAcreateserial", "-days", "2", "-extfile", "names", "-out", "server.crt"],
+    ):
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder

@@ -1,0 +1,28 @@
+"""What does a process tell Prometheus?"""
+
+from __future__ import annotations
+
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+
+class Figures:
+    """All samples of one look at ``/metrics``."""
+
+    def __init__(self, address: str) -> None:
+        answer = requests.get(f"{address}/metrics", timeout=10)
+        answer.raise_for_status()
+        self.families = list(text_string_to_metric_families(answer.text))
+        self._samples = [sample for family in self.families for sample in family.samples]
+
+    def __call__(self, name: str, **labels: str) -> float:
+        """The sum of all samples of this name with these labels; 0 if there is none."""
+        return sum(
+            sample.value
+            for sample in self._samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    def has(self, name: str) -> bool:
+        """Whether there is any sample of this name."""
+        return any(sample.name == name for sample in self._samples)

@@ -1,0 +1,229 @@
+"""Do the manifests follow their schemas, and agree with what they start?"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from skyrelay.broker import topology
+from skyrelay.settings import Settings
+from skyrelay.stack.broker_node import CONSUMER_TIMEOUT_MS
+from skyrelay.stages import SERVICES, STAGES
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "deploy/kubernetes"
+SCHEMAS = ROOT / "tests/support/schemas"
+
+#: Oldest and newest release of Kubernetes that the manifests are held to.
+RELEASES = ("1.29", "1.34")
+
+Manifest = dict[str, Any]
+
+
+@cache
+def rendered(overlay: str) -> tuple[Manifest, ...]:
+    program = shutil.which("kubectl") or shutil.which("kustomize")
+    if program is None:
+        pytest.skip("neither kubectl nor kustomize is installed")
+    command = [program, "kustomize"] if program.endswith("kubectl") else [program, "build"]
+    answer = subprocess.run(
+        [*command, str(FOLDER / "overlays" / overlay)], capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert "deprecated" not in answer.stderr
+    return tuple(yaml.safe_load_all(answer.stdout))
+
+
+@pytest.fixture(params=["small", "production"])
+def manifests(request: pytest.FixtureRequest) -> tuple[Manifest, ...]:
+    return rendered(request.param)
+
+
+def of_kind(manifests: tuple[Manifest, ...], kind: str) -> dict[str, Manifest]:
+    return {m["metadata"]["name"]: m for m in manifests if m["kind"] == kind}
+
+
+def pods(manifests: tuple[Manifest, ...]) -> Iterator[tuple[str, Manifest]]:
+    for kind in ("Deployment", "StatefulSet"):
+        for name, manifest in of_kind(manifests, kind).items():
+            yield name, manifest["spec"]["template"]["spec"]
+
+
+def settings(manifests: tuple[Manifest, ...]) -> dict[str, str]:
+    (found,) = [m for n, m in of_kind(manifests, "ConfigMap").items() if n.startswith("settings")]
+    content: dict[str, str] = found["data"]
+    return content
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_every_manifest_follows_its_schema_to_the_letter(
+    manifests: tuple[Manifest, ...], release: str
+) -> None:
+    for manifest in manifests:
+        group, _, version = manifest["apiVersion"].rpartition("/")
+        if "." in group and not group.endswith("k8s.io"):
+            name = f"{manifest['kind'].lower()}_{group}_{version}.yaml"
+            jsonschema.validate(manifest["spec"], yaml.safe_load((SCHEMAS / name).read_text()))
+        else:
+            kubernetes_validate.validate(manifest, release, strict=True)
+
+
+def test_a_misspelt_field_would_be_found() -> None:
+    manifest = dict(of_kind(rendered("production"), "ScaledObject")["inspect"])
+    schema = yaml.safe_load((SCHEMAS / "scaledobject_keda.sh_v1alpha1.yaml").read_text())
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(manifest["spec"] | {"maxReplicas": 3}, schema)
+    deployment = dict(of_kind(rendered("production"), "Deployment")["gateway-web"])
+    deployment["spec"] = deployment["spec"] | {"replica": 3}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(deployment, RELEASES[0], strict=True)
+
+
+def test_every_stage_service_is_deployed_and_no_other(manifests: tuple[Manifest, ...]) -> None:
+    found = {}
+    for name, manifest in of_kind(manifests, "Deployment").items():
+        if name.startswith("stage-"):
+            container = manifest["spec"]["template"]["spec"]["containers"][0]
+            environment = {e["name"]: e.get("value") for e in container["env"]}
+            found[name] = environment["SERVICE"]
+    assert found == {f"stage-{name}": f"services.{name}.service" for name in SERVICES}
+
+
+def test_every_pod_is_restricted(manifests: tuple[Manifest, ...]) -> None:
+    """What the profile `restricted` of the pod security standards demands, and more."""
+    for name, pod in pods(manifests):
+        assert pod["securityContext"]["runAsNonRoot"] is True, name
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert pod["automountServiceAccountToken"] is False, name
+        for container in pod["containers"]:
+            context = container["securityContext"]
+            assert context["allowPrivilegeEscalation"] is False, name
+            assert context["capabilities"] == {"drop": ["ALL"]}, name
+            assert container["resources"]["requests"].keys() == {"cpu", "memory"}, name
+            assert "memory" in container["resources"]["limits"], name
+            if container["image"].rpartition("/")[2].startswith("skyrelay-"):
+                assert context["readOnlyRootFilesystem"] is True, name
+
+
+def test_a_replica_that_has_to_go_is_given_time_for_the_longest_stage(
+    manifests: tuple[Manifest, ...],
+) -> None:
+    drain = float(settings(manifests)["SKYRELAY_DRAIN_GRACE"])
+    assert drain > max(stage.time_limit for stage in STAGES)
+    for name, pod in pods(manifests):
+        if name.startswith("stage-"):
+            assert pod["terminationGracePeriodSeconds"] > drain
+
+
+def test_only_settings_that_exist_are_set(manifests: tuple[Manifest, ...]) -> None:
+    known = {name.upper() for name in Settings.model_fields}
+    assert settings(manifests).keys() <= known
+    for name, pod in pods(manifests):
+        for container in pod["containers"]:
+            if container["image"].rpartition("/")[2].startswith("skyrelay-"):
+                names = {entry["name"] for entry in container["env"]} - {"SERVICE"}
+                assert names <= known, name
+
+
+def test_secrets_are_referred_to_and_nowhere_written_down(manifests: tuple[Manifest, ...]) -> None:
+    assert of_kind(manifests, "Secret") == {}
+    for _, pod in pods(manifests):
+        for entry in (e for container in pod["containers"] for e in container.get("env", ())):
+            if re.search(r"PASS|SECRET|URI|URL", entry["name"]):
+                assert "secretKeyRef" in entry["valueFrom"]
+
+
+def test_stages_do_not_get_the_secrets_of_the_gateway(manifests: tuple[Manifest, ...]) -> None:
+    for name, pod in pods(manifests):
+        if name.startswith("stage-"):
+            text = str(pod)
+            assert "skyrelay-gateway" not in text and "gateway-uri" not in text
+
+
+def test_every_service_is_scaled_by_the_length_of_its_own_queue() -> None:
+    manifests = rendered("production")
+    scaled = of_kind(manifests, "ScaledObject")
+    assert scaled.keys() == set(SERVICES)
+    window = int(settings(manifests)["SKYRELAY_QUEUE_WINDOW"])
+    slots = int(settings(manifests)["SKYRELAY_SLOTS"])
+    for service, manifest in scaled.items():
+        spec = manifest["spec"]
+        target = of_kind(manifests, "Deployment")[spec["scaleTargetRef"]["name"]]
+        assert target["metadata"]["name"] == f"stage-{service}"
+        assert "replicas" not in target["spec"]  # or each deployment would reset the number
+        (trigger,) = spec["triggers"]
+        assert trigger["metadata"]["queueName"] == topology.work_queue(service).name
+        # Work in hand counts, or a service would be scaled in while it works.
+        assert trigger["metadata"]["protocol"] == "http"
+        assert trigger["metadata"]["excludeUnacknowledged"] == "false"
+        assert 2 * slots * spec["maxReplicaCount"] <= window
+
+
+def test_network_policies_close_everything_and_open_what_is_needed(
+    manifests: tuple[Manifest, ...],
+) -> None:
+    policies = {n: m["spec"] for n, m in of_kind(manifests, "NetworkPolicy").items()}
+    nothing = policies["nothing-by-default"]
+    assert nothing == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    targets = [
+        tuple(peer["podSelector"]["matchLabels"].values())
+        for rule in policies["stages"]["egress"]
+        for peer in rule["to"]
+        if "podSelector" in peer
+    ]
+    assert targets == [("rabbitmq",)]
+    (outside,) = [r for r in policies["stages"]["egress"] if "ipBlock" in r["to"][0]]
+    assert "10.0.0.0/8" in outside["to"][0]["ipBlock"]["except"]
+    labels = {
+        tuple(sorted(manifest["spec"]["template"]["metadata"]["labels"].items()))
+        for kind in ("Deployment", "StatefulSet")
+        for manifest in of_kind(manifests, kind).values()
+    }
+    for name in ("stages", "gateway"):
+        wanted = policies[name]["podSelector"]["matchLabels"].items()
+        assert any(wanted <= set(each) for each in labels), name
+
+
+def test_what_is_referred_to_is_there(manifests: tuple[Manifest, ...]) -> None:
+    claims = of_kind(manifests, "PersistentVolumeClaim")
+    maps = of_kind(manifests, "ConfigMap")
+    priorities = of_kind(manifests, "PriorityClass")
+    for name, pod in pods(manifests):
+        assert pod.get("priorityClassName") in {None, *priorities}, name
+        mounted = {m["name"] for c in pod["containers"] for m in c["volumeMounts"]}
+        for volume in pod.get("volumes", ()):
+            assert volume["name"] in mounted
+            if claim := volume.get("persistentVolumeClaim"):
+                assert claim["claimName"] in claims
+            if config := volume.get("configMap"):
+                assert config["name"] in maps
+        for container in pod["containers"]:
+            for source in container.get("envFrom", ()):
+                assert source["configMapRef"]["name"] in maps
+
+
+def test_probes_ask_ports_that_are_open(manifests: tuple[Manifest, ...]) -> None:
+    for _, pod in pods(manifests):
+        for container in pod["containers"]:
+            ports = {port["name"] for port in container["ports"]}
+            assert {"livenessProbe", "readinessProbe"} <= container.keys()
+            for probe in (value for key, value in container.items() if key.endswith("Probe")):
+                for how in ("httpGet", "tcpSocket"):
+                    assert how not in probe or probe[how]["port"] in ports
+
+
+def test_the_brokers_wait_as_long_as_our_own() -> None:
+    small = (FOLDER / "overlays/small/90-skyrelay.conf").read_text()
+    cluster = of_kind(rendered("production"), "RabbitmqCluster")["rabbitmq"]
+    for text in (small, cluster["spec"]["rabbitmq"]["additionalConfig"]):
+        assert f"consumer_timeout = {CONSUMER_TIMEOUT_MS}\n" in text

@@ -1,0 +1,122 @@
+"""Do alert rules and dashboards ask for figures that exist, and fire when they should?"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client.metrics import MetricWrapperBase
+
+from deploy.observation import dashboards
+from gateway import backlog, observation
+from skyrelay.stage import observation as stage_observation
+from skyrelay.stages import SERVICES
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "deploy/observation"
+
+#: What a histogram and a counter are asked by.
+SUFFIXES = ("_bucket", "_count", "_sum", "_total")
+
+
+def promtool(*arguments: str, text: str | None = None) -> None:
+    program = shutil.which("promtool")
+    if program is None:
+        pytest.skip("promtool is not installed")
+    answer = subprocess.run(
+        [program, *arguments], cwd=FOLDER, input=text, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def alerts() -> list[dict[str, Any]]:
+    content = yaml.safe_load((FOLDER / "alerts.yml").read_text())
+    found: list[dict[str, Any]] = [rule for group in content["groups"] for rule in group["rules"]]
+    return found
+
+
+def queries() -> list[str]:
+    return [
+        query.replace("$stage", ".+")
+        for _, _, panels in dashboards.ALL
+        for panel in panels
+        for query in panel.queries.values()
+    ]
+
+
+def counted() -> list[MetricWrapperBase]:
+    found = [*vars(observation).values(), *vars(stage_observation).values()]
+    return [figure for figure in found if isinstance(figure, MetricWrapperBase)]
+
+
+def known_figures() -> set[str]:
+    """What our processes tell, by the names under which Prometheus keeps it."""
+    described = {metric.name for figure in counted() for metric in figure.describe()}
+    source = Path(backlog.__file__).read_text()
+    looked_up = re.findall(r'"(skyrelay_\w+)"', source)
+    assert described and looked_up
+    return described | set(looked_up)
+
+
+def test_the_alert_rules_fire_when_they_should_and_only_then() -> None:
+    promtool("check", "rules", "alerts.yml")
+    promtool("test", "rules", "alerts_test.yml")
+
+
+def test_every_alert_is_tried() -> None:
+    tried = (FOLDER / "alerts_test.yml").read_text()
+    for alert in alerts():
+        assert f"alertname: {alert['alert']}\n" in tried
+
+
+def test_every_alert_has_a_page_that_says_what_to_do() -> None:
+    pages = {alert["annotations"]["runbook"] for alert in alerts()}
+    for alert in alerts():
+        page = (ROOT / alert["annotations"]["runbook"]).read_text()
+        assert page.startswith(f"# {alert['alert']}\n")
+        assert "\n## Look\n" in page and "\n## Do\n" in page
+    folder = ROOT / "docs/operations/alerts"
+    assert pages == {str(path.relative_to(ROOT)) for path in folder.glob("*.md")}
+
+
+def test_every_question_can_be_asked(tmp_path: Path) -> None:
+    rules = [{"record": f"panel:{n}", "expr": query} for n, query in enumerate(queries())]
+    path = tmp_path / "queries.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    promtool("check", "rules", str(path))
+
+
+def test_every_figure_that_is_asked_for_is_told_by_some_process() -> None:
+    known = known_figures()
+    asked = [*queries(), *(alert["expr"] for alert in alerts())]
+    for name in {name for text in asked for name in re.findall(r"\bskyrelay_\w+", text)}:
+        assert {name, *(name.removesuffix(suffix) for suffix in SUFFIXES)} & known, name
+
+
+def test_what_is_made_of_the_dashboards_and_rules_is_up_to_date() -> None:
+    for path, content in dashboards.files().items():
+        assert path.read_text() == content, f"{path}: run `make docs`"
+    for path in dashboards.DASHBOARDS.glob("*.json"):
+        assert json.loads(path.read_text())["uid"] == f"skyrelay-{path.stem}"
+
+
+def test_prometheus_looks_for_every_stage_service() -> None:
+    content = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+    names = {
+        name
+        for job in content["scrape_configs"]
+        for source in job.get("dns_sd_configs", ())
+        for name in source["names"]
+    }
+    assert set(SERVICES) <= names
+
+
+def test_labels_are_few() -> None:
+    """Each multiplies the series that Prometheus keeps."""
+    assert max(len(figure._labelnames) for figure in counted()) <= 2
