@@ -6,14 +6,14 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from gateway.models import AuditEntry
+from gateway.models import AuditEntry, User
 
 
 def remember(
     session: Session,
     action: str,
     *,
-    user_id: int | None = None,
+    user: User | None = None,
     task_id: int | None = None,
     ip: str = "",
     **details: Any,
@@ -22,7 +22,8 @@ def remember(
     session.add(
         AuditEntry(
             action=action,
-            user_id=user_id,
+            user_id=user.id if user else None,
+            username=user.username if user else "",
             task_id=None if action == "task_delete" else task_id,
             task_id_ref=task_id,
             ip=ip,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from flask import Blueprint, jsonify
+from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from gateway import local_files
+from gateway.accounts.quotas import check_bytes, check_task, check_upload
 from gateway.api import serializers
 from gateway.api.access import groups_named
 from gateway.api.auditing import remember_request
@@ -29,6 +31,7 @@ LONGEST_NAME = 250
 @blueprint.post("/tasks/")
 def create_task() -> ResponseReturnValue:
     """Make a task; its image is not looked at before the first stage."""
+    check_upload(gateway(), current_user(), request.content_length or 0, makes_task=True)
     body = read_body()
     validated = field_config(body)
     name = _name(body)
@@ -42,6 +45,8 @@ def create_task() -> ResponseReturnValue:
         for content in files.values():
             gateway().store.complete(content)
         with gateway().database.writing() as session:
+            check_task(gateway(), session, current_user())
+            check_bytes(gateway(), session, current_user(), sum(map(_size, files.values())))
             task = Task(
                 original_name=name,
                 title=title,
@@ -100,6 +105,10 @@ def _receive(body: Body, received: ExitStack) -> dict[str, IO[bytes]]:
     except local_files.NoSuchExtension as error:
         raise invalid(ext=str(error)) from error
     return {IMAGE: target}
+
+
+def _size(content: IO[bytes]) -> int:
+    return os.fstat(content.fileno()).st_size
 
 
 def _copied(source: Path, received: ExitStack) -> IO[bytes]:

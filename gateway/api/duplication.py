@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
+from gateway.accounts.quotas import check_bytes, check_task, size_of
 from gateway.api import serializers
 from gateway.api.access import get_locked_task
 from gateway.api.auditing import remember_request
@@ -25,6 +26,8 @@ def duplicate(task_id: int) -> ResponseReturnValue:
     """Make a task with the files and the configuration of this one; nobody else sees it yet."""
     with gateway().database.writing() as session:
         source = get_locked_task(session, task_id, Right.EDIT)
+        check_task(gateway(), session, current_user())
+        check_bytes(gateway(), session, current_user(), size_of(gateway(), task_id))
         copy = Task(
             original_name=source.original_name,
             title=f"{source.title[: LONGEST_NAME - len(_MARK) - 1]} {_MARK}".strip(),

@@ -13,6 +13,7 @@ from typing import Any
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
+from gateway.accounts.quotas import check_run
 from gateway.api.access import get_locked_task
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
@@ -85,6 +86,7 @@ def _start(task_id: int, stage: Stage, config: dict[str, Any]) -> str:
         task = get_locked_task(session, task_id, Right.EDIT)
         if not (gateway().store.folder(task_id) / IMAGE).exists():
             raise _no_image()
+        check_run(gateway(), session, current_user())
         try:
             run = runs.start(gateway(), session, task, [stage.step], config, current_user().id)
         except runs.AlreadyRunning as error:

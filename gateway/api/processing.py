@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
+from gateway.accounts.quotas import check_run
 from gateway.api import serializers
 from gateway.api.access import get_locked_task, get_task
 from gateway.api.auditing import remember_request
@@ -43,6 +44,7 @@ def process(task_id: int) -> ResponseReturnValue:
         priority = _priority(body)
         if STACK.step in steps:
             _check_inputs(session, task.config | validated.config)
+        check_run(gateway(), session, current_user())
         try:
             run = runs.start(
                 gateway(), session, task, steps, validated.config, current_user().id, priority
