@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from skyrelay.messages import Lane
 
@@ -92,8 +92,10 @@ class Settings(BaseSettings):
     skyrelay_session_days: float = Field(
         14.0, gt=0, description="days after which a browser must log in again"
     )
-    skyrelay_trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
-        (), description="addresses or networks of proxies whose X-Forwarded-* headers are believed"
+    skyrelay_trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = Field(
+        (),
+        description="addresses or networks of proxies whose X-Forwarded-* headers are believed, "
+        "separated by commas",
     )
     skyrelay_proxy_hops: int = Field(
         1, ge=1, description="proxies, one behind the other, that add to these headers"
@@ -202,6 +204,13 @@ class Settings(BaseSettings):
         300, ge=1, description="seconds of CPU time after which a field is not looked for any more"
     )
     stdpipe_hotpants: str | None = Field(None, description="path of HOTPANTS, where there is one")
+
+    @field_validator("skyrelay_trusted_proxies", mode="before")
+    @classmethod
+    def _split_proxies(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return [part.strip() for part in value.split(",") if part.strip()]
 
     @field_validator("amqp_uri")
     @classmethod

@@ -132,7 +132,7 @@ def _bytes(gateway: Gateway, session: Session, user: User) -> int:
     own = Task.user_id == user.id
     stale = or_(Task.measured.is_(None), Task.measured <= Task.modified)
     changed = set(session.scalars(select(Task.id).where(own, stale)))
-    total = session.scalar(select(func.sum(Task.size)).where(own, not_(stale))) or 0
+    total = int(session.scalar(select(func.sum(Task.size)).where(own, not_(stale))) or 0)
     # Whoever has one of them locked may be waiting for this user's row: not to be waited for.
     free = select(Task.id).where(Task.id.in_(changed)).with_for_update(skip_locked=True)
     kept = set(session.scalars(free)) if changed else set()
