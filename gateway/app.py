@@ -15,6 +15,7 @@ from gateway.api.errors import detail
 from gateway.api.serializers import task_state
 from gateway.core import Gateway
 from gateway.feed import FEED, Feed
+from gateway.openapi import pages
 from gateway.proxies import BehindProxies
 
 
@@ -66,6 +67,7 @@ def create_app(gateway: Gateway) -> Flask:
     app.register_blueprint(health.blueprint)
     app.register_blueprint(landing.blueprint)
     openid.install(app, gateway.settings)
+    pages.install(app)
     app.after_request(_harden)
     app.wsgi_app = BehindProxies(app.wsgi_app, gateway.settings)  # type: ignore[method-assign]
     return app

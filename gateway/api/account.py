@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
+from pydantic import Field
 from sqlalchemy import select
+from typing_extensions import TypedDict
 
 from gateway.accounts import quotas, tokens
+from gateway.api import account_schemas as schemas
 from gateway.api import serializers
 from gateway.api.access import LARGEST_ID, require_staff
 from gateway.api.auditing import remember_request
@@ -16,6 +20,7 @@ from gateway.api.auth import current_user, gateway
 from gateway.api.body import Body, parse_moment, read_body
 from gateway.api.errors import invalid, not_found, refused
 from gateway.models import ApiToken, User, now
+from gateway.openapi import NOTHING, documented
 from skyrelay.errors import Permanent
 
 blueprint = Blueprint("account", __name__)
@@ -25,7 +30,12 @@ _LONGEST_TOKEN_NAME = 100
 _OWN_FIELDS = {"first_name": 150, "last_name": 150, "email": 254}
 
 
+class _OfUser(TypedDict, total=False):
+    user: Annotated[str, Field(description="Administrators only.", examples=["bob"])]
+
+
 @blueprint.get("/user/")
+@documented({200: schemas.Account})
 def read_account() -> ResponseReturnValue:
     """Who one is, what one may do, and how much of it is used up."""
     # What is measured for it is kept.
@@ -39,6 +49,7 @@ def read_account() -> ResponseReturnValue:
 
 
 @blueprint.patch("/user/")
+@documented({200: schemas.User}, body=schemas.AccountChange)
 def update_account() -> ResponseReturnValue:
     """Change one's name or address of mail."""
     body = read_body(files_too=False)
@@ -52,6 +63,7 @@ def update_account() -> ResponseReturnValue:
 
 
 @blueprint.get("/tokens/")
+@documented({200: list[schemas.Token]}, query=_OfUser, errors=(403, 404))
 def list_tokens() -> ResponseReturnValue:
     """One's tokens, without their keys; an administrator sees those of ``?user=``."""
     query = select(ApiToken).join(ApiToken.user).order_by(ApiToken.id)
@@ -66,6 +78,7 @@ def list_tokens() -> ResponseReturnValue:
 
 
 @blueprint.post("/tokens/")
+@documented({201: schemas.Token}, body=schemas.NewToken, errors=(409,))
 def make_token() -> ResponseReturnValue:
     """Make a token with a name and, if wanted, a moment at which it expires. Its key is told
     this once."""
@@ -84,6 +97,7 @@ def make_token() -> ResponseReturnValue:
 
 
 @blueprint.delete("/tokens/<int:token_id>/")
+@documented({204: NOTHING}, errors=(403,))
 def revoke_token(token_id: int) -> ResponseReturnValue:
     """Let a token open no door any more, from now on."""
     with gateway().database.writing() as session:

@@ -6,12 +6,14 @@ from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import ColumnElement, select
 
+from gateway.api import account_schemas as schemas
 from gateway.api import serializers
 from gateway.api.access import LARGEST_ID, require_staff
 from gateway.api.auth import gateway
 from gateway.api.body import parse_moment
 from gateway.api.errors import invalid
 from gateway.models import AuditEntry
+from gateway.openapi import documented
 
 blueprint = Blueprint("audit_log", __name__, url_prefix="/audit")
 
@@ -19,6 +21,7 @@ _USUAL, _MOST = 100, 1000
 
 
 @blueprint.get("/")
+@documented({200: schemas.AuditPage}, query=schemas.AuditQuery, errors=(400, 403))
 def list_entries() -> ResponseReturnValue:
     """Changes, newest first, at most ``limit``; the next page has ``?before=`` the last id.
 

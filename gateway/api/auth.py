@@ -47,6 +47,11 @@ def open_to_all(view: _View) -> _View:
     return view
 
 
+def is_open_to_all(view: Callable[..., Any]) -> bool:
+    """Whether the view needs no authentication."""
+    return getattr(view, _OPEN, False)
+
+
 def require_user() -> None:
     """Find out who sent the request, before its view is called.
 
@@ -56,7 +61,7 @@ def require_user() -> None:
         401 if nobody knows, 403 if a browser was sent here by a page of somebody else's.
     """
     view = current_app.view_functions.get(request.endpoint or "")
-    if view is None or getattr(view, _OPEN, False):
+    if view is None or is_open_to_all(view):
         return
     kind, _, key = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() == "token":

@@ -10,18 +10,21 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from gateway.accounts.users import check_name, find_group
+from gateway.api import account_schemas as schemas
 from gateway.api.access import LARGEST_ID, require_staff
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import Body, read_body
 from gateway.api.errors import invalid, not_found, refused
 from gateway.models import Group, User, user_groups
+from gateway.openapi import NOTHING, documented
 from skyrelay.errors import Permanent
 
 blueprint = Blueprint("groups", __name__, url_prefix="/groups")
 
 
 @blueprint.get("/")
+@documented({200: list[schemas.GroupInList]})
 def list_groups() -> ResponseReturnValue:
     """The groups with which one may share, by name, and how many are in each."""
     query = (
@@ -39,6 +42,7 @@ def list_groups() -> ResponseReturnValue:
 
 
 @blueprint.post("/")
+@documented({201: schemas.Group}, body=schemas.NewGroup, errors=(403, 409))
 def make_group() -> ResponseReturnValue:
     """Make a group with these ``members``."""
     require_staff()
@@ -53,6 +57,7 @@ def make_group() -> ResponseReturnValue:
 
 
 @blueprint.get("/<int:group_id>/")
+@documented({200: schemas.Group}, errors=(403,))
 def read_group(group_id: int) -> ResponseReturnValue:
     """A group with the names of its members; for those, and administrators."""
     with gateway().database.reading() as session:
@@ -63,6 +68,7 @@ def read_group(group_id: int) -> ResponseReturnValue:
 
 
 @blueprint.patch("/<int:group_id>/")
+@documented({200: schemas.Group}, body=schemas.GroupChange, errors=(403, 409))
 def rename_group(group_id: int) -> ResponseReturnValue:
     """Give a group another name."""
     require_staff()
@@ -76,6 +82,7 @@ def rename_group(group_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/<int:group_id>/members/")
+@documented({200: schemas.Group}, body=schemas.MemberChange, errors=(403,))
 def change_members(group_id: int) -> ResponseReturnValue:
     """Bring users into a group and out of it, as many at once as wanted: ``add``, ``remove``."""
     require_staff()
@@ -102,6 +109,7 @@ def change_members(group_id: int) -> ResponseReturnValue:
 
 
 @blueprint.delete("/<int:group_id>/")
+@documented({204: NOTHING}, errors=(403,))
 def delete_group(group_id: int) -> ResponseReturnValue:
     """Remove a group; tasks that were shared with it are so no longer."""
     require_staff()

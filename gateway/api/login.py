@@ -11,12 +11,14 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from gateway import accounts
 from gateway.accounts import passwords, throttle, tokens
+from gateway.api import account_schemas as schemas
 from gateway.api import serializers
 from gateway.api.auditing import remember_request, remote_address
 from gateway.api.auth import CSRF_COOKIE, SESSION_COOKIE, current_user, gateway, open_to_all
 from gateway.api.body import Body, read_body
 from gateway.api.errors import ApiError, detail, invalid, throttled
 from gateway.models import User
+from gateway.openapi import NOTHING, documented
 from skyrelay.errors import Permanent
 
 blueprint = Blueprint("auth", __name__, url_prefix="/auth")
@@ -28,6 +30,7 @@ _WRONG = "Unable to log in with provided credentials."
 
 @blueprint.post("/token/")
 @open_to_all
+@documented({200: schemas.TokenKey}, body=schemas.Credentials, errors=(429,))
 def obtain_token() -> ResponseReturnValue:
     """The key of the user's token, for a user name and a password."""
     user = _authenticated(_read("username", "password"))
@@ -38,6 +41,7 @@ def obtain_token() -> ResponseReturnValue:
 
 @blueprint.post("/login/")
 @open_to_all
+@documented({200: schemas.LoggedIn}, body=schemas.Credentials, errors=(403, 429))
 def log_in() -> ResponseReturnValue:
     """Begin a session of a browser, which gets cookies for a user name and a password."""
     refuse_other_sites()
@@ -49,6 +53,7 @@ def log_in() -> ResponseReturnValue:
 
 
 @blueprint.post("/logout/")
+@documented({204: NOTHING}, body=schemas.Logout)
 def log_out() -> ResponseReturnValue:
     """End the session of this browser; ``everywhere``: all sessions of this user."""
     everywhere = read_body(files_too=False, largest=_LARGEST).fields.get("everywhere")
@@ -64,6 +69,7 @@ def log_out() -> ResponseReturnValue:
 
 
 @blueprint.post("/password/")
+@documented({204: NOTHING}, body=schemas.PasswordChange, errors=(429,))
 def change_password() -> ResponseReturnValue:
     """Change one's password, which logs out all browsers; tokens stay."""
     body = _read("old_password", "new_password")

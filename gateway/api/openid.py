@@ -6,7 +6,7 @@ The authorization code flow with PKCE, state and nonce, as Authlib does it.
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Annotated, Any
 
 import requests
 from authlib.common.errors import AuthlibBaseError
@@ -14,11 +14,14 @@ from authlib.integrations.flask_client import OAuth
 from flask import Blueprint, Flask, current_app, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 from joserfc.errors import JoseError
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from gateway.accounts import openid
 from gateway.api.auth import gateway, open_to_all
 from gateway.api.errors import detail, not_found
 from gateway.api.login import begin_session
+from gateway.openapi import Answer, documented
 from skyrelay.errors import Permanent
 from skyrelay.settings import Settings
 
@@ -32,6 +35,16 @@ _CLIENT = "skyrelay_openid"
 _NEXT = "next"
 #: Seconds for each answer of the provider.
 _PATIENCE = 10
+
+
+class _Where(TypedDict, total=False):
+    next: Annotated[str, Field(description="Path of a page of ours.", examples=["/tasks/"])]
+
+
+class _Back(TypedDict, total=False):
+    code: Annotated[str, Field(description="For a token.", examples=["SplxlOBeZQQYbYS6WxSbIA"])]
+    state: Annotated[str, Field(description="Names the login.", examples=["af0ifjsldkj"])]
+    error: Annotated[str, Field(description="Why nobody was let in.", examples=["access_denied"])]
 
 
 def install(app: Flask, settings: Settings) -> None:
@@ -62,6 +75,11 @@ def install(app: Flask, settings: Settings) -> None:
 
 @blueprint.get("/login/")
 @open_to_all
+@documented(
+    {302: Answer(description="To the provider.", media_types=())},
+    query=_Where,
+    errors=(403, 404, 502),
+)
 def go_to_provider() -> ResponseReturnValue:
     """Send the browser to the provider; ``next`` is the page of ours to go to afterwards."""
     client = _client()
@@ -77,6 +95,9 @@ def go_to_provider() -> ResponseReturnValue:
 
 @blueprint.get("/callback/")
 @open_to_all
+@documented(
+    {302: Answer(description="To the page.", media_types=())}, query=_Back, errors=(403, 404, 502)
+)
 def come_back() -> ResponseReturnValue:
     """Log in whom the provider sends back, if what it says of him is signed and meant for us."""
     try:

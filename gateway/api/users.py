@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
+from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
+from typing_extensions import TypedDict
 
 from gateway import accounts
 from gateway.accounts import passwords, tokens
 from gateway.accounts.users import PERMISSIONS, check_name, find_user, is_last_administrator
+from gateway.api import account_schemas as schemas
 from gateway.api import serializers
 from gateway.api.access import LARGEST_ID, groups_named, require_staff
 from gateway.api.auditing import remember_request
@@ -20,6 +23,7 @@ from gateway.api.auth import gateway
 from gateway.api.body import Body, read_body
 from gateway.api.errors import invalid, not_found, refused
 from gateway.models import User
+from gateway.openapi import NOTHING, documented
 from skyrelay.errors import Permanent
 
 blueprint = Blueprint("users", __name__, url_prefix="/users")
@@ -32,12 +36,17 @@ _LONGEST_OPENID = 500
 _WORDS = {"true": True, "1": True, "on": True, "false": False, "0": False, "off": False}
 
 
+class _Query(TypedDict, total=False):
+    query: Annotated[str, Field(description="A part of the name.", examples=["ali"])]
+
+
 @blueprint.before_request
 def _only_staff() -> None:
     require_staff()
 
 
 @blueprint.get("/")
+@documented({200: list[schemas.UserForStaff]}, query=_Query, errors=(400, 403))
 def list_users() -> ResponseReturnValue:
     """All users, by name; those with ``?query=`` in their name only."""
     query = select(User).options(selectinload(User.groups)).order_by(User.username)
@@ -51,6 +60,7 @@ def list_users() -> ResponseReturnValue:
 
 
 @blueprint.post("/")
+@documented({201: schemas.UserForStaff}, body=schemas.UserChange, errors=(403,))
 def make_user() -> ResponseReturnValue:
     """Make a user. Without a password only tokens and OpenID open the door."""
     body = read_body(files_too=False)
@@ -66,6 +76,7 @@ def make_user() -> ResponseReturnValue:
 
 
 @blueprint.get("/<int:user_id>/")
+@documented({200: schemas.UserForStaff}, errors=(403,))
 def read_user(user_id: int) -> ResponseReturnValue:
     """One user."""
     with gateway().database.reading() as session:
@@ -73,6 +84,7 @@ def read_user(user_id: int) -> ResponseReturnValue:
 
 
 @blueprint.patch("/<int:user_id>/")
+@documented({200: schemas.UserForStaff}, body=schemas.UserChange, errors=(403, 409))
 def update_user(user_id: int) -> ResponseReturnValue:
     """Change what is sent of a user: name, password, groups, rights, quotas."""
     body = read_body(files_too=False)
@@ -90,6 +102,7 @@ def update_user(user_id: int) -> ResponseReturnValue:
 
 
 @blueprint.delete("/<int:user_id>/")
+@documented({204: NOTHING}, errors=(403, 409))
 def delete_user(user_id: int) -> ResponseReturnValue:
     """Remove a user who has no tasks. One who has is switched off with ``is_active`` instead."""
     with gateway().database.writing() as session:
