@@ -8,7 +8,9 @@ import sys
 from tempfile import TemporaryDirectory
 
 import click
+from sqlalchemy.exc import IntegrityError
 
+from gateway.accounts.users import first_administrator
 from gateway.core import Gateway, open_gateway
 from gateway.migrate import migrate as migrate_tables
 from skyrelay.errors import Permanent
@@ -63,6 +65,13 @@ def _prepared() -> Gateway:
         raise click.ClickException(str(error)) from error
     gateway.database.wait()
     migrate_tables(gateway.database)
+    try:
+        with gateway.database.writing() as session:
+            first_administrator(session, gateway.settings)
+    except Permanent as error:
+        raise click.ClickException(str(error)) from error
+    except IntegrityError:
+        pass  # Another process has just made the same one.
     return gateway
 
 

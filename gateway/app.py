@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import IO
 
-from flask import Flask, Request, current_app
+from flask import Flask, Request, current_app, request
+from flask.sessions import SecureCookieSessionInterface
 from flask.wrappers import Response
 
 from gateway import health, landing, observation
-from gateway.api import api, errors
+from gateway.api import api, errors, openid
 from gateway.api.body import FILES_REFUSED
 from gateway.api.errors import detail
 from gateway.api.serializers import task_state
 from gateway.core import Gateway
 from gateway.feed import FEED, Feed
 from gateway.openapi import pages
+from gateway.proxies import BehindProxies
 
 
 class _Request(Request):
@@ -33,6 +35,16 @@ class _Request(Request):
         return gateway.store.incoming()
 
 
+class _Sessions(SecureCookieSessionInterface):
+    """What is kept in a cookie while somebody is at the OpenID provider."""
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return request.is_secure
+
+    def get_cookie_samesite(self, app: Flask) -> str:
+        return "Lax"
+
+
 class _App(Flask):
     request_class = _Request
 
@@ -41,6 +53,7 @@ def create_app(gateway: Gateway) -> Flask:
     """The application that serves this gateway."""
     app = _App(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = gateway.settings.skyrelay_max_upload
+    app.session_interface = _Sessions()
     app.secret_key = gateway.settings.secret_key
     app.extensions["skyrelay"] = gateway
     # The other half of the threads answers whoever does not watch.
@@ -54,8 +67,10 @@ def create_app(gateway: Gateway) -> Flask:
     app.register_blueprint(api)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(landing.blueprint)
+    openid.install(app, gateway.settings)
     pages.install(app)
     app.after_request(_harden)
+    app.wsgi_app = BehindProxies(app.wsgi_app, gateway.settings)  # type: ignore[method-assign]
     return app
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from gateway.models import AuditEntry
+from gateway.models import AuditEntry, User
 
 _INSERT = insert(AuditEntry)
 
@@ -16,7 +16,7 @@ def remember(
     session: Session,
     action: str,
     *,
-    user_id: int | None = None,
+    user: User | None = None,
     task_id: int | None = None,
     ip: str = "",
     **details: Any,
@@ -26,7 +26,8 @@ def remember(
         _INSERT,
         {
             "action": action,
-            "user_id": user_id,
+            "user_id": user.id if user else None,
+            "username": user.username if user else "",
             "task_id": None if action == "task_delete" else task_id,
             "task_id_ref": task_id,
             "ip": ip,

@@ -2,22 +2,26 @@
 
 Readers and writers are told apart: on SQLite a writer takes the write lock when its transaction
 begins, so that it never has to give up half-way because another writer was faster. On PostgreSQL
-rows are locked where that matters.
+rows are locked where that matters, and readers need no transaction: each of their statements
+sees what is committed, as it would inside of one.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from psycopg import Error as PsycopgError
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DisconnectionError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +30,10 @@ _WRITES = "skyrelay_writes"
 _SQLITE_PATIENCE_MS = 30_000
 #: Connections of one process: as many as its threads, and a few for the publisher and health.
 _POOL = 12
+#: Seconds after which a connection is tried before it is used: to try a busy one each time would
+#: cost more than what it is used for.
+_IDLE = 0.5
+_USED = "skyrelay_used"
 #: The longest pause between two attempts to reach a database that does not answer.
 _LONGEST_PAUSE = 5.0
 
@@ -38,17 +46,22 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite and self.url.database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
-        self.engine = create_engine(
-            self.url,
-            pool_size=_POOL,
-            pool_pre_ping=not self.is_sqlite,
-            connect_args={} if self.is_sqlite else {"connect_timeout": 5},
-        )
+        arguments = {} if self.is_sqlite else {"connect_timeout": 5}
+        self.engine = create_engine(self.url, pool_size=_POOL, connect_args=arguments)
+        self._read_engine = self.engine
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            # Connections of their own: to switch one back and forth costs as much as a question.
+            self._read_engine = create_engine(
+                self.url, pool_size=_POOL, connect_args=arguments, isolation_level="AUTOCOMMIT"
+            )
+            for engine in (self.engine, self._read_engine):
+                event.listen(engine, "checkin", _remember_use)
+                event.listen(engine, "checkout", _try_if_idle)
         self.write_engine = self.engine.execution_options(**{_WRITES: True})
-        self._readers = sessionmaker(self.engine, expire_on_commit=False)
+        self._readers = sessionmaker(self._read_engine, expire_on_commit=False)
         self._writers = sessionmaker(self.write_engine, expire_on_commit=False)
 
     @contextmanager
@@ -91,6 +104,7 @@ class Database:
     def close(self) -> None:
         """Give all connections back."""
         self.engine.dispose()
+        self._read_engine.dispose()
 
 
 def _with_driver(url: URL) -> URL:
@@ -98,6 +112,23 @@ def _with_driver(url: URL) -> URL:
     if url.drivername in ("postgres", "postgresql"):
         return url.set(drivername="postgresql+psycopg")
     return url
+
+
+def _remember_use(_: Any, record: ConnectionPoolEntry) -> None:
+    record.info[_USED] = time.monotonic()
+
+
+def _try_if_idle(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
+    """Have the pool open another connection where the server has gone since its last use."""
+    if time.monotonic() - record.info.get(_USED, -math.inf) < _IDLE:
+        return
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("")
+        if not connection.autocommit:
+            connection.rollback()
+    except PsycopgError as error:
+        raise DisconnectionError from error
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from skyrelay.messages import Lane
 
@@ -93,6 +93,45 @@ class Settings(BaseSettings):
         24, ge=1, description="threads of each of them; half of them may serve streams"
     )
     skyrelay_max_upload: int = Field(4 * 1024**3, description="largest accepted upload in bytes")
+    skyrelay_admin_name: str = Field(
+        "", description="administrator that the gateway makes at its start, if there is none so"
+    )
+    skyrelay_admin_password: SecretStr = Field(
+        SecretStr(""), description="first password of that administrator"
+    )
+    skyrelay_session_days: float = Field(
+        14.0, gt=0, description="days after which a browser must log in again"
+    )
+    skyrelay_trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = Field(
+        (),
+        description="addresses or networks of proxies whose X-Forwarded-* headers are believed, "
+        "separated by commas",
+    )
+    skyrelay_proxy_hops: int = Field(
+        1, ge=1, description="proxies, one behind the other, that add to these headers"
+    )
+    skyrelay_quota_tasks: int = Field(
+        0, ge=0, description="tasks that a user may have, unless his own quota differs; 0: any"
+    )
+    skyrelay_quota_bytes: int = Field(
+        0, ge=0, description="bytes that a user's tasks may take; 0: any number"
+    )
+    skyrelay_quota_runs: int = Field(
+        0, ge=0, description="runs that a user may have open at once; 0: any number"
+    )
+    skyrelay_oidc_issuer: str = Field(
+        "", description="address of an OpenID Connect provider with which users may log in"
+    )
+    skyrelay_oidc_client_id: str = Field("", description="how the provider knows this gateway")
+    skyrelay_oidc_client_secret: SecretStr = Field(
+        SecretStr(""), description="by which the provider believes it"
+    )
+    skyrelay_oidc_create_users: bool = Field(
+        False, description="make a user of everybody whom the provider lets in"
+    )
+    skyrelay_oidc_staff_group: str = Field(
+        "", description="members of this group of the provider are administrators; none: by hand"
+    )
     skyrelay_log_level: str = "INFO"
     skyrelay_log_format: Literal["text", "json"] = "text"
     skyrelay_traces: str = Field(
@@ -180,6 +219,13 @@ class Settings(BaseSettings):
         300, ge=1, description="seconds of CPU time after which a field is not looked for any more"
     )
     stdpipe_hotpants: str | None = Field(None, description="path of HOTPANTS, where there is one")
+
+    @field_validator("skyrelay_trusted_proxies", mode="before")
+    @classmethod
+    def _split_proxies(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return [part.strip() for part in value.split(",") if part.strip()]
 
     @field_validator("amqp_uri")
     @classmethod

@@ -5,23 +5,30 @@ from __future__ import annotations
 from flask import Blueprint
 
 from gateway.api import (
+    account,
+    audit_log,
     auth,
     creation,
     dead,
     duplication,
     files,
+    groups,
+    login,
+    openid,
     preprocessing,
     processing,
     queue,
     stream,
     tasks,
+    users,
 )
 
 #: All of ``/api/``. A path is right with and without its final slash.
 api = Blueprint("api", __name__, url_prefix="/api")
 api.before_request(auth.require_user)
 _PARTS = (
-    *(auth, tasks, creation, duplication, processing, preprocessing, stream, files, queue),
+    *(login, openid, account, users, groups, audit_log),
+    *(tasks, creation, duplication, processing, preprocessing, stream, files, queue),
     dead,
 )
 for part in _PARTS:

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
-from flask import request
+from flask import g, request
 from sqlalchemy.orm import Session
 
-from gateway.api.auth import current_user
 from gateway.audit import remember
+from gateway.models import User
 
 
 def remember_request(
-    session: Session, action: str, *, task_id: int | None = None, **details: Any
+    session: Session,
+    action: str,
+    *,
+    task_id: int | None = None,
+    user: User | None = None,
+    **details: Any,
 ) -> None:
-    """Write down what the present request changes, in the transaction that changes it."""
+    """Write down what the present request changes, in the transaction that changes it.
+
+    ``user`` is for requests that log somebody in; all others have theirs.
+    """
     remember(
         session,
         action,
-        user_id=current_user().id,
+        user=user or g.get("user"),
         task_id=task_id,
-        ip=request.remote_addr or "",
-        access="api",
+        ip=remote_address(),
+        access=g.get("access", "api"),
         **details,
     )
+
+
+def remote_address() -> str:
+    """The address that the present request came from; empty where a proxy names none."""
+    try:
+        return str(ip_address(request.remote_addr or ""))
+    except ValueError:
+        return ""

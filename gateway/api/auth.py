@@ -1,29 +1,26 @@
-"""Who is asking?"""
+"""Who is asking: a program with its token, or a browser with its cookie?"""
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from flask import Blueprint, current_app, g, jsonify, request
-from flask.typing import ResponseReturnValue
-from pydantic import Field
-from typing_extensions import TypedDict
+from flask import current_app, g, request
 
-from gateway import accounts
-from gateway.api.body import read_body
-from gateway.api.errors import ApiError, invalid, unauthenticated
+from gateway.accounts import tokens
+from gateway.api.errors import detail, unauthenticated
 from gateway.core import Gateway
 from gateway.feed import FEED, Feed
 from gateway.models import User
-from gateway.openapi import documented
-
-blueprint = Blueprint("auth", __name__)
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 _OPEN = "_open_to_all"
-#: Bytes. Anybody may send this request, and nobody may fill memory or disk with it.
-_LARGEST_LOGIN = 64 * 1024
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_NOT_PROVIDED = "Authentication credentials were not provided."
+
+#: Names that STDWeb's pages and scripts know.
+SESSION_COOKIE, CSRF_COOKIE, CSRF_HEADER = "sessionid", "csrftoken", "X-CSRFToken"
 
 
 def gateway() -> Gateway:
@@ -61,52 +58,43 @@ def require_user() -> None:
     Raises
     ------
     ApiError
-        401 if nobody knows.
+        401 if nobody knows, 403 if a browser was sent here by a page of somebody else's.
     """
     view = current_app.view_functions.get(request.endpoint or "")
     if view is None or is_open_to_all(view):
         return
-    header = request.headers.get("Authorization", "")
-    kind, _, key = header.partition(" ")
-    if kind.lower() != "token":
-        raise unauthenticated("Authentication credentials were not provided.")
-    key = key.strip()
+    kind, _, key = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() == "token":
+        g.user, g.access = _user_of_token(key.strip()), "api"
+    elif SESSION_COOKIE in request.cookies:
+        g.user, g.access = _user_of_cookie(request.cookies[SESSION_COOKIE]), "web"
+    else:
+        raise unauthenticated(_NOT_PROVIDED)
+
+
+def _user_of_token(key: str) -> User:
     if not key or " " in key:
         raise unauthenticated("Invalid token header. Write it as `Authorization: Token <key>`.")
     with gateway().database.reading() as session:
-        user = accounts.user_of_key(session, key)
-    if user is None:
+        found = tokens.token_of_key(session, key)
+    if found is None:
         raise unauthenticated("Invalid token.")
-    g.user = user
+    user, token_id, last_used = found
+    if tokens.is_worth_noting(last_used):
+        with gateway().database.writing() as session:
+            tokens.note_use(session, token_id)
+    return user
 
 
-class _Login(TypedDict):
-    username: Annotated[str, Field(examples=["alice"])]
-    password: Annotated[str, Field(examples=["correct horse battery staple"])]
-
-
-class _Token(TypedDict):
-    token: Annotated[str, Field(examples=["9944b09199c62bcf9418ad846dd0e4bbdfc6ee4b"])]
-
-
-@blueprint.post("/auth/token/")
-@open_to_all
-@documented({200: _Token}, body=_Login)
-def obtain_token() -> ResponseReturnValue:
-    """The key of the user's token, for a user name and a password."""
-    body = read_body(largest=_LARGEST_LOGIN, files_too=False)
-    missing = {
-        name: ["This field is required."]
-        for name in ("username", "password")
-        if not body.fields.get(name)
-    }
-    if missing:
-        raise ApiError(400, missing)
-    name, password = body.text("username", 1000), body.text("password", 10_000)
+def _user_of_cookie(key: str) -> User:
     with gateway().database.reading() as session:
-        user = accounts.authenticate(session, name, password)
+        user = tokens.user_of_session(session, key)
     if user is None:
-        raise invalid(non_field_errors="Unable to log in with provided credentials.")
-    with gateway().database.writing() as session:
-        key = accounts.key_of(session, user, gateway().settings.secret_key)
-    return jsonify({"token": key})
+        raise unauthenticated(_NOT_PROVIDED)
+    if request.method not in _SAFE:
+        given = request.headers.get(CSRF_HEADER, "")
+        right = tokens.csrf_token(gateway().settings.secret_key, key)
+        if not hmac.compare_digest(given.encode(), right.encode()):
+            state = "incorrect" if given else "missing"
+            raise detail(403, f"CSRF Failed: CSRF token {state}.")
+    return user

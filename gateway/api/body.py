@@ -7,6 +7,7 @@ pair, NaN) are refused here, once.
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from flask import request
@@ -91,6 +92,21 @@ class Body:
         if not isinstance(value, dict):
             raise BadConfig("config must be a JSON object")
         return value
+
+
+def parse_moment(name: str, text: str) -> datetime:
+    """A moment in ISO 8601, in UTC where it does not say.
+
+    Raises
+    ------
+    ApiError
+        400, about the field ``name``, if it is none.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise invalid(**{name: "Write a moment such as 2030-01-31T12:00:00Z."}) from error
 
 
 class BadConfig(Exception):

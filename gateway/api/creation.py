@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Annotated
 
-from flask import Blueprint, jsonify
+from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 from pydantic import Field
 from sqlalchemy.orm import Session
 from typing_extensions import TypedDict
 
 from gateway import lifetime, local_files
+from gateway.accounts.quotas import check_bytes, check_task, check_upload
 from gateway.api import schemas, serializers
 from gateway.api.access import groups_named
 from gateway.api.auditing import remember_request
@@ -43,9 +45,10 @@ class _NewTask(TypedDict, total=False):
 
 
 @blueprint.post("/tasks/")
-@documented({201: schemas.TaskCreated}, body=_NewTask, errors=(507,))
+@documented({201: schemas.TaskCreated}, body=_NewTask, errors=(429, 507))
 def create_task() -> ResponseReturnValue:
     """Make a task; its image is not looked at before the first stage."""
+    check_upload(gateway(), current_user(), request.content_length or 0, makes_task=True)
     body = read_body()
     validated = field_config(body)
     name = _name(body)
@@ -59,6 +62,8 @@ def create_task() -> ResponseReturnValue:
         for content in files.values():
             gateway().store.complete(content)
         with gateway().database.writing() as session:
+            check_task(gateway(), session, current_user())
+            check_bytes(gateway(), session, current_user(), sum(map(_size, files.values())))
             task = Task(
                 original_name=name,
                 title=title,
@@ -117,6 +122,10 @@ def _receive(body: Body, received: ExitStack) -> dict[str, IO[bytes]]:
     except local_files.NoSuchExtension as error:
         raise invalid(ext=str(error)) from error
     return {IMAGE: target}
+
+
+def _size(content: IO[bytes]) -> int:
+    return os.fstat(content.fileno()).st_size
 
 
 def _copied(source: Path, received: ExitStack) -> IO[bytes]:

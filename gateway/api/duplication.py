@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
+from gateway.accounts.quotas import check_bytes, check_task, size_of
 from gateway.api import schemas, serializers
 from gateway.api.access import get_locked_task
 from gateway.api.auditing import remember_request
@@ -22,11 +23,13 @@ _POSITION = ("ra", "dec", "radius", "pixel_scale", "moc")
 
 
 @blueprint.post("/tasks/<int:task_id>/duplicate/")
-@documented({201: schemas.TaskInFull}, errors=(507,))
+@documented({201: schemas.TaskInFull}, errors=(413, 429, 507))
 def duplicate(task_id: int) -> ResponseReturnValue:
     """Make a task with the files and the configuration of this one; nobody else sees it yet."""
     with gateway().database.writing() as session:
         source = get_locked_task(session, task_id, Right.EDIT)
+        check_task(gateway(), session, current_user())
+        check_bytes(gateway(), session, current_user(), size_of(gateway(), task_id))
         copy = Task(
             original_name=source.original_name,
             title=f"{source.title[: LONGEST_NAME - len(_MARK) - 1]} {_MARK}".strip(),

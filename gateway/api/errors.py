@@ -7,12 +7,14 @@ where the task does not allow it, and a list of sentences per field where a valu
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
 from sqlalchemy.exc import InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException
 
+from gateway.accounts.quotas import QuotaExceeded
 from skyrelay.store.files import is_full
 
 _log = logging.getLogger(__name__)
@@ -58,9 +60,18 @@ def unauthenticated(sentence: str) -> ApiError:
     return error
 
 
+def throttled(seconds: float) -> ApiError:
+    """The same was asked for too often."""
+    wait = math.ceil(seconds)
+    error = detail(429, f"Request was throttled. Expected available in {wait} seconds.")
+    error.headers["Retry-After"] = str(wait)
+    return error
+
+
 def install(app: Flask) -> None:
     """Make the application answer with these bodies."""
     app.register_error_handler(ApiError, _answer)
+    app.register_error_handler(QuotaExceeded, _answer_quota)
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(OperationalError, _answer_away)
     app.register_error_handler(InterfaceError, _answer_away)
@@ -88,6 +99,10 @@ def _answer_http(error: HTTPException) -> Response | HTTPException:
         if name not in ("Content-Type", "Content-Length"):
             response.headers[name] = value
     return response
+
+
+def _answer_quota(error: QuotaExceeded) -> Response:
+    return _answer(detail(413 if error.kind == "bytes" else 429, str(error)))
 
 
 def _answer_away(error: Exception) -> Response:

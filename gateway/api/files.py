@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import Annotated
 
-from flask import Blueprint, Response, jsonify, send_file
+from flask import Blueprint, Response, jsonify, request, send_file
 from flask.typing import ResponseReturnValue
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from gateway.accounts.quotas import check_bytes, check_upload, forget_size
 from gateway.api import schemas, serializers
 from gateway.api.access import get_locked_task, get_task, refuse_while_running
 from gateway.api.auditing import remember_request
@@ -74,7 +76,10 @@ def upload(task_id: int, path: str) -> ResponseReturnValue:
     """Store a file under this path; folders on the way are made."""
     # The body is read before anything is locked: it may take an hour to arrive.
     with gateway().database.reading() as session:
-        refuse_while_running(get_task(session, task_id, Right.EDIT), "an upload")
+        task = get_task(session, task_id, Right.EDIT)
+        refuse_while_running(task, "an upload")
+        owner = task.user
+    check_upload(gateway(), owner, request.content_length or 0, makes_task=False)
     body = read_body(json_too=False)
     file = body.files.get("file")
     if file is None:
@@ -84,6 +89,8 @@ def upload(task_id: int, path: str) -> ResponseReturnValue:
     with gateway().database.writing() as session:
         task = get_locked_task(session, task_id, Right.EDIT)
         refuse_while_running(task, "an upload")
+        check_bytes(gateway(), session, task.user, os.fstat(file.stream.fileno()).st_size)
+        forget_size(session, task_id)
         try:
             size = gateway().store.adopt(task_id, path, file.stream)
             if path == IMAGE:
@@ -110,6 +117,7 @@ def delete(task_id: int, path: str) -> ResponseReturnValue:
         task = get_locked_task(session, task_id, Right.EDIT)
         _check_path(path)
         refuse_while_running(task, "deleting files")
+        forget_size(session, task_id)
         try:
             gateway().store.remove(task_id, path)
         except (FileNotFoundError, NotADirectoryError) as error:

@@ -15,6 +15,7 @@ from flask.typing import ResponseReturnValue
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from gateway.accounts.quotas import check_run
 from gateway.api import schemas
 from gateway.api.access import get_locked_task
 from gateway.api.auditing import remember_request
@@ -66,14 +67,14 @@ _ANSWERS = {
 
 
 @blueprint.post("/tasks/<int:task_id>/fix/")
-@documented(_ANSWERS, errors=(400, 409))
+@documented(_ANSWERS, errors=(400, 409, 429))
 def fix(task_id: int) -> ResponseReturnValue:
     """Write the image anew as a plain file with a clean header."""
     return _change(task_id, FIX, {}, "fixed")
 
 
 @blueprint.post("/tasks/<int:task_id>/crop/")
-@documented(_ANSWERS, body=_Box, errors=(409,))
+@documented(_ANSWERS, body=_Box, errors=(409, 429))
 def crop(task_id: int) -> ResponseReturnValue:
     """Keep a part of the image: x1, y1, x2, y2; negative ones count from the far edge."""
     body = read_body(files_too=False)
@@ -82,7 +83,7 @@ def crop(task_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/tasks/<int:task_id>/destripe/")
-@documented(_ANSWERS, body=_Direction, errors=(409,))
+@documented(_ANSWERS, body=_Direction, errors=(409, 429))
 def destripe(task_id: int) -> ResponseReturnValue:
     """Remove stripes in the direction horizontal, vertical, or both."""
     direction = _direction(read_body(files_too=False))
@@ -120,6 +121,7 @@ def _start(task_id: int, stage: Stage, config: dict[str, Any]) -> str:
         task = get_locked_task(session, task_id, Right.EDIT)
         if not (gateway().store.folder(task_id) / IMAGE).exists():
             raise _no_image()
+        check_run(gateway(), session, current_user())
         try:
             run = runs.start(gateway(), session, task, [stage.step], config, current_user().id)
         except runs.AlreadyRunning as error:

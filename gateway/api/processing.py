@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 from typing_extensions import TypedDict
 
+from gateway.accounts.quotas import check_run
 from gateway.api import schemas, serializers
 from gateway.api.access import get_locked_task, get_task
 from gateway.api.auditing import remember_request
@@ -66,7 +67,7 @@ class _Cancelled(TypedDict):
 
 
 @blueprint.post("/tasks/<int:task_id>/process/")
-@documented({200: _Started}, body=_Processing, errors=(409,))
+@documented({200: _Started}, body=_Processing, errors=(409, 429))
 def process(task_id: int) -> ResponseReturnValue:
     """Begin a run of the given steps, one after the other."""
     body = read_body()
@@ -76,6 +77,7 @@ def process(task_id: int) -> ResponseReturnValue:
         validated = _config(body)
         priority = _priority(body)
         _check_inputs(session, steps, task.config | validated.config)
+        check_run(gateway(), session, current_user())
         try:
             run = runs.start(
                 gateway(), session, task, steps, validated.config, current_user().id, priority

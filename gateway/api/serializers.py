@@ -6,8 +6,20 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from gateway.accounts.users import PERMISSIONS
 from gateway.api import schemas
-from gateway.models import AttemptState, DeadLetter, Preset, Run, StageAttempt, Task, now
+from gateway.models import (
+    ApiToken,
+    AttemptState,
+    AuditEntry,
+    DeadLetter,
+    Preset,
+    Run,
+    StageAttempt,
+    Task,
+    User,
+    now,
+)
 from skyrelay.stages import stage_of
 from skyrelay.store import Entry
 
@@ -174,6 +186,58 @@ def dead_letter(letter: DeadLetter) -> schemas.DeadLetterAnswer:
         "handled": letter.handled,
         "handled_at": later(letter.handled_at),
         "handled_by": letter.handled_by,
+    }
+
+
+def user(found: User) -> dict[str, Any]:
+    """A user, for the user; his groups are not loaded for it."""
+    return {
+        "id": found.id,
+        "username": found.username,
+        "first_name": found.first_name,
+        "last_name": found.last_name,
+        "email": found.email,
+        "is_staff": found.is_staff,
+        "permissions": [name for name in PERMISSIONS if getattr(found, name)],
+        "created": moment(found.created),
+    }
+
+
+def user_for_staff(found: User) -> dict[str, Any]:
+    """All that an administrator may know of a user, and change."""
+    return user(found) | {
+        "is_active": found.is_active,
+        "has_password": bool(found.password_hash),
+        "openid": found.openid,
+        "groups": [group.name for group in found.groups],
+        **{name: getattr(found, name) for name in PERMISSIONS},
+        "quota_tasks": found.quota_tasks,
+        "quota_bytes": found.quota_bytes,
+        "quota_runs": found.quota_runs,
+    }
+
+
+def token(found: ApiToken) -> dict[str, Any]:
+    """A token without its key."""
+    return {
+        "id": found.id,
+        "name": found.name,
+        "created": moment(found.created),
+        "expires": later(found.expires),
+        "last_used": later(found.last_used),
+    }
+
+
+def audit_entry(entry: AuditEntry) -> dict[str, Any]:
+    """A change that was made."""
+    return {
+        "id": entry.id,
+        "timestamp": moment(entry.timestamp),
+        "user": entry.username,
+        "action": entry.action,
+        "task": entry.task_id_ref,
+        "ip": entry.ip,
+        "details": entry.details,
     }
 
 

@@ -15,7 +15,14 @@ from gateway.models.runs import (
     StageAttempt,
 )
 from gateway.models.tasks import Preset, Task, task_groups
-from gateway.models.users import ApiToken, Group, User, user_groups
+from gateway.models.users import (
+    ApiToken,
+    BrowserSession,
+    Group,
+    LoginAttempts,
+    User,
+    user_groups,
+)
 
 __all__ = [
     "IS_OPEN",
@@ -26,8 +33,10 @@ __all__ = [
     "AttemptState",
     "AuditEntry",
     "Base",
+    "BrowserSession",
     "DeadLetter",
     "Group",
+    "LoginAttempts",
     "OutboxMessage",
     "Preset",
     "Run",

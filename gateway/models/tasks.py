@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ForeignKey, Index, String, Table, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, String, Table, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from gateway.models.base import Base, JsonObject, UtcDateTime, now
@@ -24,7 +24,8 @@ class Task(Base):
 
     ``celery_id`` is the open run, under the name that clients know; it is None while nothing
     runs. Whoever changes the state of a run holds the lock of its task's row first. ``reasons``
-    says why the last run failed, or what its results lack.
+    says why the last run failed, or what its results lack. Its files had ``size`` bytes when they
+    were ``measured`` last.
     """
 
     __tablename__ = "tasks"
@@ -50,6 +51,8 @@ class Task(Base):
     radius: Mapped[float | None]
     pixel_scale: Mapped[float | None]
     moc: Mapped[str | None] = mapped_column(Text)
+    size: Mapped[int] = mapped_column(BigInteger, default=0)
+    measured: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     user: Mapped[User] = relationship()
     groups: Mapped[list[Group]] = relationship(secondary=task_groups, order_by=Group.name)

@@ -204,6 +204,8 @@ class _Entry:
             errors.add(503)
         if not self._is_open:
             errors.add(401)
+            if not (self._rule.methods or set()) <= {"GET", "HEAD", "OPTIONS"}:
+                errors.add(403)  # A browser without the token of its session.
         if self._rule.arguments:
             errors.add(404)
         if "task_id" in self._rule.arguments:

@@ -10,6 +10,9 @@ from werkzeug.routing import Rule
 _KNOWN: dict[str, tuple[str, Any]] = {
     "task_id": ("Number of the task.", 42),
     "preset_id": ("Number of the preset.", 3),
+    "user_id": ("Number of the user.", 7),
+    "group_id": ("Number of the group.", 7),
+    "token_id": ("Number of the token.", 7),
     "letter_id": ("Number of the dead letter.", 7),
     "path": ("Path of a file below the folder; it may contain slashes.", "image.fits"),
 }

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from skyrelay.cli.installation import opened
 from skyrelay.settings import get_settings
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from gateway.models import User
 
 
 @click.group()
@@ -32,15 +38,37 @@ def create(name: str, staff: bool, password_stdin: bool, no_password: bool) -> N
 
 @user.command()
 @click.argument("name")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+def password(name: str, password_stdin: bool) -> None:
+    """Give the user NAME another password; all browsers are logged out."""
+    from gateway.accounts import passwords, tokens
+
+    new = _password(password_stdin)
+    with opened() as gateway, gateway.database.writing() as session:
+        found = _found(session, name)
+        passwords.check(new, name)
+        found.password_hash = passwords.hash_of(new)
+        tokens.end_sessions(session, found)
+    click.echo(f"{name} has a new password.", err=True)
+
+
+@user.command()
+@click.argument("name")
 def token(name: str) -> None:
     """Print the token of the user NAME; it is the same each time."""
-    from gateway.accounts import find_user, key_of
+    from gateway.accounts import key_of
 
     with opened() as gateway, gateway.database.writing() as session:
-        found = find_user(session, name)
-        if found is None:
-            raise click.ClickException(f"There is no user {name}.")
-        click.echo(key_of(session, found, get_settings().secret_key))
+        click.echo(key_of(session, _found(session, name), get_settings().secret_key))
+
+
+def _found(session: Session, name: str) -> User:
+    from gateway.accounts import find_user
+
+    found = find_user(session, name)
+    if found is None:
+        raise click.ClickException(f"There is no user {name}.")
+    return found
 
 
 def _password(from_stdin: bool) -> str:
