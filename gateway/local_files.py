@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import shutil
+import stat
 import struct
 import zlib
 from pathlib import Path
@@ -26,12 +27,30 @@ def find(data_path: Path, relative: str) -> Path:
     FileNotFoundError
         If there is none, or the path leads out of the folder.
     """
+    path = find_any(data_path, relative)
+    if not path.is_file():
+        raise FileNotFoundError(relative)
+    return path
+
+
+def find_any(data_path: Path, relative: str) -> Path:
+    """The file or folder of this name in the data folder; names that begin with a dot are hidden.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none, or the path leads out of the folder.
+    """
     root = data_path.resolve()
     try:
         path = (root / relative).resolve()
-    except (OSError, ValueError) as error:
+        status = path.stat()
+    except (OSError, ValueError, RuntimeError) as error:
         raise FileNotFoundError(relative) from error
-    if not path.is_relative_to(root) or not path.is_file():
+    plain = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+    if not plain or not path.is_relative_to(root):
+        raise FileNotFoundError(relative)
+    if any(part.startswith(".") for part in path.relative_to(root).parts):
         raise FileNotFoundError(relative)
     return path
 

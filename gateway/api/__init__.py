@@ -7,12 +7,14 @@ from flask import Blueprint
 from gateway.api import (
     auth,
     creation,
+    data_files,
     dead,
     duplication,
     files,
     preprocessing,
     processing,
     queue,
+    reference,
     stream,
     tasks,
 )
@@ -22,7 +24,7 @@ api = Blueprint("api", __name__, url_prefix="/api")
 api.before_request(auth.require_user)
 _PARTS = (
     *(auth, tasks, creation, duplication, processing, preprocessing, stream, files, queue),
-    dead,
+    *(dead, data_files, reference),
 )
 for part in _PARTS:
     api.register_blueprint(part.blueprint)
