@@ -11,6 +11,7 @@ from gunicorn.glogging import Logger
 from gateway.app import create_app
 from gateway.core import Gateway, open_gateway
 from gateway.feed import FEED, Feed
+from gateway.preview.renderers import RENDERERS
 from skyrelay.settings import Settings
 from skyrelay.stage.guard import die_with_parent
 
@@ -87,6 +88,7 @@ def _stop_publishing(_: Any, worker: Any) -> None:
     gateway: Gateway | None = getattr(worker.app, "gateway", None)
     if gateway is not None:
         worker.wsgi.extensions[FEED].stop()
+        worker.wsgi.extensions[RENDERERS].stop()
         gateway.close()
 
 

@@ -12,6 +12,7 @@ from gateway.api import (
     duplication,
     files,
     preprocessing,
+    previews,
     processing,
     queue,
     reference,
@@ -24,7 +25,7 @@ api = Blueprint("api", __name__, url_prefix="/api")
 api.before_request(auth.require_user)
 _PARTS = (
     *(auth, tasks, creation, duplication, processing, preprocessing, stream, files, queue),
-    *(dead, data_files, reference),
+    *(dead, data_files, reference, previews),
 )
 for part in _PARTS:
     api.register_blueprint(part.blueprint)

@@ -59,7 +59,7 @@ def download(task_id: int, path: str) -> ResponseReturnValue:
     """One file, whole or the ranges asked for."""
     with gateway().database.reading() as session:
         get_task(session, task_id, Right.VIEW)
-    _check_path(path)
+    check_path(path)
     for _ in range(_TRIES):
         try:
             return _send(task_id, path)
@@ -79,7 +79,7 @@ def upload(task_id: int, path: str) -> ResponseReturnValue:
     file = body.files.get("file")
     if file is None:
         raise refused(400, "No file provided")
-    _check_path(path)
+    check_path(path)
     gateway().store.complete(file.stream)
     with gateway().database.writing() as session:
         task = get_locked_task(session, task_id, Right.EDIT)
@@ -108,7 +108,7 @@ def delete(task_id: int, path: str) -> ResponseReturnValue:
     """Remove a file, or a folder with all that is in it."""
     with gateway().database.writing() as session:
         task = get_locked_task(session, task_id, Right.EDIT)
-        _check_path(path)
+        check_path(path)
         refuse_while_running(task, "deleting files")
         try:
             gateway().store.remove(task_id, path)
@@ -137,7 +137,8 @@ def _forget_original(task_id: int) -> None:
         gateway().store.remove(task_id, IMAGE_ORIGINAL)
 
 
-def _check_path(path: str) -> None:
+def check_path(path: str) -> None:
+    """404 for a path that no file of a task can have."""
     names = path.split("/")
     if len(path) > _LONGEST_PATH or any(len(name.encode()) > _LONGEST_NAME for name in names):
         raise not_found()

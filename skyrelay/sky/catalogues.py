@@ -96,7 +96,7 @@ def get_catalogue(
     if not len(stars):
         title = cat_file if name == LOCAL else CATALOGUES[name].title
         raise Permanent(
-            f"The catalogue {title} has no stars in the field "
+            f"The catalogue {title} has no stars in the field"
             f" (RA {cone.ra:.4f} Dec {cone.dec:+.4f}, radius {cone.radius:.3f} deg)."
         )
     log(f"{len(stars)} catalogue stars in the field")
