@@ -11,6 +11,7 @@ from gateway.api import (
     dead,
     duplication,
     files,
+    legacy,
     preprocessing,
     previews,
     processing,
@@ -25,7 +26,7 @@ api = Blueprint("api", __name__, url_prefix="/api")
 api.before_request(auth.require_user)
 _PARTS = (
     *(auth, tasks, creation, duplication, processing, preprocessing, stream, files, queue),
-    *(dead, data_files, reference, previews),
+    *(dead, data_files, reference, previews, legacy),
 )
 for part in _PARTS:
     api.register_blueprint(part.blueprint)

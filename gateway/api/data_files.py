@@ -59,7 +59,7 @@ def find(path: str) -> Path:
         404 if there is none, or the path leads out of the data folder.
     """
     try:
-        return local_files.find_any(gateway().settings.data_path, path)
+        return local_files.find_any(gateway().settings, path)
     except FileNotFoundError as error:
         raise not_found() from error
 
@@ -77,9 +77,8 @@ def _listing(path: str) -> _Listing:
 
 def _entry(item: Path, prefix: str) -> schemas.FileEntry | None:
     """Nothing for what is hidden, leads out of the folder, or has just gone."""
-    data = gateway().settings.data_path
     try:
-        status = local_files.find_any(data, f"{prefix}{item.name}").stat()
+        status = local_files.find_any(gateway().settings, f"{prefix}{item.name}").stat()
     except OSError:
         return None
     return serializers.file_entry(

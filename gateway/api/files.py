@@ -72,11 +72,22 @@ def download(task_id: int, path: str) -> ResponseReturnValue:
 @documented({201: _Stored}, body=_Upload, kinds=(MULTIPART, FORM), errors=(409, 507))
 def upload(task_id: int, path: str) -> ResponseReturnValue:
     """Store a file under this path; folders on the way are made."""
+    return jsonify({"path": path, "size": store_upload(task_id, path, "file")}), 201
+
+
+def store_upload(task_id: int, path: str, field: str) -> int:
+    """Store the file in this field of the request's form under this path; its size in bytes.
+
+    Raises
+    ------
+    ApiError
+        If there is none, or the task does not take it now.
+    """
     # The body is read before anything is locked: it may take an hour to arrive.
     with gateway().database.reading() as session:
         refuse_while_running(get_task(session, task_id, Right.EDIT), "an upload")
     body = read_body(json_too=False)
-    file = body.files.get("file")
+    file = body.files.get(field)
     if file is None:
         raise refused(400, "No file provided")
     check_path(path)
@@ -99,7 +110,7 @@ def upload(task_id: int, path: str) -> ResponseReturnValue:
             path=path,
             size=size,
         )
-    return jsonify({"path": path, "size": size}), 201
+    return size
 
 
 @blueprint.delete("/tasks/<int:task_id>/files/<path:path>")

@@ -15,7 +15,7 @@ _Width = Annotated[
     int, Field(ge=16, le=_LARGEST_WIDTH, description="Pixels across.", examples=[800])
 ]
 _Quality = Annotated[int, Field(ge=1, le=100, description="Of a JPEG.", examples=[80])]
-_Format = Annotated[Literal["jpeg", "png"], Field(examples=["jpeg"])]
+_Format = Annotated[Literal["jpeg", "png"], Field(description="Of the picture.")]
 _Numbers = Annotated[str, Field(max_length=2000, examples=["210.802,210.811"])]
 _Radius = Annotated[float, Field(ge=0, le=1e5, description="Pixels of the image; 0: none.")]
 _Overlay = Annotated[bool, Field(examples=[False])]
@@ -40,7 +40,10 @@ class ImageOptions(_Options):
     cmap: Annotated[str, Field(max_length=50, description="A colour map of Matplotlib.")] = (
         "Blues_r"
     )
-    stretch: Literal["linear", "asinh", "log", "sqrt", "sinh", "power", "histeq"] = "linear"
+    stretch: Annotated[
+        Literal["linear", "asinh", "log", "sqrt", "sinh", "power", "histeq"],
+        Field(description="From pixels to brightness."),
+    ] = "linear"
     qmin: Annotated[float, Field(ge=0, le=100, description="Percent of pixels below black.")] = 0.5
     qmax: Annotated[float, Field(ge=0, le=100, description="Percent below white.")] = 99.5
     r0: Annotated[float, Field(ge=0, le=50, description="Smoothing; pixels of the image.")] = 0.0
