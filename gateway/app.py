@@ -16,6 +16,7 @@ from gateway.api.serializers import task_state
 from gateway.core import Gateway
 from gateway.feed import FEED, Feed
 from gateway.openapi import pages
+from gateway.preview.renderers import RENDERERS, Renderers
 from gateway.proxies import BehindProxies
 
 
@@ -59,6 +60,9 @@ def create_app(gateway: Gateway) -> Flask:
     # The other half of the threads answers whoever does not watch.
     most = max(1, gateway.settings.skyrelay_web_threads // 2)
     app.extensions[FEED] = Feed(gateway.database, task_state, most)
+    app.extensions[RENDERERS] = Renderers(
+        gateway.settings.skyrelay_renderers, gateway.settings.skyrelay_renderer_memory, most
+    )
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]

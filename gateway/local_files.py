@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import shutil
+import stat
 import struct
 import zlib
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import IO
 
 from skyrelay.errors import Permanent
 from skyrelay.imaging.fits_structure import check_structure
+from skyrelay.settings import Settings
 from skyrelay.store.files import is_full
 
 
@@ -18,7 +20,7 @@ class NoSuchExtension(ValueError):
     """The file has no image in that extension."""
 
 
-def find(data_path: Path, relative: str) -> Path:
+def find(settings: Settings, relative: str) -> Path:
     """The file of this name in the data folder.
 
     Raises
@@ -26,14 +28,37 @@ def find(data_path: Path, relative: str) -> Path:
     FileNotFoundError
         If there is none, or the path leads out of the folder.
     """
-    root = data_path.resolve()
-    try:
-        path = (root / relative).resolve()
-    except (OSError, ValueError) as error:
-        raise FileNotFoundError(relative) from error
-    if not path.is_relative_to(root) or not path.is_file():
+    path = find_any(settings, relative)
+    if not path.is_file():
         raise FileNotFoundError(relative)
     return path
+
+
+def find_any(settings: Settings, relative: str) -> Path:
+    """The file or folder of this name in the data folder; names that begin with a dot are hidden.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none, or the path leads out of the folder.
+    """
+    root = settings.data_path.resolve()
+    try:
+        path = (root / relative).resolve()
+        status = path.stat()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise FileNotFoundError(relative) from error
+    plain = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+    # Tasks may lie in the data folder; whose they are is asked elsewhere.
+    if not plain or not path.is_relative_to(root) or _is_of_tasks(settings, path):
+        raise FileNotFoundError(relative)
+    if any(part.startswith(".") for part in path.relative_to(root).parts):
+        raise FileNotFoundError(relative)
+    return path
+
+
+def _is_of_tasks(settings: Settings, path: Path) -> bool:
+    return path.is_relative_to(settings.tasks_path.resolve())
 
 
 def copy(source: Path, target: IO[bytes]) -> None:

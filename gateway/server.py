@@ -12,6 +12,7 @@ from gateway import observation
 from gateway.app import create_app
 from gateway.core import Gateway, open_gateway
 from gateway.feed import FEED, Feed
+from gateway.preview.renderers import RENDERERS
 from skyrelay import exposition
 from skyrelay.settings import Settings
 from skyrelay.stage.guard import die_with_parent
@@ -90,6 +91,7 @@ def _stop_publishing(_: Any, worker: Any) -> None:
     gateway: Gateway | None = getattr(worker.app, "gateway", None)
     if gateway is not None:
         worker.wsgi.extensions[FEED].stop()
+        worker.wsgi.extensions[RENDERERS].stop()
         gateway.close()
         observation.end()
 

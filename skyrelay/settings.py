@@ -92,6 +92,13 @@ class Settings(BaseSettings):
     skyrelay_web_threads: int = Field(
         24, ge=1, description="threads of each of them; half of them may serve streams"
     )
+    skyrelay_renderers: int = Field(
+        1, ge=1, description="processes for pictures of images, for each process of the web server"
+    )
+    skyrelay_renderer_memory: int = Field(1024, ge=256, description="MiB that each of them may use")
+    skyrelay_preview_cache: float = Field(
+        5.0, ge=0, description="GiB of smaller versions of images that were looked at"
+    )
     skyrelay_max_upload: int = Field(4 * 1024**3, description="largest accepted upload in bytes")
     skyrelay_admin_name: str = Field(
         "", description="administrator that the gateway makes at its start, if there is none so"

@@ -9,15 +9,19 @@ from gateway.api import (
     audit_log,
     auth,
     creation,
+    data_files,
     dead,
     duplication,
     files,
     groups,
+    legacy,
     login,
     openid,
     preprocessing,
+    previews,
     processing,
     queue,
+    reference,
     stream,
     tasks,
     users,
@@ -29,7 +33,7 @@ api.before_request(auth.require_user)
 _PARTS = (
     *(login, openid, account, users, groups, audit_log),
     *(tasks, creation, duplication, processing, preprocessing, stream, files, queue),
-    dead,
+    *(dead, data_files, reference, previews, legacy),
 )
 for part in _PARTS:
     api.register_blueprint(part.blueprint)

@@ -16,14 +16,16 @@ from typing_extensions import TypedDict
 from gateway import lifetime, local_files
 from gateway.accounts.quotas import check_bytes, check_task, check_upload
 from gateway.api import schemas, serializers
-from gateway.api.access import groups_named
+from gateway.api.access import get_locked_task, groups_named
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import Body, field_config, read_body, warnings_of
 from gateway.api.errors import invalid
+from gateway.api.processing import begin, steps_of
 from gateway.models import Preset, Task, User
 from gateway.openapi import File, documented
-from skyrelay.parameters import ParameterError, validate
+from gateway.permissions import Right
+from skyrelay.parameters import ParameterError, Validated, validate
 from skyrelay.products import IMAGE
 
 blueprint = Blueprint("creation", __name__)
@@ -42,15 +44,39 @@ class _NewTask(TypedDict, total=False):
     config: schemas.Config
     preset: Annotated[int, Field(description="Its configuration is the base.", examples=[3])]
     groups: schemas.Groups
+    steps: Annotated[schemas.Steps, Field(description="Processed at once.")]
 
 
 @blueprint.post("/tasks/")
-@documented({201: schemas.TaskCreated}, body=_NewTask, errors=(429, 507))
+@documented({201: schemas.TaskCreated}, body=_NewTask, errors=(403, 404, 429, 507))
 def create_task() -> ResponseReturnValue:
     """Make a task; its image is not looked at before the first stage."""
     check_upload(gateway(), current_user(), request.content_length or 0, makes_task=True)
     body = read_body()
     validated = field_config(body)
+    steps = steps_of(body) if "steps" in body else []
+    task = make_task(body, validated)
+    answer = serializers.task_created(task)
+    if steps:
+        answer["celery_id"] = process_at_once(task.id, steps)
+    return jsonify({**answer, **warnings_of(validated)}), 201
+
+
+def process_at_once(task_id: int, steps: list[str]) -> str:
+    """Begin a run of a task that has just been made; its id."""
+    with gateway().database.writing() as session:
+        task = get_locked_task(session, task_id, Right.EDIT)
+        return begin(session, task, steps, {}).id
+
+
+def make_task(body: Body, validated: Validated) -> Task:
+    """Make the task that the body describes, with this configuration.
+
+    Raises
+    ------
+    ApiError
+        If it makes no sense; nothing is left of it then.
+    """
     name = _name(body)
     title = body.text("title", LONGEST_NAME)
     with ExitStack() as received:
@@ -82,7 +108,7 @@ def create_task() -> ResponseReturnValue:
                     source="local" if body.fields.get("local_file") else "upload",
                 )
                 session.commit()
-    return jsonify({**serializers.task_created(task), **warnings_of(validated)}), 201
+    return task
 
 
 def _name(body: Body) -> str:
@@ -110,7 +136,7 @@ def _receive(body: Body, received: ExitStack) -> dict[str, IO[bytes]]:
     if not local:
         return {}
     try:
-        source = local_files.find(gateway().settings.data_path, local)
+        source = local_files.find(gateway().settings, local)
     except FileNotFoundError as error:
         raise invalid(local_file="There is no such file in the data folder.") from error
     ext = body.integer("ext")
@@ -149,8 +175,8 @@ def _preset(session: Session, body: Body) -> Preset | None:
 
 
 def _preset_files(preset: Preset | None) -> list[Path]:
-    data = gateway().settings.data_path
+    settings = gateway().settings
     try:
-        return [local_files.find(data, name) for name in (preset.files if preset else [])]
+        return [local_files.find(settings, name) for name in (preset.files if preset else [])]
     except FileNotFoundError as error:
         raise invalid(preset=f"Its file {error} is not in the data folder.") from error

@@ -61,7 +61,7 @@ def download(task_id: int, path: str) -> ResponseReturnValue:
     """One file, whole or the ranges asked for."""
     with gateway().database.reading() as session:
         get_task(session, task_id, Right.VIEW)
-    _check_path(path)
+    check_path(path)
     for _ in range(_TRIES):
         try:
             return _send(task_id, path)
@@ -74,6 +74,17 @@ def download(task_id: int, path: str) -> ResponseReturnValue:
 @documented({201: _Stored}, body=_Upload, kinds=(MULTIPART, FORM), errors=(409, 507))
 def upload(task_id: int, path: str) -> ResponseReturnValue:
     """Store a file under this path; folders on the way are made."""
+    return jsonify({"path": path, "size": store_upload(task_id, path, "file")}), 201
+
+
+def store_upload(task_id: int, path: str, field: str) -> int:
+    """Store the file in this field of the request's form under this path; its size in bytes.
+
+    Raises
+    ------
+    ApiError
+        If there is none, or the task does not take it now.
+    """
     # The body is read before anything is locked: it may take an hour to arrive.
     with gateway().database.reading() as session:
         task = get_task(session, task_id, Right.EDIT)
@@ -81,10 +92,10 @@ def upload(task_id: int, path: str) -> ResponseReturnValue:
         owner = task.user
     check_upload(gateway(), owner, request.content_length or 0, makes_task=False)
     body = read_body(json_too=False)
-    file = body.files.get("file")
+    file = body.files.get(field)
     if file is None:
         raise refused(400, "No file provided")
-    _check_path(path)
+    check_path(path)
     gateway().store.complete(file.stream)
     with gateway().database.writing() as session:
         task = get_locked_task(session, task_id, Right.EDIT)
@@ -106,7 +117,7 @@ def upload(task_id: int, path: str) -> ResponseReturnValue:
             path=path,
             size=size,
         )
-    return jsonify({"path": path, "size": size}), 201
+    return size
 
 
 @blueprint.delete("/tasks/<int:task_id>/files/<path:path>")
@@ -115,7 +126,7 @@ def delete(task_id: int, path: str) -> ResponseReturnValue:
     """Remove a file, or a folder with all that is in it."""
     with gateway().database.writing() as session:
         task = get_locked_task(session, task_id, Right.EDIT)
-        _check_path(path)
+        check_path(path)
         refuse_while_running(task, "deleting files")
         forget_size(session, task_id)
         try:
@@ -145,7 +156,8 @@ def _forget_original(task_id: int) -> None:
         gateway().store.remove(task_id, IMAGE_ORIGINAL)
 
 
-def _check_path(path: str) -> None:
+def check_path(path: str) -> None:
+    """404 for a path that no file of a task can have."""
     names = path.split("/")
     if len(path) > _LONGEST_PATH or any(len(name.encode()) > _LONGEST_NAME for name in names):
         raise not_found()

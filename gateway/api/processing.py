@@ -19,7 +19,7 @@ from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import BadConfig, Body, checked_config, read_body, warnings_of
 from gateway.api.errors import refused
-from gateway.models import Run, StageAttempt, User
+from gateway.models import Run, StageAttempt, Task, User
 from gateway.openapi import documented
 from gateway.orchestration import runs
 from gateway.orchestration.cancel import NotRunning, cancel
@@ -73,26 +73,33 @@ def process(task_id: int) -> ResponseReturnValue:
     body = read_body()
     with gateway().database.writing() as session:
         task = get_locked_task(session, task_id, Right.EDIT)
-        steps = _steps(body)
+        steps = steps_of(body)
         validated = _config(body)
         priority = _priority(body)
-        _check_inputs(session, steps, task.config | validated.config)
-        check_run(gateway(), session, current_user())
-        try:
-            run = runs.start(
-                gateway(), session, task, steps, validated.config, current_user().id, priority
-            )
-        except runs.AlreadyRunning as error:
-            raise refused(409, "Task is already processing") from error
-        remember_request(
-            session,
-            "processing_start",
-            task_id=task.id,
-            steps=steps,
-            run=run.id,
-        )
+        run = begin(session, task, steps, validated.config, priority)
     answer = {"id": task_id, "state": "running", "celery_id": run.id, "steps": steps}
     return jsonify(answer | warnings_of(validated))
+
+
+def begin(
+    session: Session, task: Task, steps: list[str], config: dict[str, Any], priority: int = 0
+) -> Run:
+    """Begin a run of the locked task for the present user.
+
+    Raises
+    ------
+    ApiError
+        409 if it has one, 403 or 404 for images to stack that the user may not see, 429 if the
+        user has as many runs as may be.
+    """
+    _check_inputs(session, steps, task.config | config)
+    check_run(gateway(), session, current_user())
+    try:
+        run = runs.start(gateway(), session, task, steps, config, current_user().id, priority)
+    except runs.AlreadyRunning as error:
+        raise refused(409, "Task is already processing") from error
+    remember_request(session, "processing_start", task_id=task.id, steps=steps, run=run.id)
+    return run
 
 
 @blueprint.post("/tasks/<int:task_id>/cancel/")
@@ -158,7 +165,8 @@ def _present(session: Session, run_id: str | None) -> tuple[Run | None, Sequence
     return (found[0][0], [row[1] for row in found]) if found else (None, ())
 
 
-def _steps(body: Body) -> list[str]:
+def steps_of(body: Body) -> list[str]:
+    """The steps that the body names; refuses what are none."""
     given = body.fields.get("steps")
     steps = given if isinstance(given, list) else [given] if given else []
     if not steps:

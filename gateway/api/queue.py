@@ -1,25 +1,152 @@
-"""What does an administrator do about all that is going on?"""
+"""What is being processed, or waits for it, and how is it stopped?
+
+An entry is a run, under the id that STDWeb calls ``celery_id``.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, NotRequired
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import Field
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 from typing_extensions import TypedDict
 
-from gateway.api.access import require_staff
+from gateway.api import schemas
+from gateway.api.access import get_locked_task, require_staff
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
+from gateway.api.errors import not_found, refused
+from gateway.models import AttemptState, Run, RunState, StageAttempt, Task
 from gateway.openapi import documented
-from gateway.orchestration.cancel import cancel_all
+from gateway.orchestration.cancel import NotRunning, cancel, cancel_all
+from gateway.permissions import Right, allowed, visible_to
+from skyrelay.stages import stage_of
 
 blueprint = Blueprint("queue", __name__, url_prefix="/queue")
+
+#: An attempt's state in the words of Celery's inspection.
+_LISTED = {AttemptState.RUNNING: "active", AttemptState.QUEUED: "pending"}
+#: A run's end in the words of Celery's results.
+_ENDED = {
+    RunState.DONE: "SUCCESS",
+    RunState.DEGRADED: "SUCCESS",
+    RunState.FAILED: "FAILURE",
+    RunState.CANCELLED: "REVOKED",
+}
+
+
+class _OfTask(TypedDict, total=False):
+    """Only for those who may see the task."""
+
+    task_id: schemas.TaskId
+    task_name: schemas.Name
+    chain_position: Annotated[int, Field(description="From 1.", examples=[2])]
+    chain_total: Annotated[int, Field(examples=[4])]
+
+
+@schemas.exact
+class QueueEntry(_OfTask):
+    """A run that is not over."""
+
+    id: schemas.RunId
+    name: schemas.Step
+    full_name: Annotated[str, Field(examples=["skyrelay.photometry.photometry"])]
+    state: Annotated[
+        Literal["active", "pending", "scheduled"],
+        Field(description="At work; in the broker's queue; waiting for its turn."),
+    ]
+    time_start: Annotated[
+        float | None, Field(description="Seconds since 1970.", examples=[1772399645.1])
+    ]
+
+
+@schemas.exact
+class QueueState(_OfTask):
+    """How a run stands, in Celery's words."""
+
+    id: schemas.RunId
+    state: Literal["PENDING", "STARTED", "SUCCESS", "FAILURE", "REVOKED"]
+    ready: Annotated[bool, Field(examples=[False])]
+    successful: Annotated[bool | None, Field(examples=[None])]
+    failed: Annotated[bool | None, Field(examples=[None])]
+
+
+@schemas.exact
+class Terminated(TypedDict):
+    """A run that was stopped."""
+
+    id: schemas.RunId
+    task_id: NotRequired[schemas.TaskId]
+    revoked_count: Annotated[int, Field(description="Stages that were left.", examples=[2])]
+    state: Literal["cancelled"]
 
 
 class _AllCancelled(TypedDict):
     cancelled: Annotated[int, Field(description="How many runs there were.", examples=[3])]
+
+
+@blueprint.get("/")
+@documented({200: list[QueueEntry]})
+def list_queue() -> ResponseReturnValue:
+    """All runs that are not over, whoever began them; the tasks only of those one may see."""
+    with gateway().database.reading() as session:
+        found = session.execute(
+            select(Run, Task, Task.id.in_(select(Task.id).where(visible_to(current_user()))))
+            .join(Task, Task.id == Run.task_id)
+            .where(Run.state == RunState.OPEN)
+            .order_by(Run.created, Run.id)
+        ).all()
+        attempts = _present_attempts(session, None)
+    return jsonify(
+        [_entry(run, task, visible, attempts.get(run.id, [])) for run, task, visible in found]
+    )
+
+
+@blueprint.get("/<celery_id>/")
+@documented({200: QueueState})
+def read_queue_entry(celery_id: str) -> ResponseReturnValue:
+    """How a run stands, and how it ended."""
+    with gateway().database.reading() as session:
+        run, task = _find(session, celery_id)
+        visible = allowed(session, current_user(), task, Right.VIEW)
+        busy = _at_work(_present_attempts(session, run.id).get(run.id, []))
+    ended = _ENDED.get(RunState(run.state))
+    entry: QueueState = {
+        "id": run.id,
+        "state": ended or ("STARTED" if busy else "PENDING"),  # type: ignore[typeddict-item]
+        "ready": ended is not None,
+        "successful": None if ended is None else ended == "SUCCESS",
+        "failed": None if ended is None else ended == "FAILURE",
+    }
+    return jsonify({**entry, **_of_task(run, task, visible)})
+
+
+@blueprint.post("/<celery_id>/terminate/")
+@documented({200: Terminated}, errors=(400, 403))
+def terminate(celery_id: str) -> ResponseReturnValue:
+    """Cancel a run; for those who may change its task."""
+    with gateway().database.writing() as session:
+        run, task = _find(session, celery_id)
+        task = get_locked_task(session, task.id, Right.EDIT)
+        if task.celery_id != run.id:
+            raise refused(400, "Task is not running")
+        try:
+            count = cancel(gateway(), session, task)
+        except NotRunning as error:
+            raise refused(400, "Task is not running") from error
+        remember_request(
+            session, "processing_cancel", task_id=task.id, run=run.id, revoked_count=count
+        )
+        answer: Terminated = {
+            "id": run.id,
+            "task_id": task.id,
+            "revoked_count": count,
+            "state": "cancelled",
+        }
+    return jsonify(answer)
 
 
 @blueprint.post("/terminate_all/")
@@ -35,3 +162,55 @@ def terminate_all() -> ResponseReturnValue:
             runs=count,
         )
     return jsonify({"cancelled": count})
+
+
+def _find(session: Session, run_id: str) -> tuple[Run, Task]:
+    """The run and its task; the runs of deleted tasks are gone with them."""
+    if "\x00" in run_id:
+        raise not_found()
+    run = session.get(Run, run_id)
+    task = session.get(Task, run.task_id) if run is not None else None
+    if run is None or task is None:
+        raise not_found()
+    return run, task
+
+
+def _present_attempts(session: Session, run_id: str | None) -> dict[str, list[StageAttempt]]:
+    """The attempts of the present stage of one run, or of all that are open."""
+    query = select(StageAttempt).join(
+        Run, (Run.id == StageAttempt.run_id) & (Run.position == StageAttempt.index)
+    )
+    query = query.where((Run.state == RunState.OPEN) if run_id is None else Run.id == run_id)
+    found: dict[str, list[StageAttempt]] = {}
+    for attempt in session.scalars(query.order_by(StageAttempt.queued)):
+        found.setdefault(attempt.run_id, []).append(attempt)
+    return found
+
+
+def _at_work(attempts: list[StageAttempt]) -> StageAttempt | None:
+    return next((each for each in attempts if each.state == AttemptState.RUNNING), None)
+
+
+def _entry(run: Run, task: Task, visible: bool, attempts: list[StageAttempt]) -> QueueEntry:
+    busy = _at_work(attempts)
+    states = {_LISTED.get(AttemptState(each.state)) for each in attempts}
+    waiting = "pending" if "pending" in states else "scheduled"
+    entry: QueueEntry = {
+        "id": run.id,
+        "name": run.step,
+        "full_name": f"skyrelay.{stage_of(run.step).service}.{run.step}",
+        "state": "active" if busy else waiting,  # type: ignore[typeddict-item]
+        "time_start": busy.started.timestamp() if busy and busy.started else None,
+    }
+    return {**entry, **_of_task(run, task, visible)}
+
+
+def _of_task(run: Run, task: Task, visible: bool) -> _OfTask:
+    if not visible:
+        return {}
+    return {
+        "task_id": task.id,
+        "task_name": task.original_name,
+        "chain_position": run.position + 1,
+        "chain_total": len(run.steps),
+    }

@@ -77,6 +77,7 @@ class TaskCreated(TypedDict):
     title: Title
     config: Config
     groups: Groups
+    celery_id: NotRequired[Annotated[RunId, Field(description="If steps were given.")]]
     warnings: NotRequired[Warnings]
 
 

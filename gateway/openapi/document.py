@@ -220,6 +220,8 @@ class _Entry:
             schema = self._schemas[answer.type, "serialization"]
             example = example_of(schema, self._components)
             response["content"] = {JSON: {"schema": schema, "example": example}}
+            others = {kind: {"schema": {}, "example": "..."} for kind in answer.media_types}
+            response["content"] = others | response["content"]
         elif answer.media_types:
             content: dict[str, Any] = {"schema": {}, "example": answer.example or "..."}
             response["content"] = {kind: content for kind in answer.media_types}

@@ -14,6 +14,7 @@ _KNOWN: dict[str, tuple[str, Any]] = {
     "group_id": ("Number of the group.", 7),
     "token_id": ("Number of the token.", 7),
     "letter_id": ("Number of the dead letter.", 7),
+    "celery_id": ("Id of the run.", "0b7a5e3e-0a53-4d3f-9a8e-5b0c1c6f2f11"),
     "path": ("Path of a file below the folder; it may contain slashes.", "image.fits"),
 }
 _TYPES: dict[str, dict[str, Any]] = {

@@ -19,7 +19,7 @@ from skyrelay.imaging.science_image import ScienceImage
 from skyrelay.imaging.star_patterns import by_stars, match_stars
 from skyrelay.imaging.wcs import sky_field, wcs_of
 from skyrelay.parameters import default_of
-from skyrelay.sky import hips, originals
+from skyrelay.sky import hips, originals, surveys
 from skyrelay.sky.healpix import Cone
 from skyrelay.sky.remote import Remote
 from skyrelay.stage.context import StageContext
@@ -203,7 +203,7 @@ def _survey(context: StageContext, science: ScienceImage, name: str) -> Template
             f"The survey {name} does not cover this field: choose another template, or upload "
             "one as custom_template.fits."
         )
-    if name in hips.SURVEYS:
+    if name in surveys.HIPS:
         plane = _normalized(plane, bad)
     return Template(plane, bad, _SURVEY_GAIN, None, f"{name} {band}")
 
@@ -220,7 +220,7 @@ def _normalized(plane: Plane, bad: Mask) -> Plane:
 def _survey_filter(context: StageContext, name: str) -> str:
     """The survey's filter that is nearest to the image's."""
     wanted = str(context.parameter("filter") or "r")
-    survey = originals.SURVEYS.get(name) or hips.SURVEYS[name]
+    survey = originals.SURVEYS.get(name) or surveys.HIPS[name]
     for band in (wanted, *_NEAREST_FILTERS.get(wanted, ())):
         if band in survey.bands:
             return str(band)

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.coordinates import angular_separation
 from astropy.io import fits
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
-from stdpipe import astrometry
 
-from skyrelay.imaging.coverage import coverage_of
 from skyrelay.imaging.fits_structure import check_structure
 from skyrelay.products import IMAGE_WCS
 from skyrelay.records import SkyField
@@ -89,7 +88,9 @@ def sky_field(wcs: WCS, shape: tuple[int, int]) -> SkyField:
     xs = np.array([(width - 1) / 2, 0, width - 1, 0, width - 1])
     ys = np.array([(height - 1) / 2, 0, 0, height - 1, height - 1])
     ra, dec = wcs.all_pix2world(xs, ys, 0)
-    radius = float(np.max(astrometry.spherical_distance(ra[0], dec[0], ra[1:], dec[1:])))
+    radius = float(np.max(_separation(ra[0], dec[0], ra[1:], dec[1:])))
+    from skyrelay.imaging.coverage import coverage_of  # The gateway asks for no coverage.
+
     scale = pixel_scale(wcs)
     return SkyField(
         ra=float(ra[0]) % 360,
@@ -125,7 +126,7 @@ def to_pixels(wcs: WCS, ra: Any, dec: Any) -> tuple[Any, Any]:
             # One position that has no pixel must not take the others with it.
             each = [to_pixels(wcs, *position) for position in zip(ra, dec, strict=True)]
             return np.concatenate([x for x, _ in each]), np.concatenate([y for _, y in each])
-    wrong = astrometry.spherical_distance(ra, dec, back_ra, back_dec) > 10 * pixel_scale(wcs)
+    wrong = _separation(ra, dec, back_ra, back_dec) > 10 * pixel_scale(wcs)
     wrong |= ~np.isfinite(x) | ~np.isfinite(y)
     return np.where(wrong, np.nan, x), np.where(wrong, np.nan, y)
 
@@ -136,6 +137,12 @@ def _world_to_pixels(wcs: WCS, ra: Any, dec: Any) -> tuple[Any, Any]:
     except Exception:
         x, y = wcs.wcs_world2pix(ra, dec, 0)
     return x, y
+
+
+def _separation(ra: Any, dec: Any, other_ra: Any, other_dec: Any) -> Any:
+    """Distances on the sky in degrees."""
+    angles = (np.radians(each) for each in (ra, dec, other_ra, other_dec))
+    return np.degrees(angular_separation(*angles))
 
 
 def with_wcs(header: fits.Header, wcs: WCS | None) -> fits.Header:

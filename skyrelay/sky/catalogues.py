@@ -18,41 +18,13 @@ from skyrelay.sky.filters import FILTERS
 from skyrelay.sky.healpix import Cone
 from skyrelay.sky.local_catalogue import find_catalogue, read_catalogue
 from skyrelay.sky.remote import Remote
+from skyrelay.sky.surveys import CATALOGUES, JOHNSON
 from skyrelay.sky.vizier import entries_in
 
 LOCAL = "local"
 
-_JOHNSON = ("B", "V", "R", "I")
-
 #: Error of single magnitudes for which a catalogue gives none, in mag.
 _MISSING_ERROR = 0.1
-
-
-@dataclass(frozen=True)
-class Survey:
-    """A catalogue in VizieR that images are calibrated with.
-
-    ``limit_column`` is the magnitude, as VizieR calls it, that `cat_limit` is applied to there.
-    """
-
-    title: str
-    filters: tuple[str, ...]
-    limit_column: str
-
-
-#: Catalogues by the name that the parameter ``cat_name`` has for them.
-SURVEYS: dict[str, Survey] = {
-    "gaiadr3syn": Survey(
-        "Gaia DR3 synthetic photometry", ("U", *_JOHNSON, "u", "g", "r", "i", "z", "y"), "Vmag"
-    ),
-    "ps1": Survey("Pan-STARRS DR1", (*_JOHNSON, "g", "r", "i", "z", "y"), "rmag"),
-    "skymapper": Survey("SkyMapper DR4", (*_JOHNSON, "u", "g", "r", "i", "z"), "rPSF"),
-    "sdss": Survey("SDSS DR16", ("u", "g", "r", "i", "z"), "rmag"),
-    "atlas": Survey("ATLAS-REFCAT2", (*_JOHNSON, "g", "r", "i", "z"), "rmag"),
-    "gaiaedr3": Survey("Gaia eDR3", ("G", "BP", "RP"), "Gmag"),
-    "2mass": Survey("2MASS", ("J", "H", "Ks"), "Jmag"),
-    "vhs": Survey("VISTA Hemisphere Survey DR5", ("J", "H", "Ks"), "Jap3"),
-}
 
 
 @dataclass(frozen=True)
@@ -88,7 +60,7 @@ def get_catalogue(
     Parameters
     ----------
     name : str
-        A key of `SURVEYS`, or ``local``.
+        A key of `CATALOGUES`, or ``local``.
     field : SkyField
         The field; its radius is widened a little, for the errors of its position.
     filter_name : str
@@ -122,9 +94,10 @@ def get_catalogue(
     else:
         stars = _from_vizier(remote, name, cone, filter_name, limit)
     if not len(stars):
+        title = cat_file if name == LOCAL else CATALOGUES[name].title
         raise Permanent(
-            f"The catalogue {cat_file if name == LOCAL else SURVEYS[name].title} has no stars in "
-            f"the field (RA {cone.ra:.4f} Dec {cone.dec:+.4f}, radius {cone.radius:.3f} deg)."
+            f"The catalogue {title} has no stars in the field"
+            f" (RA {cone.ra:.4f} Dec {cone.dec:+.4f}, radius {cone.radius:.3f} deg)."
         )
     log(f"{len(stars)} catalogue stars in the field")
     return stars
@@ -143,7 +116,7 @@ def columns_for(stars: Table, filter_name: str, catalogue: str) -> Columns:
     """
     wanted = FILTERS[filter_name].column
     if wanted not in stars.colnames and {"gmag", "rmag", "imag", "zmag"} <= set(stars.colnames):
-        if filter_name in _JOHNSON:
+        if filter_name in JOHNSON:
             catalogs.augment_cat_bands(stars, catalog="ps1")
     if wanted not in stars.colnames or not np.any(_finite(stars[wanted])):
         known = [each.name for each in FILTERS.values() if each.column in stars.colnames]
@@ -165,9 +138,9 @@ def columns_for(stars: Table, filter_name: str, catalogue: str) -> Columns:
 def _from_vizier(
     remote: Remote, name: str, cone: Cone, filter_name: str, limit: float | None
 ) -> Table:
-    survey = SURVEYS.get(name)
+    survey = CATALOGUES.get(name)
     if survey is None:
-        raise Permanent(f"The catalogue '{name}' is unknown; known are {', '.join(SURVEYS)}.")
+        raise Permanent(f"The catalogue '{name}' is unknown; known are {', '.join(CATALOGUES)}.")
     if filter_name not in survey.filters:
         raise Permanent(
             f"The catalogue {survey.title} has no magnitudes in the filter {filter_name}, "

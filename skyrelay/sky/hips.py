@@ -18,46 +18,10 @@ from skyrelay.imaging.pieces import Piece
 from skyrelay.sky.healpix import Cone
 from skyrelay.sky.remote import Remote, Request, answers
 from skyrelay.sky.remote.services import HIPS2FITS
+from skyrelay.sky.surveys import HIPS, HipsSurvey
 
 #: Pixels along a tile, without and with what it has in common with its neighbours.
 _SIDE, _FULL_SIDE = 1000, 1032
-
-
-@dataclass(frozen=True)
-class Survey:
-    """A survey as HiPS.
-
-    Attributes
-    ----------
-    title : str
-        What a person calls it.
-    bands : dict of str to str
-        The id of its HiPS by filter.
-    pixel_scale : float
-        Of its images, in arcsec.
-    """
-
-    title: str
-    bands: dict[str, str]
-    pixel_scale: float
-
-
-#: The surveys by the name that the parameter ``template`` has for them.
-SURVEYS: dict[str, Survey] = {
-    "skymapper": Survey(
-        "SkyMapper",
-        # DR4 is there in g, r and i only; the others are of DR1.
-        {"u": "CDS/P/skymapper-U", "z": "CDS/P/skymapper-Z"}
-        | {band: f"CDS/P/Skymapper/DR4/{band}" for band in "gri"},
-        0.5,
-    ),
-    "des": Survey("DES DR2", {band: f"CDS/P/DES-DR2/{band}" for band in "griz"}, 0.263),
-    "decaps": Survey("DECaPS DR2", {band: f"CDS/P/DECaPS/DR2/{band}" for band in "griz"}, 0.262),
-    "ztf": Survey("ZTF DR7", {band: f"CDS/P/ZTF/DR7/{band}" for band in "gri"}, 1.01),
-    "2mass": Survey(
-        "2MASS", {"J": "CDS/P/2MASS/J", "H": "CDS/P/2MASS/H", "Ks": "CDS/P/2MASS/K"}, 1.0
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -90,7 +54,7 @@ def tiles_of(cone: Cone, pixel_scale: float) -> list[Tile]:
     return tiles
 
 
-def pixel_scale_for(survey: Survey, wanted: float) -> float:
+def pixel_scale_for(survey: HipsSurvey, wanted: float) -> float:
     """Arcsec per pixel to ask for: the survey's own, times a power of 2 for coarser images."""
     coarser = max(0, int(np.floor(np.log2(max(wanted / survey.pixel_scale, 1.0)))))
     return survey.pixel_scale * 2.0**coarser
@@ -106,7 +70,7 @@ def pieces_of(
     Permanent, Retriable
         As `Remote.fetch` does.
     """
-    survey = SURVEYS[name]
+    survey = HIPS[name]
     for tile in tiles_of(cone, pixel_scale_for(survey, pixel_scale)):
         yield fetch_square(
             remote, survey.bands[band], tile.ra, tile.dec, _FULL_SIDE, tile.pixel_scale

@@ -21,6 +21,7 @@ from skyrelay.imaging.pieces import Piece
 from skyrelay.sky.healpix import Cone
 from skyrelay.sky.remote import Absent, BadAnswer, Remote, Request, answers
 from skyrelay.sky.remote.services import LEGACY_SURVEY, PS1, Service
+from skyrelay.sky.surveys import ORIGINALS
 
 #: Pixels of a cell around the field that the interpolation may need.
 _MARGIN = 16
@@ -67,10 +68,9 @@ _LS_BAND = {
 
 #: The surveys by the name that the parameter ``template`` has for them.
 SURVEYS: dict[str, Survey] = {
-    "ps1": Survey("Pan-STARRS", "grizy", PS1, "/", dict.fromkeys("grizy", _PS1_BAD)),
+    "ps1": Survey(*ORIGINALS["ps1"], PS1, "/", dict.fromkeys("grizy", _PS1_BAD)),
     "ls": Survey(
-        "Legacy Survey",
-        "griz",
+        *ORIGINALS["ls"],
         LEGACY_SURVEY,
         "/cfs/cosmo/data/legacysurvey/",
         {band: _LS_BAD | bits for band, bits in _LS_BAND.items()},

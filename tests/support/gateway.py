@@ -20,6 +20,7 @@ from gateway.feed import FEED
 from gateway.migrate import migrate
 from gateway.models import Group, OutboxMessage, Task, now
 from gateway.orchestration.advance import record
+from gateway.preview.renderers import RENDERERS
 from skyrelay.messages import (
     KillRun,
     Message,
@@ -116,8 +117,9 @@ class Bench:
         return Caller(self.app.test_client(), add_user(self.gateway, name, *groups, **fields))
 
     def close(self) -> None:
-        """Let nothing of the application look into the database any more."""
+        """Let nothing of the application go on."""
         self.app.extensions[FEED].stop()
+        self.app.extensions[RENDERERS].stop()
 
     def state(self, task: int) -> str:
         """The task's state in the database."""

@@ -1,0 +1,92 @@
+"""Which files does the data folder hold, for clients to look at and to make tasks of?"""
+
+from __future__ import annotations
+
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from flask import Blueprint, jsonify, send_file
+from flask.typing import ResponseReturnValue
+from pydantic import Field
+
+from gateway import local_files
+from gateway.api import schemas, serializers
+from gateway.api.auth import gateway
+from gateway.api.errors import not_found
+from gateway.openapi import Answer, documented
+from skyrelay.store import Entry
+
+blueprint = Blueprint("data_files", __name__, url_prefix="/files")
+
+_Listing = list[schemas.FileEntry]
+_ListingOrFile = Annotated[
+    _Listing, Field(description="Of a folder; the file itself where it is one.")
+]
+
+
+@blueprint.get("/")
+@documented({200: _Listing})
+def list_root() -> ResponseReturnValue:
+    """What is at the top of the data folder: folders first, then by name."""
+    return jsonify(_listing(""))
+
+
+@blueprint.get("/<path:path>")
+@documented(
+    {
+        200: Answer(_ListingOrFile, media_types=("application/json", "*/*")),
+        206: Answer(media_types=("*/*",), description="The range asked for."),
+        304: Answer(media_types=(), description="As it was (`If-None-Match`)."),
+    },
+    errors=(416,),
+)
+def list_or_download(path: str) -> ResponseReturnValue:
+    """A folder's listing, or a file, whole or the ranges asked for."""
+    found = find(path)
+    if found.is_dir():
+        return jsonify(_listing(path.strip("/")))
+    return send_file(found, as_attachment=True, conditional=True, download_name=found.name)
+
+
+def find(path: str) -> Path:
+    """The file or folder of this path.
+
+    Raises
+    ------
+    ApiError
+        404 if there is none, or the path leads out of the data folder.
+    """
+    try:
+        return local_files.find_any(gateway().settings, path)
+    except FileNotFoundError as error:
+        raise not_found() from error
+
+
+def _listing(path: str) -> _Listing:
+    try:
+        items = sorted(find(path).iterdir(), key=lambda item: item.name)
+    except (FileNotFoundError, PermissionError) as error:
+        raise not_found() from error
+    prefix = f"{path}/" if path else ""
+    entries = [entry for item in items if (entry := _entry(item, prefix)) is not None]
+    entries.sort(key=lambda entry: (not entry["is_dir"], entry["name"].lower()))
+    return entries
+
+
+def _entry(item: Path, prefix: str) -> schemas.FileEntry | None:
+    """Nothing for what is hidden, leads out of the folder, or has just gone."""
+    try:
+        status = local_files.find_any(gateway().settings, f"{prefix}{item.name}").stat()
+    except OSError:
+        return None
+    return serializers.file_entry(
+        Entry(
+            name=item.name,
+            path=f"{prefix}{item.name}",
+            size=status.st_size,
+            modified=datetime.fromtimestamp(status.st_mtime, UTC),
+            is_dir=stat.S_ISDIR(status.st_mode),
+        )
+    )

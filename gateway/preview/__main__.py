@@ -1,0 +1,63 @@
+"""A renderer: reads jobs, a line each, from standard input; writes pictures until that ends."""
+
+from __future__ import annotations
+
+import io
+import logging
+import resource
+import sys
+from pathlib import Path
+from typing import IO
+
+from gateway.preview.cutout import render_cutout
+from gateway.preview.image import render_image
+from gateway.preview.jobs import Head, Job, Unviewable
+
+_log = logging.getLogger("gateway.preview")
+_MIB = 1024 * 1024
+
+
+def main() -> None:
+    """Serve until nobody can ask any more; the first argument is how many MiB may be used."""
+    limit = int(sys.argv[1]) * _MIB
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    answers = sys.stdout.buffer
+    sys.stdout = sys.stderr  # Nothing that a library says may get among the pictures.
+    for line in sys.stdin.buffer:
+        _answer(line, answers)
+
+
+def _answer(line: bytes, answers: IO[bytes]) -> None:
+    head, picture = Head(), b""
+    try:
+        picture = _render(Job.model_validate_json(line))
+        head = Head(size=len(picture))
+    except Unviewable as error:
+        head = Head(refusal=str(error))
+    except MemoryError:
+        head = Head(refusal="It takes more memory to show this than there is for it.")
+    except Exception as error:
+        # A file may be broken in more ways than can be foreseen; others want to see theirs.
+        _log.exception("a picture could not be made")
+        head = Head(refusal=f"It cannot be shown: {error}")
+    answers.write(head.model_dump_json().encode() + b"\n" + picture)
+    answers.flush()
+
+
+def _render(job: Job) -> bytes:
+    options = job.image or job.cutout
+    assert options is not None
+    if job.image is not None:
+        image = render_image(job, job.image)
+    else:
+        image = render_cutout(Path(job.path), options)  # type: ignore[arg-type]
+    buffer = io.BytesIO()
+    if options.format == "png":
+        image.save(buffer, "PNG", compress_level=1)
+    else:
+        image.save(buffer, "JPEG", quality=options.quality)
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    main()
