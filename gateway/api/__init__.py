@@ -18,6 +18,7 @@ from gateway.api import (
     preprocessing,
     processing,
     queue,
+    skyportal,
     stream,
     tasks,
     users,
@@ -29,7 +30,7 @@ api.before_request(auth.require_user)
 _PARTS = (
     *(login, openid, account, users, groups, audit_log),
     *(tasks, creation, duplication, processing, preprocessing, stream, files, queue),
-    dead,
+    *(dead, skyportal),
 )
 for part in _PARTS:
     api.register_blueprint(part.blueprint)

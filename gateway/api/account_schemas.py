@@ -196,9 +196,7 @@ class AuditQuery(TypedDict, total=False):
     action: Annotated[str, Field(description="Of this kind.", examples=["task_delete"])]
     task: Annotated[int, Field(description="Of this task.", examples=[42])]
     since: Annotated[str, Field(description="From this moment on.", examples=["2026-03-01"])]
-    until: Annotated[
-        str, Field(description="Before this moment.", examples=["2026-03-02"])
-    ]
+    until: Annotated[str, Field(description="Before this moment.", examples=["2026-03-02"])]
     limit: Annotated[int, Field(description="At most 1000.", examples=[100])]
     before: Annotated[int, Field(description="Only entries of lower ids.", examples=[100000])]
 
