@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from skyrelay.errors import Permanent
 from skyrelay.products import SUB_TARGET, TARGET
 
@@ -103,6 +105,8 @@ def _mjd(config: Mapping[str, Any]) -> float:
 
 
 def _finite(value: Any) -> float | None:
+    if np.ma.is_masked(value):
+        return None
     try:
         number = float(value)
     except (TypeError, ValueError):

@@ -130,11 +130,8 @@ def test_a_measurement_reaches_the_source_that_is_nearest(
     task = measured(bench, carol)
     (looked,) = send(carol, str(task), preview=True)
     assert looked["status"] == "preview" and portal.stored == []
-    assert [query["radius"] for query in portal.asked] == [
-        str(10 / 3600),
-        str(30 / 3600),
-        str(1 / 60),
-    ]
+    radii = [float(query["radius"]) for query in portal.asked]
+    assert radii == [10 / 3600, 30 / 3600, 1 / 60]
     assert {query["group_ids"] for query in portal.asked} == {"3"}
     (sent,) = send(carol, str(task))
     assert sent["status"] == "success"
