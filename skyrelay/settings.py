@@ -139,6 +139,13 @@ class Settings(BaseSettings):
     skyrelay_oidc_staff_group: str = Field(
         "", description="members of this group of the provider are administrators; none: by hand"
     )
+    skyportal_base_url: str = Field(
+        "", description="address of a SkyPortal that gets photometry, without /api"
+    )
+    skyportal_token: SecretStr = Field(SecretStr(""), description="token for it")
+    skyportal_group_id: int = Field(
+        1, description="its group in which sources are looked for, and which sees what is sent"
+    )
     skyrelay_log_level: str = "INFO"
     skyrelay_log_format: Literal["text", "json"] = "text"
     skyrelay_traces: str = Field(

@@ -22,6 +22,7 @@ from gateway.api import (
     processing,
     queue,
     reference,
+    skyportal,
     stream,
     tasks,
     users,
@@ -33,7 +34,7 @@ api.before_request(auth.require_user)
 _PARTS = (
     *(login, openid, account, users, groups, audit_log),
     *(tasks, creation, duplication, processing, preprocessing, stream, files, queue),
-    *(dead, data_files, reference, previews, legacy),
+    *(dead, data_files, reference, previews, legacy, skyportal),
 )
 for part in _PARTS:
     api.register_blueprint(part.blueprint)

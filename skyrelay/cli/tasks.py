@@ -323,7 +323,7 @@ def _preset(gateway: Gateway, preset: str | None) -> tuple[dict[str, Any], list[
     if found is None:
         raise Permanent(f"There is neither a file nor a preset {preset}.")
     try:
-        files = [local_files.find(gateway.settings.data_path, name) for name in found.files]
+        files = [local_files.find(gateway.settings, name) for name in found.files]
         return validate(found.config).config, files
     except FileNotFoundError as error:
         raise Permanent(f"The file {error} of the preset is not in the data folder.") from error

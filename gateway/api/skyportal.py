@@ -1,0 +1,148 @@
+"""How does a user send what was measured to SkyPortal?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal, NotRequired
+
+from flask import Blueprint, jsonify
+from flask.typing import ResponseReturnValue
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from gateway.api.access import LARGEST_ID, get_task
+from gateway.api.auditing import remember_request
+from gateway.api.auth import current_user, gateway
+from gateway.api.body import Body, read_body
+from gateway.api.errors import ApiError, detail, invalid, refused
+from gateway.openapi import documented
+from gateway.permissions import Right
+from gateway.skyportal.client import SkyPortal, SkyPortalError
+from gateway.skyportal.measurement import TABLES, photometry_of
+from skyrelay.errors import Permanent
+
+blueprint = Blueprint("skyportal", __name__, url_prefix="/skyportal")
+
+#: Tasks in one request: each of them takes up to six questions to SkyPortal.
+_MOST_TASKS = 50
+_YES = (True, 1, "1", "true", "on")
+
+
+class _Instrument(TypedDict):
+    id: Annotated[int, Field(examples=[7])]
+    name: Annotated[str, Field(examples=["Generic Instrument"])]
+
+
+class _Upload(TypedDict):
+    ids: Annotated[str, Field(description="Numbers of tasks.", examples=["1,2 5-7"])]
+    instrument: Annotated[int, Field(description="Its id at SkyPortal.", examples=[7])]
+    type: NotRequired[Annotated[Literal["best", "direct", "subtracted"], Field(examples=["best"])]]
+    limit_only: NotRequired[Annotated[bool, Field(examples=[False])]]
+    preview: NotRequired[Annotated[bool, Field(description="Send nothing.", examples=[True])]]
+
+
+class _Uploaded(TypedDict):
+    id: Annotated[int, Field(examples=[42])]
+    status: Annotated[Literal["success", "preview", "error"], Field(examples=["success"])]
+    error: NotRequired[Annotated[str, Field(examples=["The time of the image is not known."])]]
+    photometry: NotRequired[
+        Annotated[dict[str, Any], Field(examples=[{"obj_id": "SN2026abc", "mag": 18.2}])]
+    ]
+
+
+@blueprint.get("/instruments/")
+@documented({200: list[_Instrument]}, errors=(403, 404, 502))
+def list_instruments() -> ResponseReturnValue:
+    """The imagers that SkyPortal knows."""
+    with _portal() as portal:
+        try:
+            return jsonify(portal.instruments())
+        except SkyPortalError as error:
+            raise refused(502, str(error)) from error
+
+
+@blueprint.post("/upload/")
+@documented({200: list[_Uploaded]}, body=_Upload, errors=(404,))
+def upload() -> ResponseReturnValue:
+    """Send the photometry of the targets of tasks to SkyPortal, or look at what would be sent.
+
+    What is wrong with one task does not keep the others.
+    """
+    with _portal() as portal:
+        body = read_body(files_too=False)
+        ids, instrument = _ids(body), body.integer("instrument")
+        kind = body.text("type", 20) or "best"
+        if kind not in TABLES:
+            raise invalid(type=f"Must be one of {', '.join(TABLES)}.")
+        if instrument is None:
+            raise invalid(instrument="This field is required.")
+        limit_only = body.fields.get("limit_only") in _YES
+        preview = body.fields.get("preview") in _YES
+        answers = []
+        for number in ids:
+            try:
+                found = _photometry(portal, number, kind, limit_only=limit_only)
+                found["instrument_id"] = instrument
+                if not preview:
+                    portal.put_photometry(found)
+            except (Permanent, SkyPortalError) as error:
+                answers.append({"id": number, "status": "error", "error": str(error)})
+                continue
+            except ApiError as error:
+                sentence = " ".join(map(str, error.body.values()))
+                answers.append({"id": number, "status": "error", "error": sentence})
+                continue
+            status = "preview" if preview else "success"
+            answers.append({"id": number, "status": status, "photometry": found})
+        _remember(answers)
+    return jsonify(answers)
+
+
+def _photometry(portal: SkyPortal, number: int, kind: str, *, limit_only: bool) -> dict[str, Any]:
+    with gateway().database.reading() as session:
+        config = get_task(session, number, Right.VIEW).config
+    folder = gateway().store.folder(number).resolve()
+    found = photometry_of(number, folder, config, kind, limit_only=limit_only)
+    return {"obj_id": portal.source_at(found["ra"], found["dec"]), **found}
+
+
+def _remember(answers: list[dict[str, Any]]) -> None:
+    sent = [answer for answer in answers if answer["status"] == "success"]
+    with gateway().database.writing() as session:
+        for answer in sent:
+            source = answer["photometry"]["obj_id"]
+            remember_request(session, "skyportal_upload", task_id=answer["id"], source=source)
+
+
+@contextmanager
+def _portal() -> Iterator[SkyPortal]:
+    user = current_user()
+    if not (user.is_staff or user.skyportal_upload):
+        raise refused(403, "Permission denied")
+    if not gateway().settings.skyportal_base_url:
+        raise detail(404, "No SkyPortal is known here: SKYPORTAL_BASE_URL is not set.")
+    portal = SkyPortal(gateway().settings)
+    try:
+        yield portal
+    finally:
+        portal.close()
+
+
+def _ids(body: Body) -> list[int]:
+    """Numbers as in ``1,2 5-7``, each once, in the order in which they are given."""
+    given = body.fields.get("ids")
+    text = ",".join(map(str, given)) if isinstance(given, list) else body.text("ids", 1000)
+    found: dict[int, None] = {}
+    for part in re.split(r"[,\s]+", text.strip(", \t\r\n")):
+        match = re.fullmatch(r"([0-9]{1,10})(?:-([0-9]{1,10}))?", part)
+        if match is None:
+            raise invalid(ids="Write numbers of tasks as in 1,2 5-7.")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last > LARGEST_ID or last - first >= _MOST_TASKS:
+            raise invalid(ids=f"At most {_MOST_TASKS} tasks are taken at once.")
+        found |= dict.fromkeys(range(first, last + 1))
+    if len(found) > _MOST_TASKS:
+        raise invalid(ids=f"At most {_MOST_TASKS} tasks are taken at once.")
+    return list(found)

@@ -1,0 +1,1 @@
+"""SkyPortal, the observatory's marshal: which of its sources is it, and what was measured of it?"""

@@ -1,0 +1,114 @@
+"""What is told to SkyPortal of a task: when, where, how bright, in which band?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skyrelay.errors import Permanent
+from skyrelay.products import SUB_TARGET, TARGET
+
+#: Which tables are looked at for each kind of measurement, the best first.
+TABLES = {
+    "best": (SUB_TARGET, TARGET),
+    "direct": (TARGET,),
+    "subtracted": (SUB_TARGET,),
+}
+#: Magnitudes less certain than this are told as a limit only: 3 sigma, as STDWeb has it.
+_LARGEST_ERROR = 1 / 3
+#: Our names of bands, by SkyPortal's (sncosmo's). STDWeb has BP and RP the wrong way round.
+_BANDS = {
+    **{"U": "bessellux", "B": "bessellb", "V": "bessellv", "R": "bessellr", "I": "besselli"},
+    **{"u": "sdssu", "g": "sdssg", "r": "sdssr", "i": "sdssi", "z": "sdssz", "y": "ps1::y"},
+    **{"G": "gaia::g", "BP": "gaia::gbp", "RP": "gaia::grp"},
+    **{"J": "2massj", "H": "2massh", "K": "2massks", "Ks": "2massks"},
+}
+#: Bands whose magnitudes are Vega's; all others are AB.
+_VEGA = frozenset(("U", "B", "V", "R", "I", "J", "H", "K", "Ks"))
+
+
+def photometry_of(
+    task_id: int, folder: Path, config: Mapping[str, Any], kind: str, *, limit_only: bool
+) -> dict[str, Any]:
+    """A measurement of the task's first target as SkyPortal takes it, without source and group.
+
+    Raises
+    ------
+    Permanent
+        Says what the task lacks.
+    """
+    row = _row(folder, TABLES[kind])
+    if row is None and kind == "subtracted":
+        raise Permanent("There is no measurement of the target in a difference image.")
+    values = row or {
+        "mag_filter_name": config.get("cat_col_mag"),
+        "mag_limit": config.get("mag_limit"),
+    }
+    band = str(values.get("mag_filter_name") or "").removesuffix("mag")
+    limit = _finite(values.get("mag_limit"))
+    if band not in _BANDS or limit is None:
+        raise Permanent("The task has no calibrated measurement or limit of its target.")
+    mag, error = _finite(values.get("mag_calib")), _finite(values.get("mag_calib_err"))
+    certain = mag is not None and error is not None and error < _LARGEST_ERROR and not limit_only
+    ra, dec = _position(values, config)
+    return {
+        "mjd": _mjd(config),
+        "mag": mag if certain else None,
+        "magerr": error if certain else None,
+        "limiting_mag": limit,
+        "magsys": "vega" if band in _VEGA else "ab",
+        "filter": _BANDS[band],
+        "ra": ra,
+        "dec": dec,
+        "origin": "stdview",
+        "altdata": {"stdview": task_id},
+    }
+
+
+def _row(folder: Path, names: Sequence[str]) -> dict[str, Any] | None:
+    """The first row of the first table that there is."""
+    from astropy.table import Table  # Takes most of a second, and few requests need it.
+
+    for name in names:
+        if (folder / name).is_file():
+            try:
+                table = Table.read(folder / name, format="votable")
+                return {column: table[column][0] for column in table.colnames}
+            except Exception as error:
+                raise Permanent(f"The measurements in {name} cannot be read.") from error
+    return None
+
+
+def _position(values: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[float, float]:
+    for ra, dec in (
+        (config.get("target_ra"), config.get("target_dec")),
+        (values.get("ra"), values.get("dec")),
+        (config.get("field_ra"), config.get("field_dec")),
+    ):
+        found = _finite(ra), _finite(dec)
+        if found[0] is not None and found[1] is not None:
+            return found[0], found[1]
+    raise Permanent("The task has no target and no known position on the sky.")
+
+
+def _mjd(config: Mapping[str, Any]) -> float:
+    from astropy.time import Time
+
+    try:
+        return float(Time(config["time"]).mjd)
+    except (KeyError, ValueError, TypeError) as error:
+        raise Permanent("The time of the image is not known.") from error
+
+
+def _finite(value: Any) -> float | None:
+    if np.ma.is_masked(value):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
