@@ -192,7 +192,7 @@ class Hotpants:
                 get_noise=True,
                 _tmpdir=str(self.temporary),
                 _exe=str(self.executable),
-                verbose=self.verbose,
+                verbose=log if self.verbose else False,
             )
         if planes is None:
             raise TileFailed("HOTPANTS made no difference image")
