@@ -12,9 +12,10 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +117,10 @@ def _make(cache: Path, home: Path, hdu: Any, shape: tuple[int, int]) -> None:
     cache.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=cache))
     try:
-
-        def whole(y: slice) -> Pixels:
-            return _section(hdu, shape, y, slice(0, shape[1]))
-
         every = max(1, int(np.sqrt(shape[0] * shape[1] / _SAMPLE)))
         sample: list[Pixels] = []
-        read, size, index = whole, shape, 0
+        read: Callable[[slice], Pixels] = partial(_all_columns, hdu, shape)
+        size, index = shape, 0
         while index == 0 or max(size) > _SMALL:
             half = (-(-size[0] // 2), -(-size[1] // 2))
             target = open_memmap(
@@ -134,7 +132,7 @@ def _make(cache: Path, home: Path, hdu: Any, shape: tuple[int, int]) -> None:
                     offset = -start % every
                     sample.append(strip[offset::every, ::every].ravel())
                 target[start // 2 : (start + _STRIP) // 2] = _halved(strip)
-            read, size, index = target.__getitem__, half, index + 1
+            read, size, index = partial(_rows, target), half, index + 1
         finite = np.concatenate(sample)
         finite = np.sort(finite[np.isfinite(finite)])
         np.save(scratch / "sample.npy", finite)
@@ -142,6 +140,14 @@ def _make(cache: Path, home: Path, hdu: Any, shape: tuple[int, int]) -> None:
             scratch.rename(home)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _all_columns(hdu: Any, shape: tuple[int, int], y: slice) -> Pixels:
+    return _section(hdu, shape, y, slice(0, shape[1]))
+
+
+def _rows(array: Pixels, y: slice) -> Pixels:
+    return np.asarray(array[y])
 
 
 def _halved(strip: Pixels) -> Pixels:
