@@ -29,9 +29,11 @@ def find(data_path: Path, relative: str) -> Path:
     root = data_path.resolve()
     try:
         path = (root / relative).resolve()
+        # A name that is too long is an error here, and not before.
+        found = path.is_relative_to(root) and path.is_file()
     except (OSError, ValueError) as error:
         raise FileNotFoundError(relative) from error
-    if not path.is_relative_to(root) or not path.is_file():
+    if not found:
         raise FileNotFoundError(relative)
     return path
 
