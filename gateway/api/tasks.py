@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from pydantic import Field
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from typing_extensions import TypedDict
 
 from gateway import lifetime
@@ -49,24 +49,25 @@ class _TaskChange(TypedDict, total=False):
 @documented({200: list[schemas.TaskInList] | schemas.TaskPage}, query=_ListQuery, errors=(400,))
 def list_tasks() -> ResponseReturnValue:
     """The tasks that the user may see, newest first; a page of them where a limit is given."""
-    conditions = _conditions()
+    limit, offset = _number("limit"), _number("offset") or 0
+    chosen = _chosen()
+    page = chosen.order_by(Task.id.desc())
+    if limit:
+        page = page.limit(limit).offset(offset)
+    # Only the rows of the page are read in full; to pass by the others their numbers are enough.
     query = (
         select(*_LISTED, User.username.label("user"))
         .select_from(Task)
         .join(User, User.id == Task.user_id)
-        .where(*conditions)
+        .where(Task.id.in_(page))
         .order_by(Task.id.desc())
     )
-    limit, offset = _number("limit"), _number("offset") or 0
-    if limit:
-        query = query.limit(limit).offset(offset)
     with gateway().database.reading() as session:
         found = session.execute(query).all()
         results = [serializers.task_in_list(row._mapping) for row in found]
         if not limit:
             return jsonify(results)
-        counted = select(func.count()).select_from(Task).join(User, User.id == Task.user_id)
-        count = session.scalar(counted.where(*conditions)) or 0
+        count = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
     return jsonify(
         {
             "count": count,
@@ -153,15 +154,18 @@ def read_preset(preset_id: int) -> ResponseReturnValue:
     return jsonify(serializers.preset(found))
 
 
-def _conditions() -> list[ColumnElement[bool]]:
-    conditions = [visible_to(current_user())]
-    for word in _text("query").split():
-        conditions.append(_matches(word))
+def _chosen() -> Select[Any]:
+    """The numbers of the tasks that are asked for."""
+    query = select(Task.id).where(visible_to(current_user()))
+    words, username = _text("query").split(), _text("user")
+    if words or username:
+        query = query.join(User, User.id == Task.user_id)
+    query = query.where(*map(_matches, words))
     if state := _text("state"):
-        conditions.append(Task.state == state)
-    if username := _text("user"):
-        conditions.append(User.username == username)
-    return conditions
+        query = query.where(Task.state == state)
+    if username:
+        query = query.where(User.username == username)
+    return query
 
 
 def _matches(word: str) -> ColumnElement[bool]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from skyrelay.errors import Permanent
 from skyrelay.products import SUB_TARGET, TARGET
+from skyrelay.sky.bandpasses import bandpass_of
 
 #: Which tables are looked at for each kind of measurement, the best first.
 TABLES = {
@@ -19,16 +20,7 @@ TABLES = {
     "subtracted": (SUB_TARGET,),
 }
 #: Magnitudes less certain than this are told as a limit only: 3 sigma, as STDWeb has it.
-_LARGEST_ERROR = 1 / 3
-#: Our names of bands, by SkyPortal's (sncosmo's). STDWeb has BP and RP the wrong way round.
-_BANDS = {
-    **{"U": "bessellux", "B": "bessellb", "V": "bessellv", "R": "bessellr", "I": "besselli"},
-    **{"u": "sdssu", "g": "sdssg", "r": "sdssr", "i": "sdssi", "z": "sdssz", "y": "ps1::y"},
-    **{"G": "gaia::g", "BP": "gaia::gbp", "RP": "gaia::grp"},
-    **{"J": "2massj", "H": "2massh", "K": "2massks", "Ks": "2massks"},
-}
-#: Bands whose magnitudes are Vega's; all others are AB.
-_VEGA = frozenset(("U", "B", "V", "R", "I", "J", "H", "K", "Ks"))
+LARGEST_ERROR = 1 / 3
 
 
 def photometry_of(
@@ -48,20 +40,20 @@ def photometry_of(
         "mag_filter_name": config.get("cat_col_mag"),
         "mag_limit": config.get("mag_limit"),
     }
-    band = str(values.get("mag_filter_name") or "").removesuffix("mag")
-    limit = _finite(values.get("mag_limit"))
-    if band not in _BANDS or limit is None:
+    band = bandpass_of(str(values.get("mag_filter_name") or ""))
+    limit = finite(values.get("mag_limit"))
+    if band is None or limit is None:
         raise Permanent("The task has no calibrated measurement or limit of its target.")
-    mag, error = _finite(values.get("mag_calib")), _finite(values.get("mag_calib_err"))
-    certain = mag is not None and error is not None and error < _LARGEST_ERROR and not limit_only
+    mag, error = finite(values.get("mag_calib")), finite(values.get("mag_calib_err"))
+    certain = mag is not None and error is not None and error < LARGEST_ERROR and not limit_only
     ra, dec = _position(values, config)
     return {
         "mjd": _mjd(config),
         "mag": mag if certain else None,
         "magerr": error if certain else None,
         "limiting_mag": limit,
-        "magsys": "vega" if band in _VEGA else "ab",
-        "filter": _BANDS[band],
+        "magsys": band.system,
+        "filter": band.name,
         "ra": ra,
         "dec": dec,
         "origin": "stdview",
@@ -89,7 +81,7 @@ def _position(values: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[flo
         (values.get("ra"), values.get("dec")),
         (config.get("field_ra"), config.get("field_dec")),
     ):
-        found = _finite(ra), _finite(dec)
+        found = finite(ra), finite(dec)
         if found[0] is not None and found[1] is not None:
             return found[0], found[1]
     raise Permanent("The task has no target and no known position on the sky.")
@@ -104,7 +96,8 @@ def _mjd(config: Mapping[str, Any]) -> float:
         raise Permanent("The time of the image is not known.") from error
 
 
-def _finite(value: Any) -> float | None:
+def finite(value: Any) -> float | None:
+    """The number in a cell of a table; None if there is none."""
     if np.ma.is_masked(value):
         return None
     try:

@@ -169,17 +169,17 @@ def delete(ids: tuple[int, ...]) -> None:
 @_ids
 def skyportal(ids: tuple[int, ...]) -> None:
     """Print the photometry of the targets of the tasks IDS as a table for SkyPortal."""
-    from gateway import skyportal
+    from gateway.skyportal import table
 
     with opened() as gateway:
         output = io.StringIO(newline="")
-        writer = csv.DictWriter(output, skyportal.COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(output, table.COLUMNS, lineterminator="\n")
         writer.writeheader()
 
         def write(task_id: int) -> None:
             with gateway.database.reading() as session:
                 task = _found(session, task_id)
-                writer.writerows(skyportal.photometry(gateway, task))
+                writer.writerows(table.photometry(gateway, task))
 
         try:
             _each(ids, write)

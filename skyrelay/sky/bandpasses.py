@@ -1,6 +1,6 @@
 """What does SkyPortal call our filters, and in which system are their magnitudes?
 
-Names are those of the bandpasses of sncosmo. The magnitudes are those of the reference catalogues.
+Names are those of the bandpasses of sncosmo. The systems are those that STDWeb tells SkyPortal.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ class Bandpass:
 
 #: By the names of our filters.
 BANDPASSES = {
-    **{band: Bandpass(f"bessell{band.lower()}", VEGA) for band in "UBVRI"},
+    "U": Bandpass("bessellux", VEGA),
+    **{band: Bandpass(f"bessell{band.lower()}", VEGA) for band in "BVRI"},
     **{band: Bandpass(f"sdss{band}", AB) for band in "ugriz"},
     "y": Bandpass("ps1::y", AB),
-    "G": Bandpass("gaia::g", VEGA),
-    "BP": Bandpass("gaia::gbp", VEGA),
-    "RP": Bandpass("gaia::grp", VEGA),
+    "G": Bandpass("gaia::g", AB),
+    "BP": Bandpass("gaia::gbp", AB),
+    "RP": Bandpass("gaia::grp", AB),
     "J": Bandpass("2massj", VEGA),
     "H": Bandpass("2massh", VEGA),
-    "Ks": Bandpass("2massks", VEGA),
+    **{band: Bandpass("2massks", VEGA) for band in ("K", "Ks")},
 }
 
 

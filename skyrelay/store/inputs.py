@@ -35,13 +35,15 @@ def find_input(name: str, settings: Settings) -> Path:
     try:
         root = root.resolve()
         path = (root / relative).resolve()
+        # A name that is too long is an error here, and not before.
+        there = path.is_file()
     except (OSError, RuntimeError, ValueError):
         raise _outside(name) from None
     tasks = settings.tasks_path.resolve()
     if not path.is_relative_to(root) or (task_of(name) is None and path.is_relative_to(tasks)):
         # Whose task it is, is asked of those names only that say which one they mean.
         raise _outside(name)
-    if not path.is_file():
+    if not there:
         raise Permanent(f"There is no file '{name}' in the data folder or the task.")
     return path
 

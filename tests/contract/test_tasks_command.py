@@ -127,7 +127,7 @@ def test_photometry_of_targets_is_printed_for_skyportal(
         "mjd,mag,magerr,limiting_mag,magsys,filter",
         "61041.500000,17.123,0.010,20.000,ab,sdssr",
         "61041.500000,,,20.100,vega,bessellv",
-        "61041.500000,,,,vega,gaia::gbp",
+        "61041.500000,,,,ab,gaia::gbp",
     ]
     assert (answer.exit_code, answer.stderr) == (
         1,

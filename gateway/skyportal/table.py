@@ -1,8 +1,7 @@
-"""What does SkyPortal get of the photometry of a task's targets?"""
+"""What is told to SkyPortal of all targets of a task, as a table to be sent by hand?"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,13 +10,11 @@ from astropy.time import Time
 
 from gateway.core import Gateway
 from gateway.models import Task
+from gateway.skyportal.measurement import LARGEST_ERROR, TABLES, finite
 from skyrelay.errors import Permanent
-from skyrelay.products import SUB_TARGET, TARGET
 from skyrelay.sky.bandpasses import bandpass_of
 
 COLUMNS = ("mjd", "mag", "magerr", "limiting_mag", "magsys", "filter")
-#: A magnitude with a larger error is none: SkyPortal gets the limit alone.
-_LARGEST_ERROR = 1 / 3
 
 
 def photometry(gateway: Gateway, task: Task) -> Iterator[dict[str, Any]]:
@@ -29,7 +26,7 @@ def photometry(gateway: Gateway, task: Task) -> Iterator[dict[str, Any]]:
         If there is no photometry, or it cannot be said when or in which band it was made.
     """
     folder = gateway.store.folder(task.id)
-    path = next((folder / name for name in (SUB_TARGET, TARGET) if (folder / name).exists()), None)
+    path = next((folder / name for name in TABLES["best"] if (folder / name).exists()), None)
     if path is None:
         raise Permanent("No target of it was measured.")
     if not task.config.get("time"):
@@ -40,9 +37,9 @@ def photometry(gateway: Gateway, task: Task) -> Iterator[dict[str, Any]]:
         if band is None:
             raise Permanent(f"SkyPortal knows no filter {row['mag_filter_name']}.")
         magnitude, error, limit = (
-            _number(row[name]) for name in ("mag_calib", "mag_calib_err", "mag_limit")
+            finite(row[name]) for name in ("mag_calib", "mag_calib_err", "mag_limit")
         )
-        seen = magnitude is not None and error is not None and error < _LARGEST_ERROR
+        seen = magnitude is not None and error is not None and error < LARGEST_ERROR
         yield {
             "mjd": f"{mjd:.6f}",
             "mag": f"{magnitude:.3f}" if seen else "",
@@ -51,8 +48,3 @@ def photometry(gateway: Gateway, task: Task) -> Iterator[dict[str, Any]]:
             "magsys": band.system,
             "filter": band.name,
         }
-
-
-def _number(value: Any) -> float | None:
-    number = float("nan") if value is None or str(value) == "--" else float(value)
-    return number if math.isfinite(number) else None
