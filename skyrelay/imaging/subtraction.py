@@ -29,7 +29,7 @@ Mask = NDArray[np.bool_]
 #: Smoothing (in FWHM) of the light whose Poisson noise is wanted: noise must not judge itself.
 _SMOOTHING = 0.4
 #: Half side, in FWHM, of the profiles of a proper subtraction.
-_PROPER_REACH = 5.0
+PROPER_REACH = 5.0
 #: A template that leaves more than this part of the usual star's light shows other stars: even the
 #: worst kernel of the right template takes most of it away.
 _MOST_LEFT = 0.5
@@ -259,7 +259,7 @@ Engine = Sfft | Hotpants | Zogy
 
 
 def _whole_profile(image: Plane, stars: Table, fwhm: float, log: Callable[..., object]) -> Plane:
-    return with_wings(measure_point_spread(image, stars, fwhm, log), fwhm, _PROPER_REACH)
+    return with_wings(measure_point_spread(image, stars, fwhm, log), fwhm, PROPER_REACH)
 
 
 def _border(shape: tuple[int, ...], width: int) -> Mask:
