@@ -11,9 +11,9 @@ from stdpipe.astrometry import spherical_distance
 from skyrelay import products
 from skyrelay.imaging import candidates, cutouts
 from skyrelay.imaging.mosaic import Mosaic
-from skyrelay.imaging.point_spread import enclosed
+from skyrelay.imaging.point_spread import enclosed, with_wings
 from skyrelay.imaging.science_image import ScienceImage
-from skyrelay.imaging.subtraction import Pair
+from skyrelay.imaging.subtraction import PROPER_REACH, Pair
 from skyrelay.imaging.unstacked import write_unstacked
 from skyrelay.imaging.votable import write_votable
 from skyrelay.sky import known
@@ -123,7 +123,9 @@ def photometry_of(
         verbose=False,
     )
     if subtracted.profile is not None:
-        correction = enclosed(profile, radius * science.fwhm)
+        # Both are of the light of a whole star.
+        whole = with_wings(profile, science.fwhm, PROPER_REACH)
+        correction = enclosed(whole, radius * science.fwhm)
         correction /= enclosed(subtracted.profile, radius * science.fwhm)
         measured["flux"] *= correction
         measured["fluxerr"] *= correction

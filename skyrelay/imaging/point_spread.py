@@ -22,6 +22,11 @@ Plane = NDArray[np.float64]
 _MAX_STARS = 100
 #: Fewer stars than this say less than a profile from the literature.
 _MIN_STARS = 3
+#: Radii (FWHM) between which the wings of a profile are measured, in so many rings, and from the
+#: second of which on they are continued.
+_WINGS_FROM, _WINGS_TO, _WING_RINGS = 1.2, 2.0, 3
+#: Wings that fall more slowly than this power of the radius are no star's.
+_FLATTEST_WING = -2.5
 #: Exponent of a Moffat profile in turbulent air (Trujillo et al. 2001, MNRAS 328, 977).
 _MOFFAT_BETA = 4.765
 
@@ -51,6 +56,38 @@ def measure_point_spread(
             return profile
     log("Too few good stars: a Moffat profile stands for a point source")
     return moffat(fwhm, size)
+
+
+def with_wings(profile: Plane, fwhm: float, reach: float) -> Plane:
+    """A profile, continued by a power of the radius to ``reach`` FWHM; of sum 1.
+
+    What is measured so far out is noise and neighbours. But a profile that ends within the light of
+    bright stars leaves a ring of it where it does.
+    """
+    radius, values = _radii(profile).ravel(), profile.ravel()
+    fitted = (radius > _WINGS_FROM * fwhm) & (radius < _WINGS_TO * fwhm)
+    edges = np.linspace(_WINGS_FROM, _WINGS_TO, _WING_RINGS + 1) * fwhm
+    ring = np.digitize(radius[fitted], edges) - 1
+    mean = np.array([values[fitted][ring == each].mean() for each in range(_WING_RINGS)])
+    if not (mean > 0).all():
+        return profile
+    slope, level = np.polyfit(np.log((edges[1:] + edges[:-1]) / 2), np.log(mean), 1)
+    if slope > _FLATTEST_WING:
+        return profile
+    half = int(np.ceil(reach * fwhm))
+    whole = np.zeros((2 * half + 1, 2 * half + 1))
+    inner = profile.shape[0] // 2
+    whole[half - inner : half + inner + 1, half - inner : half + inner + 1] = profile
+    away = _radii(whole)
+    beyond = away > _WINGS_TO * fwhm
+    whole[beyond] = np.exp(level + slope * np.log(away[beyond]))
+    return np.asarray(whole / whole.sum())
+
+
+def _radii(plane: Plane) -> Plane:
+    half = plane.shape[0] // 2
+    rows, columns = np.mgrid[-half : half + 1, -half : half + 1]
+    return np.asarray(np.hypot(rows, columns))
 
 
 def moffat(fwhm: float, size: int) -> Plane:

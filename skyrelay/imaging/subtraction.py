@@ -20,7 +20,7 @@ from scipy.ndimage import gaussian_filter
 from stdpipe.subtraction import run_hotpants
 
 from skyrelay.imaging.kernel import Match, NoKernel, Orders, choose_objects, disc, match_template
-from skyrelay.imaging.point_spread import good_stars, measure_point_spread
+from skyrelay.imaging.point_spread import good_stars, measure_point_spread, with_wings
 from skyrelay.imaging.program_output import told_to
 from skyrelay.imaging.residuals import residual_variance
 from skyrelay.imaging.zogy import proper_difference
@@ -30,6 +30,8 @@ Mask = NDArray[np.bool_]
 
 #: Smoothing (in FWHM) of the light whose Poisson noise is wanted: noise must not judge itself.
 _SMOOTHING = 0.4
+#: Half side, in FWHM, of the profiles of a proper subtraction.
+PROPER_REACH = 5.0
 #: A template that leaves more than this part of the usual star's light shows other stars: even the
 #: worst kernel of the right template takes most of it away.
 _MOST_LEFT = 0.5
@@ -227,8 +229,8 @@ class Zogy:
                 (pair.image, pair.template),
                 (pair.noise**2 + pair.poisson_variance, pair.template_variance),
                 (
-                    measure_point_spread(pair.image, stars, pair.fwhm, log),
-                    measure_point_spread(pair.template, stars, pair.template_fwhm, log),
+                    _whole_profile(pair.image, stars, pair.fwhm, log),
+                    _whole_profile(pair.template, stars, pair.template_fwhm, log),
                 ),
                 mask,
                 objects,
@@ -257,6 +259,10 @@ class Zogy:
 
 
 Engine = Sfft | Hotpants | Zogy
+
+
+def _whole_profile(image: Plane, stars: Table, fwhm: float, log: Callable[..., object]) -> Plane:
+    return with_wings(measure_point_spread(image, stars, fwhm, log), fwhm, PROPER_REACH)
 
 
 def _border(shape: tuple[int, ...], width: int) -> Mask:
