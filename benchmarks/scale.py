@@ -1,4 +1,4 @@
-"""`make sim-scale`: what does scaling by the length of a queue cost and gain, and is work ever lost?
+"""`make sim-scale`: what does scaling by the length of a queue cost, and is work ever lost?
 
 The rules are read from the manifest of the autoscaler and followed by hand, with real replicas on a
 real queue: one process for a pod, SIGTERM for a scale-in, whoever it hits. Images arrive in bursts.
@@ -33,8 +33,8 @@ SCALING = Path(__file__).parents[1] / "deploy/kubernetes/components/autoscaling/
 
 #: Seconds between looks at what has to be done next.
 _LOOK = 0.1
-#: The night, in seconds of the simulated time; bursts come at random within it.
-NIGHT, BURST = 8 * 3600.0, 40
+#: Images that come together, within a minute.
+BURST = 40
 
 
 @dataclass(frozen=True)
@@ -113,15 +113,16 @@ class Result:
 class Night:
     """One night of images on a queue and on replicas whose number somebody decides."""
 
-    def __init__(self, place: Station, *, images: int, seconds: float, speed: float) -> None:
+    def __init__(
+        self, place: Station, *, images: int, hours: float, seconds: float, speed: float
+    ) -> None:
         self._place = place
         self._speed = speed
         self._seconds = seconds
         dice = random.Random(1)
-        bursts = sorted(dice.uniform(0, NIGHT) for _ in range(max(1, images // BURST)))
-        self._arrivals = deque(
-            sorted(dice.choice(bursts) + dice.uniform(0, 60) for _ in range(images))
-        )
+        bursts = sorted(dice.uniform(0, 3600 * hours) for _ in range(max(1, images // BURST)))
+        arrivals = (dice.choice(bursts) + dice.uniform(0, 60) for _ in range(images))
+        self._arrivals = deque(sorted(arrivals))
         self._commands: list[RunStage] = []
         self._replicas: list[Replica] = []
         self._leaving: list[Replica] = []
@@ -178,12 +179,13 @@ class Night:
 @click.command()
 @click.option("--images", default=2000, show_default=True, help="Images of the night.")
 @click.option("--service", default="photometry", show_default=True, help="Whose rules.")
-@click.option(
-    "--seconds", default=60.0, show_default=True, help="What a stage takes, in the median."
-)
+@click.option("--hours", default=8.0, show_default=True, help="Length of the night.")
+@click.option("--seconds", default=60.0, show_default=True, help="Median of what a stage takes.")
 @click.option("--speed", default=30.0, show_default=True, help="Simulated seconds in a second.")
-@click.option("--most", default=12, show_default=True, help="Processes that this machine bears.")
-def simulate(images: int, service: str, seconds: float, speed: float, most: int) -> None:
+@click.option("--most", default=12, show_default=True, help="Processes that the machine bears.")
+def simulate(
+    images: int, service: str, hours: float, seconds: float, speed: float, most: int
+) -> None:
     """Let a night of images pass twice: with replicas by need, and with as many as that cost."""
     rules = Rules.of(service)
     found: dict[str, Result] = {}
@@ -195,12 +197,12 @@ def simulate(images: int, service: str, seconds: float, speed: float, most: int)
                 folder = Path(scratch) / name.replace(" ", "-")
                 folder.mkdir()
                 with station(folder, node.add_vhost(folder.name)) as place:
-                    passed = Night(place, images=images, seconds=seconds, speed=speed)
+                    passed = Night(place, images=images, hours=hours, seconds=seconds, speed=speed)
                     found[name] = passed.run(decide, rules.poll)
                 return found[name]
 
             scaled = night("by need", Autoscaler(rules, most))
-            fixed = max(1, round(scaled.replica_seconds / NIGHT))
+            fixed = max(1, round(scaled.replica_seconds / 3600 / hours))
             night(f"{fixed} replicas", lambda *_: fixed)
     _show(found)
     if any(result.lost or result.repeated for result in found.values()):
@@ -208,10 +210,13 @@ def simulate(images: int, service: str, seconds: float, speed: float, most: int)
 
 
 def _show(found: dict[str, Result]) -> None:
-    table = Table(title="A night, in simulated time")
-    for column in ("", "replica-hours", "most", "wait: mean", "95 %", "longest (min)"):
+    table = Table(
+        title="A night: hours of replicas, and minutes of waiting (mean, 95 %, longest)",
+        caption="stopped: replicas that were told to go while they worked",
+    )
+    for column in ("", "hours", "most", "wait", "95 %", "longest"):
         table.add_column(column, justify="right")
-    for column in ("stopped at work", "lost", "done twice"):
+    for column in ("stopped", "lost", "twice"):
         table.add_column(column, justify="right")
     for name, result in found.items():
         waits = [wait / 60 for wait in result.waits]

@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,7 +29,7 @@ FEED = "skyrelay_feed"
 LOOK = 0.5
 
 #: State of a task as a client reads it.
-State = dict[str, Any]
+State = Mapping[str, Any]
 #: Makes that state of a task, its open run, and the attempts of the run's present stage.
 Serializer = Callable[[Task, Run | None, Sequence[StageAttempt]], State]
 

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
+from pydantic import Field
 from sqlalchemy.orm import Session
+from typing_extensions import TypedDict
 
 from gateway import local_files
-from gateway.api import serializers
+from gateway.api import schemas, serializers
 from gateway.api.access import groups_named
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import Body, field_config, read_body, warnings_of
 from gateway.api.errors import invalid
 from gateway.models import Preset, Task, User
+from gateway.openapi import File, documented
 from skyrelay.products import IMAGE
 
 blueprint = Blueprint("creation", __name__)
@@ -26,7 +29,21 @@ blueprint = Blueprint("creation", __name__)
 LONGEST_NAME = 250
 
 
+class _NewTask(TypedDict, total=False):
+    file: Annotated[File, Field(description="The image; multipart only.")]
+    local_file: Annotated[
+        str, Field(description="Or its path in the data folder.", examples=["night1/m51_r.fits"])
+    ]
+    ext: Annotated[int, Field(description="Extension of local_file.", examples=[1])]
+    original_name: schemas.Name
+    title: schemas.Title
+    config: schemas.Config
+    preset: Annotated[int, Field(description="Its configuration is the base.", examples=[3])]
+    groups: schemas.Groups
+
+
 @blueprint.post("/tasks/")
+@documented({201: schemas.TaskCreated}, body=_NewTask, errors=(507,))
 def create_task() -> ResponseReturnValue:
     """Make a task; its image is not looked at before the first stage."""
     body = read_body()
@@ -60,7 +77,7 @@ def create_task() -> ResponseReturnValue:
                     source="local" if body.fields.get("local_file") else "upload",
                 )
                 session.commit()
-    return jsonify(serializers.task_created(task) | warnings_of(validated)), 201
+    return jsonify({**serializers.task_created(task), **warnings_of(validated)}), 201
 
 
 def _name(body: Body) -> str:

@@ -14,6 +14,7 @@ from gateway.api.access import get_task
 from gateway.api.auth import feed, gateway
 from gateway.api.errors import detail
 from gateway.feed import GONE, Feed, TooManyWatchers, Watcher
+from gateway.openapi import documented, media
 from gateway.permissions import Right
 
 blueprint = Blueprint("stream", __name__)
@@ -28,6 +29,9 @@ _RETRY_AFTER = "5"
 
 
 @blueprint.get("/tasks/<int:task_id>/events/")
+@documented(
+    {200: media("text/event-stream", example='event: state\ndata: {"id": 42, "state": ...}\n\n')}
+)
 def follow(task_id: int) -> ResponseReturnValue:
     """Every change of the task's state, as events ``state`` with the JSON of ``state/``.
 

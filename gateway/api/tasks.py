@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
+from pydantic import Field
 from sqlalchemy import ColumnElement, func, or_, select
+from typing_extensions import TypedDict
 
-from gateway.api import serializers
+from gateway.api import schemas, serializers
 from gateway.api.access import get_locked_task, get_task, groups_named, refuse_while_running
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
@@ -17,6 +19,7 @@ from gateway.api.body import field_config, read_body, warnings_of
 from gateway.api.creation import LONGEST_NAME
 from gateway.api.errors import invalid, not_found
 from gateway.models import Group, Preset, Task, User, task_groups
+from gateway.openapi import NOTHING, documented
 from gateway.orchestration.cancel import cancel
 from gateway.permissions import Right, visible_to
 
@@ -27,7 +30,23 @@ _LISTED = (Task.id, Task.original_name, Task.title, Task.state, Task.created, Ta
 _LARGEST_OFFSET = 2**62
 
 
+class _ListQuery(TypedDict, total=False):
+    query: Annotated[str, Field(description="Words to be found.", examples=["m51 alice"])]
+    state: Annotated[str, Field(description="Exactly this one.", examples=["photometry_done"])]
+    user: Annotated[str, Field(description="User name of the owner.", examples=["alice"])]
+    limit: Annotated[int, Field(ge=0, description="Tasks on a page; all if 0.", examples=[50])]
+    offset: Annotated[int, Field(ge=0, description="Tasks before the page.", examples=[0])]
+
+
+class _TaskChange(TypedDict, total=False):
+    original_name: schemas.Name
+    title: schemas.Title
+    config: Annotated[schemas.Config, Field(description="Replaces the present one.")]
+    groups: Annotated[schemas.Groups, Field(description="Replace the present ones.")]
+
+
 @blueprint.get("/tasks/")
+@documented({200: list[schemas.TaskInList] | schemas.TaskPage}, query=_ListQuery, errors=(400,))
 def list_tasks() -> ResponseReturnValue:
     """The tasks that the user may see, newest first; a page of them where a limit is given."""
     conditions = _conditions()
@@ -59,6 +78,7 @@ def list_tasks() -> ResponseReturnValue:
 
 
 @blueprint.get("/tasks/<int:task_id>/")
+@documented({200: schemas.TaskInFull})
 def read_task(task_id: int) -> ResponseReturnValue:
     """All of a task."""
     with gateway().database.reading() as session:
@@ -66,6 +86,7 @@ def read_task(task_id: int) -> ResponseReturnValue:
 
 
 @blueprint.route("/tasks/<int:task_id>/", methods=["PATCH", "POST"])
+@documented({200: schemas.TaskInFull}, body=_TaskChange, errors=(409,))
 def update_task(task_id: int) -> ResponseReturnValue:
     """Change name, title, configuration or groups; what is not sent stays as it is."""
     body = read_body()
@@ -91,10 +112,11 @@ def update_task(task_id: int) -> ResponseReturnValue:
         )
         session.flush()
         answer = serializers.task_in_full(task)
-    return jsonify(answer | warnings_of(validated))
+    return jsonify({**answer, **warnings_of(validated)})
 
 
 @blueprint.delete("/tasks/<int:task_id>/")
+@documented({204: NOTHING})
 def delete_task(task_id: int) -> ResponseReturnValue:
     """Delete a task with its files; a run of it is cancelled first."""
     with gateway().database.writing() as session:
@@ -116,6 +138,7 @@ def delete_task(task_id: int) -> ResponseReturnValue:
 
 
 @blueprint.get("/presets/")
+@documented({200: list[schemas.PresetAnswer]})
 def list_presets() -> ResponseReturnValue:
     """All presets."""
     with gateway().database.reading() as session:
@@ -124,6 +147,7 @@ def list_presets() -> ResponseReturnValue:
 
 
 @blueprint.get("/presets/<int:preset_id>/")
+@documented({200: schemas.PresetAnswer})
 def read_preset(preset_id: int) -> ResponseReturnValue:
     """One preset."""
     with gateway().database.reading() as session:
