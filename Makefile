@@ -6,7 +6,7 @@ VAR ?= var
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo up test test-unit test-sky test-contract test-integration \
         test-fault test-science soak soak-backlog bench-orchestration bench-kill bench-split \
-        bench-science bench-api lint format docs lock images clean
+        bench-science bench-api sim-scale lint format docs lock images clean
 # Recipes share the environment in .venv and two cores: not at the same time.
 .NOTPARALLEL:
 
@@ -68,6 +68,9 @@ bench-kill: setup-dev  ## from the request to cancel to the last process dead (5
 
 bench-split: setup-dev  ## one large image, subtracted whole and in parts (10 minutes)
 	@$(PYTHON) -m benchmarks.split
+
+sim-scale: setup-dev  ## a night of images, scaled by need and not (40 minutes); IMAGES=200 SPEED=60
+	@$(PYTHON) -m benchmarks.scale $(if $(IMAGES),--images $(IMAGES)) $(if $(SPEED),--speed $(SPEED))
 
 bench-science: setup-dev  ## accuracy over synthetic fields (a minute or two each); FIELDS=20 JSON=1
 	@$(PYTHON) -m benchmarks.science $(if $(FIELDS),--fields $(FIELDS)) $(if $(JSON),--json)

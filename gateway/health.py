@@ -10,7 +10,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from gateway.core import Gateway
-from gateway.openapi import Answer, documented
+from gateway.openapi import Answer, documented, media
 from skyrelay import exposition
 
 blueprint = Blueprint("health", __name__)
@@ -47,6 +47,7 @@ def ready() -> ResponseReturnValue:
 
 
 @blueprint.get(exposition.PATH)
+@documented({200: media("text/plain", example='skyrelay_http_received_bytes_total 1024.0\n')})
 def metrics() -> Response:
     """The figures of all processes behind this port, as Prometheus reads them."""
     return Response(exposition.page(), content_type=exposition.CONTENT_TYPE)

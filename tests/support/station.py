@@ -42,6 +42,10 @@ class Replica:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
     def said(self, words: str) -> bool:
         """Whether the replica's log contains these words."""
         return words in self.log.read_text()
