@@ -2,6 +2,16 @@
 
 from gateway.models.audit import AuditEntry
 from gateway.models.base import Base, now
+from gateway.models.followups import Duty, FollowUp
+from gateway.models.intake import AnsweredRequest, Intake, IntakeFile, IntakeState
+from gateway.models.measurements import (
+    CoverageCell,
+    Measurement,
+    MeasurementSet,
+    SetState,
+    Source,
+    TaskResults,
+)
 from gateway.models.runs import (
     IS_OPEN,
     IS_OUT,
@@ -16,25 +26,40 @@ from gateway.models.runs import (
 )
 from gateway.models.tasks import Preset, Task, task_groups
 from gateway.models.users import ApiToken, Group, User, user_groups
+from gateway.models.webhooks import Webhook, WebhookDelivery
 
 __all__ = [
     "IS_OPEN",
     "IS_OUT",
     "IS_WAITING",
     "LIVE",
+    "AnsweredRequest",
     "ApiToken",
     "AttemptState",
     "AuditEntry",
     "Base",
+    "CoverageCell",
     "DeadLetter",
+    "Duty",
+    "FollowUp",
     "Group",
+    "Intake",
+    "IntakeFile",
+    "IntakeState",
+    "Measurement",
+    "MeasurementSet",
     "OutboxMessage",
     "Preset",
     "Run",
     "RunState",
+    "SetState",
+    "Source",
     "StageAttempt",
     "Task",
+    "TaskResults",
     "User",
+    "Webhook",
+    "WebhookDelivery",
     "now",
     "task_groups",
     "user_groups",
