@@ -13,6 +13,8 @@ from gateway.api import (
     preprocessing,
     processing,
     queue,
+    results,
+    sky,
     stream,
     tasks,
 )
@@ -22,7 +24,7 @@ api = Blueprint("api", __name__, url_prefix="/api")
 api.before_request(auth.require_user)
 _PARTS = (
     *(auth, tasks, creation, duplication, processing, preprocessing, stream, files, queue),
-    dead,
+    *(dead, results, sky),
 )
 for part in _PARTS:
     api.register_blueprint(part.blueprint)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode
 
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import ColumnElement, func, or_, select
 
-from gateway.api import serializers
+from gateway.api import query, serializers
 from gateway.api.access import get_locked_task, get_task, groups_named, refuse_while_running
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
@@ -24,14 +23,13 @@ blueprint = Blueprint("tasks", __name__)
 
 #: What a list says of a task. A configuration or a coverage of the sky may be long.
 _LISTED = (Task.id, Task.original_name, Task.title, Task.state, Task.created, Task.modified)
-_LARGEST_OFFSET = 2**62
 
 
 @blueprint.get("/tasks/")
 def list_tasks() -> ResponseReturnValue:
     """The tasks that the user may see, newest first; a page of them where a limit is given."""
     conditions = _conditions()
-    query = (
+    found = (
         select(*_LISTED, User.username.label("user"))
         .select_from(Task)
         .join(User, User.id == Task.user_id)
@@ -40,10 +38,10 @@ def list_tasks() -> ResponseReturnValue:
     )
     limit, offset = _number("limit"), _number("offset") or 0
     if limit:
-        query = query.limit(limit).offset(offset)
+        found = found.limit(limit).offset(offset)
     with gateway().database.reading() as session:
-        found = session.execute(query).all()
-        results = [serializers.task_in_list(row._mapping) for row in found]
+        rows = session.execute(found).all()
+        results = [serializers.task_in_list(row._mapping) for row in rows]
         if not limit:
             return jsonify(results)
         counted = select(func.count()).select_from(Task).join(User, User.id == Task.user_id)
@@ -51,8 +49,8 @@ def list_tasks() -> ResponseReturnValue:
     return jsonify(
         {
             "count": count,
-            "next": _page(limit, offset + limit) if offset + limit < count else None,
-            "previous": _page(limit, max(0, offset - limit)) if offset > 0 else None,
+            "next": query.page(limit, offset + limit) if offset + limit < count else None,
+            "previous": query.page(limit, max(0, offset - limit)) if offset > 0 else None,
             "results": results,
         }
     )
@@ -135,11 +133,11 @@ def read_preset(preset_id: int) -> ResponseReturnValue:
 
 def _conditions() -> list[ColumnElement[bool]]:
     conditions = [visible_to(current_user())]
-    for word in _text("query").split():
+    for word in query.text("query").split():
         conditions.append(_matches(word))
-    if state := _text("state"):
+    if state := query.text("state"):
         conditions.append(Task.state == state)
-    if username := _text("user"):
+    if username := query.text("user"):
         conditions.append(User.username == username)
     return conditions
 
@@ -163,26 +161,10 @@ def _matches(word: str) -> ColumnElement[bool]:
     )
 
 
-def _text(name: str) -> str:
-    text = request.args.get(name, "")
-    if "\x00" in text:
-        raise invalid(**{name: "Null characters are not allowed."})
-    return text
-
-
 def _number(name: str) -> int | None:
     """A number of the query; what is none counts as not given."""
     try:
         number = int(request.args.get(name, ""))
     except ValueError:
         return None
-    return number if 0 <= number <= _LARGEST_OFFSET else None
-
-
-def _page(limit: int, offset: int) -> str:
-    kept = [
-        (name, value)
-        for name, value in request.args.items(multi=True)
-        if name not in ("limit", "offset")
-    ]
-    return f"{request.base_url}?{urlencode([*kept, ('limit', limit), ('offset', offset)])}"
+    return number if 0 <= number <= query.LARGEST_OFFSET else None

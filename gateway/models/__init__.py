@@ -5,6 +5,7 @@ from gateway.models.base import Base, now
 from gateway.models.followups import Duty, FollowUp
 from gateway.models.intake import AnsweredRequest, Intake, IntakeFile, IntakeState
 from gateway.models.measurements import (
+    IS_LITTER,
     CoverageCell,
     Measurement,
     MeasurementSet,
@@ -29,6 +30,7 @@ from gateway.models.users import ApiToken, Group, User, user_groups
 from gateway.models.webhooks import Webhook, WebhookDelivery
 
 __all__ = [
+    "IS_LITTER",
     "IS_OPEN",
     "IS_OUT",
     "IS_WAITING",

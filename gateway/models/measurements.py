@@ -65,7 +65,9 @@ class TaskResults(Base):
     n_candidates: Mapped[int] = mapped_column(default=0)
     updated: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     targets: Mapped[list[dict[str, Any]]] = mapped_column(JsonObject, default=list, deferred=True)
-    candidates: Mapped[list[dict[str, Any]]] = mapped_column(JsonObject, default=list, deferred=True)
+    candidates: Mapped[list[dict[str, Any]]] = mapped_column(
+        JsonObject, default=list, deferred=True
+    )
 
 
 class MeasurementSet(Base):

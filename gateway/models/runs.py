@@ -148,9 +148,7 @@ class StageAttempt(Base):
     worker: Mapped[str] = mapped_column(PlainText, default="")
     reasons: Mapped[list[str]] = mapped_column(JsonObject, default=list)
     values: Mapped[dict[str, Any]] = mapped_column(JsonObject, default=dict)
-    provenance: Mapped[dict[str, Any]] = mapped_column(
-        JsonObject, default=dict, deferred=True
-    )
+    provenance: Mapped[dict[str, Any]] = mapped_column(JsonObject, default=dict, deferred=True)
 
     @property
     def run_stage(self) -> RunStage:
