@@ -49,7 +49,5 @@ def _finish(
                 continue
             session.add(events.candidates_found(task, each.run_id, each.step, count))
             session.add(
-                FollowUp(
-                    duty=Duty.ANNOUNCE, task_id=task_id, run_id=each.run_id, step=each.step
-                )
+                FollowUp(duty=Duty.ANNOUNCE, task_id=task_id, run_id=each.run_id, step=each.step)
             )

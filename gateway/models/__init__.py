@@ -3,7 +3,7 @@
 from gateway.models.audit import AuditEntry
 from gateway.models.base import Base, now
 from gateway.models.followups import Duty, FollowUp
-from gateway.models.intake import AnsweredRequest, Intake, IntakeFile, IntakeState
+from gateway.models.intake import IS_READY, AnsweredRequest, Intake, IntakeFile, IntakeState
 from gateway.models.measurements import (
     IS_LITTER,
     CoverageCell,
@@ -27,12 +27,14 @@ from gateway.models.runs import (
 )
 from gateway.models.tasks import Preset, Task, task_groups
 from gateway.models.users import ApiToken, Group, User, user_groups
-from gateway.models.webhooks import Webhook, WebhookDelivery
+from gateway.models.webhooks import IS_PENDING, Webhook, WebhookDelivery
 
 __all__ = [
     "IS_LITTER",
     "IS_OPEN",
     "IS_OUT",
+    "IS_PENDING",
+    "IS_READY",
     "IS_WAITING",
     "LIVE",
     "AnsweredRequest",
