@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
@@ -18,6 +17,9 @@ from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import Body, field_config, read_body, warnings_of
 from gateway.api.errors import invalid
+from gateway.api.idempotency import once_per_key, remember_answer
+from gateway.api.run_request import check_inputs, priority_of, steps_of
+from gateway.creation import PresetFileMissing, preset_files, start_first, with_folder
 from gateway.models import Preset, Task, User
 from skyrelay.products import IMAGE
 
@@ -27,31 +29,39 @@ LONGEST_NAME = 250
 
 
 @blueprint.post("/tasks/")
+@once_per_key
 def create_task() -> ResponseReturnValue:
-    """Make a task; its image is not looked at before the first stage."""
+    """Make a task; its image is not looked at before the first stage.
+
+    With ``steps`` its first run begins in the same instant.
+    """
     body = read_body()
     validated = field_config(body)
     name = _name(body)
     title = body.text("title", LONGEST_NAME)
+    steps, priority = steps_of(body), priority_of(body)
     with ExitStack() as received:
         # All that takes time is done before the transaction, which others may wait for.
         with gateway().database.reading() as session:
-            preset = _preset(session, body)
+            preset = find_preset(session, body.integer("preset"))
         files = _receive(body, received)
-        files |= {path.name: _copied(path, received) for path in _preset_files(preset)}
+        files |= {path.name: copied(path, received) for path in files_of_preset(preset)}
         for content in files.values():
             gateway().store.complete(content)
         with gateway().database.writing() as session:
+            config = (preset.config if preset else {}) | validated.config
+            check_inputs(session, steps, config)
             task = Task(
                 original_name=name,
                 title=title,
                 state="uploaded" if IMAGE in files else "initial",
                 user=session.get_one(User, current_user().id),
-                config=(preset.config if preset else {}) | validated.config,
+                config=config,
                 groups=groups_named(session, body.texts("groups")),
                 reasons=[],
             )
-            with _with_folder(session, task, files):
+            with with_folder(gateway(), session, task, files):
+                run = start_first(gateway(), session, task, steps, priority)
                 remember_request(
                     session,
                     "task_create",
@@ -59,8 +69,15 @@ def create_task() -> ResponseReturnValue:
                     original_name=task.original_name,
                     source="local" if body.fields.get("local_file") else "upload",
                 )
+                answer = serializers.task_created(task) | warnings_of(validated)
+                if run is not None:
+                    remember_request(
+                        session, "processing_start", task_id=task.id, steps=steps, run=run.id
+                    )
+                    answer |= {"state": task.state, "celery_id": run.id, "steps": steps}
+                remember_answer(session, 201, answer)
                 session.commit()
-    return jsonify(serializers.task_created(task) | warnings_of(validated)), 201
+    return jsonify(answer), 201
 
 
 def _name(body: Body) -> str:
@@ -93,7 +110,7 @@ def _receive(body: Body, received: ExitStack) -> dict[str, IO[bytes]]:
         raise invalid(local_file="There is no such file in the data folder.") from error
     ext = body.integer("ext")
     if ext is None:
-        return {IMAGE: _copied(source, received)}
+        return {IMAGE: copied(source, received)}
     target = received.enter_context(gateway().store.incoming())
     try:
         local_files.copy_extension(source, ext, target)
@@ -102,14 +119,21 @@ def _receive(body: Body, received: ExitStack) -> dict[str, IO[bytes]]:
     return {IMAGE: target}
 
 
-def _copied(source: Path, received: ExitStack) -> IO[bytes]:
+def copied(source: Path, received: ExitStack) -> IO[bytes]:
+    """A copy of a file of the data folder, on the store's disk until it is adopted."""
     target = received.enter_context(gateway().store.incoming())
     local_files.copy(source, target)
     return target
 
 
-def _preset(session: Session, body: Body) -> Preset | None:
-    number = body.integer("preset")
+def find_preset(session: Session, number: int | None) -> Preset | None:
+    """The preset of this number, None for None.
+
+    Raises
+    ------
+    ApiError
+        400 if there is none.
+    """
     if number is None:
         return None
     found = session.get(Preset, number) if 0 < number < 2**31 else None
@@ -118,25 +142,9 @@ def _preset(session: Session, body: Body) -> Preset | None:
     return found
 
 
-def _preset_files(preset: Preset | None) -> list[Path]:
-    data = gateway().settings.data_path
+def files_of_preset(preset: Preset | None) -> list[Path]:
+    """The files that a task of this preset begins with; raises what `find_preset` raises."""
     try:
-        return [local_files.find(data, name) for name in (preset.files if preset else [])]
-    except FileNotFoundError as error:
-        raise invalid(preset=f"Its file {error} is not in the data folder.") from error
-
-
-@contextmanager
-def _with_folder(session: Session, task: Task, files: dict[str, Any]) -> Iterator[None]:
-    """Make the task and its folder with these files: both, or neither."""
-    session.add(task)
-    session.flush()
-    store = gateway().store
-    try:
-        store.create(task.id)
-        for name, content in files.items():
-            store.adopt(task.id, name, content)
-        yield
-    except BaseException:
-        store.delete(task.id)
-        raise
+        return preset_files(gateway(), preset)
+    except PresetFileMissing as error:
+        raise invalid(preset=str(error)) from error

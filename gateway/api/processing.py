@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
@@ -16,33 +15,30 @@ from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import BadConfig, Body, checked_config, read_body, warnings_of
 from gateway.api.errors import refused
+from gateway.api.idempotency import once_per_key, remember_answer
+from gateway.api.run_request import check_inputs, priority_of, steps_of
 from gateway.models import Run, StageAttempt, User
 from gateway.orchestration import runs
 from gateway.orchestration.cancel import NotRunning, cancel
 from gateway.permissions import Right
 from skyrelay.parameters import ParameterError, Validated
-from skyrelay.stages import STACK, STAGES
-from skyrelay.store.inputs import task_of
 
 blueprint = Blueprint("processing", __name__)
 
-_STEPS = frozenset(stage.step for stage in STAGES)
-#: A chain as long as this is a mistake, or malice.
-_MOST_STEPS = 100
-_MOST_PRIORITY = 10
-
 
 @blueprint.post("/tasks/<int:task_id>/process/")
+@once_per_key
 def process(task_id: int) -> ResponseReturnValue:
     """Begin a run of the given steps, one after the other."""
     body = read_body()
     with gateway().database.writing() as session:
         task = get_locked_task(session, task_id, Right.EDIT)
-        steps = _steps(body)
+        steps = steps_of(body)
+        if not steps:
+            raise refused(400, "No steps provided")
         validated = _config(body)
-        priority = _priority(body)
-        if STACK.step in steps:
-            _check_inputs(session, task.config | validated.config)
+        priority = priority_of(body)
+        check_inputs(session, steps, task.config | validated.config)
         try:
             run = runs.start(
                 gateway(), session, task, steps, validated.config, current_user().id, priority
@@ -56,8 +52,10 @@ def process(task_id: int) -> ResponseReturnValue:
             steps=steps,
             run=run.id,
         )
-    answer = {"id": task_id, "state": "running", "celery_id": run.id, "steps": steps}
-    return jsonify(answer | warnings_of(validated))
+        answer = {"id": task_id, "state": "running", "celery_id": run.id, "steps": steps}
+        answer |= warnings_of(validated)
+        remember_answer(session, 200, answer)
+    return jsonify(answer)
 
 
 @blueprint.post("/tasks/<int:task_id>/cancel/")
@@ -118,36 +116,6 @@ def _present(session: Session, run_id: str | None) -> tuple[Run | None, Sequence
         .order_by(StageAttempt.part, StageAttempt.attempt)
     ).all()
     return (found[0][0], [row[1] for row in found]) if found else (None, ())
-
-
-def _steps(body: Body) -> list[str]:
-    given = body.fields.get("steps")
-    steps = given if isinstance(given, list) else [given] if given else []
-    if not steps:
-        raise refused(400, "No steps provided")
-    for step in steps:
-        if not isinstance(step, str) or step not in _STEPS:
-            raise refused(400, f"Invalid step: {step}")
-    if len(steps) > _MOST_STEPS:
-        raise refused(400, f"Too many steps: {len(steps)}, at most {_MOST_STEPS} are allowed")
-    return steps
-
-
-def _priority(body: Body) -> int:
-    """How far the run goes before others that wait; 0 if the client says nothing."""
-    priority = body.integer("priority") or 0
-    if abs(priority) > _MOST_PRIORITY:
-        raise refused(400, f"priority must lie between {-_MOST_PRIORITY} and {_MOST_PRIORITY}")
-    return priority
-
-
-def _check_inputs(session: Session, config: dict[str, Any]) -> None:
-    """The images that are to be stacked may be those of tasks that the user may see."""
-    names = config.get("stack_filenames")
-    for name in names if isinstance(names, list) else []:
-        task_id = task_of(str(name))
-        if task_id is not None:
-            get_task(session, task_id, Right.VIEW)
 
 
 def _config(body: Body) -> Validated:
