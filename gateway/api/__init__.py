@@ -10,13 +10,16 @@ from gateway.api import (
     dead,
     duplication,
     files,
+    intakes,
     preprocessing,
+    presets,
     processing,
     queue,
     results,
     sky,
     stream,
     tasks,
+    webhooks,
 )
 
 #: All of ``/api/``. A path is right with and without its final slash.
@@ -24,7 +27,7 @@ api = Blueprint("api", __name__, url_prefix="/api")
 api.before_request(auth.require_user)
 _PARTS = (
     *(auth, tasks, creation, duplication, processing, preprocessing, stream, files, queue),
-    *(dead, results, sky),
+    *(dead, results, sky, presets, webhooks, intakes),
 )
 for part in _PARTS:
     api.register_blueprint(part.blueprint)

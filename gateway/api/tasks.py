@@ -14,8 +14,8 @@ from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import field_config, read_body, warnings_of
 from gateway.api.creation import LONGEST_NAME
-from gateway.api.errors import invalid, not_found
-from gateway.models import Group, Preset, Task, User, task_groups
+from gateway.api.errors import invalid
+from gateway.models import Group, Task, User, task_groups
 from gateway.orchestration.cancel import cancel
 from gateway.permissions import Right, visible_to
 
@@ -111,24 +111,6 @@ def delete_task(task_id: int) -> ResponseReturnValue:
         gateway().store.delete(task_id)
     gateway().store.empty_trash()
     return Response(status=204)
-
-
-@blueprint.get("/presets/")
-def list_presets() -> ResponseReturnValue:
-    """All presets."""
-    with gateway().database.reading() as session:
-        found = session.scalars(select(Preset).order_by(Preset.name, Preset.id)).all()
-    return jsonify([serializers.preset(preset) for preset in found])
-
-
-@blueprint.get("/presets/<int:preset_id>/")
-def read_preset(preset_id: int) -> ResponseReturnValue:
-    """One preset."""
-    with gateway().database.reading() as session:
-        found = session.get(Preset, preset_id) if preset_id < 2**31 else None
-    if found is None:
-        raise not_found()
-    return jsonify(serializers.preset(found))
 
 
 def _conditions() -> list[ColumnElement[bool]]:

@@ -84,7 +84,7 @@ def _order_of(area: float) -> int:
 
 
 def _uniq(order: int, cell: int) -> int:
-    return 4 * 4**order + cell
+    return (4 << 2 * order) + cell
 
 
 def touching(ra: float, dec: float) -> ColumnElement[bool]:

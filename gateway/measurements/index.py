@@ -8,6 +8,7 @@ order of runs does not matter. Transactions are small, so that nobody waits for 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -159,7 +160,7 @@ def _objects(path: Path) -> list[Position]:
         table = pq.read_table(path, columns=list(_OBJECT_COLUMNS))
         if set(table.column_names) != set(_OBJECT_COLUMNS):
             return []
-        ra, dec, mag, error, flags = (
+        ra, dec, mag, mag_err, flags = (
             np.asarray(table[name].to_pandas(), dtype=float) for name in _OBJECT_COLUMNS
         )
     except (pa.ArrowException, ValueError, TypeError) as error:
@@ -167,16 +168,10 @@ def _objects(path: Path) -> list[Position]:
         _log.warning("cannot read %s: %s", path, error)
         return []
     good = np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90) & np.isfinite(mag)
+    columns = (values[good].tolist() for values in (ra, dec, mag, mag_err, np.nan_to_num(flags)))
     return [
-        Position(*values, None, int(number))
-        for *values, number in zip(
-            ra[good].tolist(),
-            dec[good].tolist(),
-            mag[good].tolist(),
-            [value if np.isfinite(value) else None for value in error[good].tolist()],
-            np.nan_to_num(flags[good]).tolist(),
-            strict=True,
-        )
+        Position(ra, dec, mag, error if math.isfinite(error) else None, None, int(flags))
+        for ra, dec, mag, error, flags in zip(*columns, strict=True)
     ]
 
 

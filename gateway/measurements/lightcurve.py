@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Row, and_, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from gateway.measurements import coverage
@@ -152,7 +152,7 @@ def _places(
     return ra, dec, np.degrees(2 * np.arcsin(np.sqrt(half))) * _ARCSEC
 
 
-def _point(row: Row[Any], ra: float, dec: float, distance: float) -> Point:
+def _point(row: Any, ra: float, dec: float, distance: float) -> Point:
     limit = row.mag_limit if row.mag_limit is not None else row.image_limit
     seen = row.mag is not None and (
         row.mag_limit is None or row.source == Source.CANDIDATES or row.mag <= row.mag_limit

@@ -18,6 +18,7 @@ from typing import IO, cast
 from skyrelay.errors import Permanent
 
 _BLOCK = 2880
+_EXTENSION = b"XTENSION="
 _CARD = 80
 #: More blocks than this are no header.
 _MOST_BLOCKS = 2000
@@ -51,6 +52,40 @@ def check_structure(path: Path) -> None:
                         )
     except (EOFError, gzip.BadGzipFile, zlib.error):
         return  # Truncated, or packed in another way.
+
+
+def is_complete(path: Path) -> bool:
+    """Whether all is there that the file's headers promise; the last block need not be full.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read at all.
+    """
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    try:
+        with gzip.open(path) if packed else path.open("rb") as stream:
+            return _is_whole(cast(IO[bytes], stream))
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        return False
+
+
+def _is_whole(stream: IO[bytes]) -> bool:
+    expected = b"SIMPLE  ="
+    while stream.read(len(expected)) == expected:
+        stream.seek(-len(expected), 1)
+        size = _size(_header(stream) or {})
+        start = stream.tell()
+        if size < 0:
+            return False
+        if size:
+            stream.seek(start + size - 1)
+            if not stream.read(1):
+                return False
+        stream.seek(start + math.ceil(size / _BLOCK) * _BLOCK)
+        expected = _EXTENSION
+    return expected == _EXTENSION
 
 
 def _headers(stream: IO[bytes]) -> Iterator[dict[str, int]]:
