@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import islice
 from typing import Any
 
@@ -24,6 +25,8 @@ _USUAL_RADIUS = 3.0
 _USUAL_TASKS, _MOST_TASKS = 100, 1000
 #: Characters of a map in its text form.
 _LONGEST_MOC = 200_000
+#: The finest order of a map.
+_FINEST = 29
 _LIGHT_CURVE_FORMATS = ("json", "votable", "csv", "parquet")
 
 
@@ -130,6 +133,8 @@ def _parsed(text: str) -> Any:
     except Exception as error:
         # The library raises many things, and its Rust side some that are no Exception of ours.
         raise invalid(moc="It is no map of the sky (MOC) in text or JSON form.") from error
+    if any(int(order) > _FINEST for order in re.findall(r"(\d{1,9})/", text)):
+        raise invalid(moc=f"Its orders go beyond {_FINEST}.")
     if moc.empty():
         raise invalid(moc="The map is empty.")
     return moc

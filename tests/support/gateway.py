@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +142,13 @@ class Bench:
         (kill,) = [message for message in self.outbox() if isinstance(message, KillRun)]
         return kill
 
+    def run(self, caller: Caller, task: int, step: str, **finished: Any) -> str:
+        """Have a run of one step go well, as `finished` says; its id."""
+        answer = caller.post(f"tasks/{task}/process/", json={"steps": [step]})
+        assert isinstance(answer.json, dict)
+        self.hear(self.finished(self.command(), **finished))
+        return str(answer.json["celery_id"])
+
     def hear(self, *news: Any) -> None:
         """Let the gateway hear these news, one by one."""
         for item in news:
@@ -163,6 +170,7 @@ class Bench:
         config: dict[str, Any] | None = None,
         field: SkyField | None = None,
         product: str | None = None,
+        make: Callable[[Path], None] | None = None,
         parts: int = 0,
     ) -> StageFinished:
         """Carry an attempt out in the store; the news of its end."""
@@ -172,6 +180,8 @@ class Bench:
             scratch = attempt.open_scratch()
             if product is not None:
                 (scratch / product).write_text(product)
+            if make is not None:
+                make(scratch)
             kept = AttemptRecord(
                 run=str(command.run),
                 index=command.index,
