@@ -58,13 +58,10 @@ def spread(gateway: Gateway) -> bool:
         hooks = session.scalars(
             select(Webhook).where(Webhook.user_id.in_(users), Webhook.active)
         ).all()
-        told = set(
-            session.execute(
-                select(WebhookDelivery.webhook_id, WebhookDelivery.cause).where(
-                    WebhookDelivery.cause.in_([each.id for each in claimed])
-                )
-            ).tuples()
+        known = select(WebhookDelivery.webhook_id, WebhookDelivery.cause).where(
+            WebhookDelivery.cause.in_([each.id for each in claimed])
         )
+        told = {(hook, cause) for hook, cause in session.execute(known)}
         for each in claimed:
             for hook in hooks:
                 if _concerns(hook, each) and (hook.id, each.id) not in told:

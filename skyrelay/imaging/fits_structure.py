@@ -19,6 +19,8 @@ from skyrelay.errors import Permanent
 
 _BLOCK = 2880
 _EXTENSION = b"XTENSION="
+#: Among the numbers of a header: that it has an end.
+_END = "END"
 _CARD = 80
 #: More blocks than this are no header.
 _MOST_BLOCKS = 2000
@@ -75,9 +77,9 @@ def _is_whole(stream: IO[bytes]) -> bool:
     expected = b"SIMPLE  ="
     while stream.read(len(expected)) == expected:
         stream.seek(-len(expected), 1)
-        size = _size(_header(stream) or {})
-        start = stream.tell()
-        if size < 0:
+        header = _header(stream) or {}
+        size, start = _size(header), stream.tell()
+        if _END not in header or size < 0:
             return False
         if size:
             stream.seek(start + size - 1)
@@ -109,7 +111,7 @@ def _header(stream: IO[bytes]) -> dict[str, int] | None:
         for start in range(0, len(block), _CARD):
             card = block[start : start + _CARD]
             if card.rstrip() == b"END":
-                return found
+                return found | {_END: len(found)}
             match = _NUMBER.match(card[8:])
             if match and len(match[1]) < 30:
                 found[card[:8].rstrip().decode("latin-1")] = int(match[1])
