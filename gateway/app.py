@@ -14,6 +14,7 @@ from gateway.api.errors import detail
 from gateway.api.serializers import task_state
 from gateway.core import Gateway
 from gateway.feed import FEED, Feed
+from gateway.openapi import pages
 
 
 class _Request(Request):
@@ -52,6 +53,7 @@ def create_app(gateway: Gateway) -> Flask:
     app.register_blueprint(api)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(landing.blueprint)
+    pages.install(app)
     app.after_request(_harden)
     return app
 

@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -32,7 +32,7 @@ LOOK = 0.5
 _LATE = timedelta(seconds=10)
 
 #: State of a task as a client reads it.
-State = dict[str, Any]
+State = Mapping[str, Any]
 #: Makes that state of a task, its open run, and the attempts of the run's present stage.
 Serializer = Callable[[Task, Run | None, Sequence[StageAttempt]], State]
 
@@ -168,8 +168,8 @@ class Feed:
                     del self._owners[user]
 
     def _make_room(self) -> None:
-        watchers = (*self._watchers.values(), *self._owners.values())
-        if sum(map(len, watchers)) >= self._most:
+        open_now = sum(map(len, self._watchers.values())) + sum(map(len, self._owners.values()))
+        if open_now >= self._most:
             raise TooManyWatchers
 
     def _begin(self) -> None:

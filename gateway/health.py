@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from flask import Blueprint, current_app, jsonify
 from flask.typing import ResponseReturnValue
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from gateway.core import Gateway
+from gateway.openapi import Answer, documented
 
 blueprint = Blueprint("health", __name__)
 
 
+class _Alive(TypedDict):
+    status: Annotated[str, Field(examples=["ok"])]
+
+
+class _Ready(_Alive):
+    database: Annotated[bool, Field(examples=[True])]
+    broker: Annotated[bool, Field(examples=[True])]
+
+
 @blueprint.get("/healthz")
+@documented({200: _Alive})
 def alive() -> ResponseReturnValue:
     """The process answers."""
     return jsonify({"status": "ok"})
 
 
 @blueprint.get("/readyz")
+@documented({200: _Ready, 503: Answer(_Ready, "The database does not answer.")})
 def ready() -> ResponseReturnValue:
     """The process can do its work. A broker that is away delays messages and refuses nobody."""
     gateway: Gateway = current_app.extensions["skyrelay"]

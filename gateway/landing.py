@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, render_template_string, request
 from flask.typing import ResponseReturnValue
 
+from gateway.openapi import documented, media
 from skyrelay.stages import STAGES
 
 blueprint = Blueprint("landing", __name__)
@@ -37,6 +38,7 @@ curl -H "$H" {{ root }}api/tasks/1/files/
 
 
 @blueprint.get("/")
+@documented({200: media("text/html")})
 def landing() -> ResponseReturnValue:
     """What this is, and how to begin."""
     titles = ", ".join(stage.title.lower() for stage in STAGES)

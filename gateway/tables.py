@@ -17,13 +17,17 @@ Kind = Literal["int", "float", "text", "bool"]
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table; ``ucd`` is the IVOA's word for what it holds."""
+    """A column of a table; ``ucd`` is the IVOA's word for what it holds.
+
+    ``example``: a value, for the description of the API; one of its kind, if None.
+    """
 
     name: str
     kind: Kind = "float"
     unit: str = ""
     doc: str = ""
     ucd: str = ""
+    example: int | float | str | None = None
 
 
 Rows = Sequence[Mapping[str, Any]]

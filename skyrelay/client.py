@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -319,10 +319,11 @@ class Client:
         """Where the task stands."""
         return TaskState.model_validate(self._json("GET", f"tasks/{task}/state/"))
 
-    def follow(self, task: int) -> Iterator[TaskState]:
+    def follow(self, task: int) -> Generator[TaskState]:
         """The task's state now, and whenever it changes, until the task is deleted.
 
-        Ends, too, when the server ends the stream, as it does now and then: call it again.
+        Ends, too, when the server ends the stream, as it does now and then: call it again. Who
+        leaves it before its end closes it, or its connection stays open.
         """
         headers = {"Accept": "text/event-stream"}
         path = f"tasks/{task}/events/"

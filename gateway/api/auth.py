@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from flask import Blueprint, current_app, g, jsonify, request
 from flask.typing import ResponseReturnValue
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from gateway import accounts
 from gateway.api.body import read_body
@@ -14,6 +16,7 @@ from gateway.api.errors import ApiError, invalid, unauthenticated
 from gateway.core import Gateway
 from gateway.feed import FEED, Feed
 from gateway.models import User
+from gateway.openapi import documented
 
 blueprint = Blueprint("auth", __name__)
 
@@ -47,6 +50,11 @@ def open_to_all(view: _View) -> _View:
     return view
 
 
+def is_open_to_all(view: Callable[..., Any]) -> bool:
+    """Whether the view needs no authentication."""
+    return getattr(view, _OPEN, False)
+
+
 def require_user() -> None:
     """Find out who sent the request, before its view is called.
 
@@ -56,7 +64,7 @@ def require_user() -> None:
         401 if nobody knows.
     """
     view = current_app.view_functions.get(request.endpoint or "")
-    if view is None or getattr(view, _OPEN, False):
+    if view is None or is_open_to_all(view):
         return
     header = request.headers.get("Authorization", "")
     kind, _, key = header.partition(" ")
@@ -72,8 +80,18 @@ def require_user() -> None:
     g.user = user
 
 
+class _Login(TypedDict):
+    username: Annotated[str, Field(examples=["alice"])]
+    password: Annotated[str, Field(examples=["correct horse battery staple"])]
+
+
+class _Token(TypedDict):
+    token: Annotated[str, Field(examples=["9944b09199c62bcf9418ad846dd0e4bbdfc6ee4b"])]
+
+
 @blueprint.post("/auth/token/")
 @open_to_all
+@documented({200: _Token}, body=_Login)
 def obtain_token() -> ResponseReturnValue:
     """The key of the user's token, for a user name and a password."""
     body = read_body(largest=_LARGEST_LOGIN, files_too=False)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
+from typing import IO, Annotated, NotRequired
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
+from pydantic import Field
 from sqlalchemy.orm import Session
+from typing_extensions import TypedDict
 
 from gateway import local_files
-from gateway.api import serializers
+from gateway.api import schemas, serializers
 from gateway.api.access import groups_named
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
@@ -21,6 +23,7 @@ from gateway.api.idempotency import once_per_key, remember_answer
 from gateway.api.run_request import check_inputs, priority_of, steps_of
 from gateway.creation import PresetFileMissing, preset_files, start_first, with_folder
 from gateway.models import Preset, Task, User
+from gateway.openapi import File, documented
 from skyrelay.products import IMAGE
 
 blueprint = Blueprint("creation", __name__)
@@ -28,7 +31,32 @@ blueprint = Blueprint("creation", __name__)
 LONGEST_NAME = 250
 
 
+class _NewTask(TypedDict, total=False):
+    file: Annotated[File, Field(description="The image; multipart only.")]
+    local_file: Annotated[
+        str, Field(description="Or its path in the data folder.", examples=["night1/m51_r.fits"])
+    ]
+    ext: Annotated[int, Field(description="Extension of local_file.", examples=[1])]
+    original_name: schemas.Name
+    title: schemas.Title
+    config: schemas.Config
+    preset: Annotated[int, Field(description="Its configuration is the base.", examples=[3])]
+    groups: schemas.Groups
+    steps: Annotated[schemas.Steps, Field(description="Of a run that begins at once.")]
+    priority: schemas.Priority
+
+
+@schemas.exact
+class _TaskMade(schemas.TaskCreated):
+    """A task that has just been made; with its first run, if it was made with one."""
+
+    state: NotRequired[schemas.State]
+    celery_id: NotRequired[schemas.RunId]
+    steps: NotRequired[schemas.Steps]
+
+
 @blueprint.post("/tasks/")
+@documented({201: _TaskMade}, body=_NewTask, errors=(422, 507))
 @once_per_key
 def create_task() -> ResponseReturnValue:
     """Make a task; its image is not looked at before the first stage.
@@ -69,7 +97,7 @@ def create_task() -> ResponseReturnValue:
                     original_name=task.original_name,
                     source="local" if body.fields.get("local_file") else "upload",
                 )
-                answer = serializers.task_created(task) | warnings_of(validated)
+                answer = {**serializers.task_created(task), **warnings_of(validated)}
                 if run is not None:
                     remember_request(
                         session, "processing_start", task_id=task.id, steps=steps, run=run.id

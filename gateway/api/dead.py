@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
+from pydantic import Field
 from sqlalchemy.orm import Session
+from typing_extensions import TypedDict
 
-from gateway.api import serializers
+from gateway.api import schemas, serializers
 from gateway.api.access import LARGEST_ID, require_staff
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.errors import not_found, refused
 from gateway.models import DeadLetter
+from gateway.openapi import NOTHING, documented
 from gateway.orchestration import dead_letters
 from gateway.orchestration.dead_letters import UnknownLetter
 from skyrelay.errors import Permanent
@@ -24,7 +29,19 @@ def _only_staff() -> None:
     require_staff()
 
 
+class _ListQuery(TypedDict, total=False):
+    all: Annotated[str, Field(description="1 for those, too, that are dealt with.", examples=["1"])]
+
+
+class _Replayed(TypedDict):
+    id: Annotated[int, Field(examples=[7])]
+    task: schemas.TaskId
+    celery_id: schemas.RunId
+    steps: schemas.Steps
+
+
 @blueprint.get("/")
+@documented({200: list[schemas.DeadLetterAnswer]}, query=_ListQuery, errors=(403,))
 def list_letters() -> ResponseReturnValue:
     """Those that wait for somebody, oldest first; all of them with ``?all=1``."""
     with gateway().database.reading() as session:
@@ -33,6 +50,7 @@ def list_letters() -> ResponseReturnValue:
 
 
 @blueprint.get("/<int:letter_id>/")
+@documented({200: schemas.DeadLetterAnswer}, errors=(403,))
 def read_letter(letter_id: int) -> ResponseReturnValue:
     """One of them."""
     with gateway().database.reading() as session:
@@ -40,6 +58,7 @@ def read_letter(letter_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/<int:letter_id>/replay/")
+@documented({200: _Replayed}, errors=(403, 409))
 def replay_letter(letter_id: int) -> ResponseReturnValue:
     """Do the steps that were left of its run, in a new run."""
     with gateway().database.writing() as session:
@@ -54,6 +73,7 @@ def replay_letter(letter_id: int) -> ResponseReturnValue:
 
 
 @blueprint.delete("/<int:letter_id>/")
+@documented({204: NOTHING}, errors=(403, 409))
 def drop_letter(letter_id: int) -> ResponseReturnValue:
     """Decide that nothing is to be done about it."""
     with gateway().database.writing() as session:

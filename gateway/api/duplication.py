@@ -5,12 +5,13 @@ from __future__ import annotations
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
-from gateway.api import serializers
+from gateway.api import schemas, serializers
 from gateway.api.access import get_locked_task
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.creation import LONGEST_NAME
 from gateway.models import Task
+from gateway.openapi import documented
 from gateway.permissions import Right
 
 blueprint = Blueprint("duplication", __name__)
@@ -21,6 +22,7 @@ _POSITION = ("ra", "dec", "radius", "pixel_scale", "moc")
 
 
 @blueprint.post("/tasks/<int:task_id>/duplicate/")
+@documented({201: schemas.TaskInFull}, errors=(507,))
 def duplicate(task_id: int) -> ResponseReturnValue:
     """Make a task with the files and the configuration of this one; nobody else sees it yet."""
     with gateway().database.writing() as session:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Annotated
 
 from flask import Blueprint, Response, jsonify, send_file
 from flask.typing import ResponseReturnValue
+from pydantic import Field
+from typing_extensions import TypedDict
 
-from gateway.api import serializers
+from gateway.api import schemas, serializers
 from gateway.api.access import get_locked_task, get_task, refuse_while_running
 from gateway.api.auditing import remember_request
 from gateway.api.auth import gateway
 from gateway.api.body import read_body
 from gateway.api.errors import not_found, refused
+from gateway.openapi import FORM, MULTIPART, NOTHING, Answer, File, documented, media
 from gateway.permissions import Right
 from skyrelay.products import IMAGE, IMAGE_ORIGINAL
 
@@ -24,7 +28,17 @@ _TRIES = 3
 _LONGEST_NAME, _LONGEST_PATH = 200, 1000
 
 
+class _Upload(TypedDict):
+    file: Annotated[File, Field(description="Its content.")]
+
+
+class _Stored(TypedDict):
+    path: Annotated[str, Field(examples=["custom_mask.fits"])]
+    size: Annotated[int, Field(description="Bytes.", examples=[8_392_320])]
+
+
 @blueprint.get("/tasks/<int:task_id>/files/")
+@documented({200: list[schemas.FileEntry]})
 def list_files(task_id: int) -> ResponseReturnValue:
     """What is at the top level of the task's folder."""
     with gateway().database.reading() as session:
@@ -33,6 +47,14 @@ def list_files(task_id: int) -> ResponseReturnValue:
 
 
 @blueprint.get("/tasks/<int:task_id>/files/<path:path>")
+@documented(
+    {
+        200: media("*/*", description="The file."),
+        206: media("*/*", description="The range asked for."),
+        304: Answer(description="As it was (`If-None-Match`).", media_types=()),
+    },
+    errors=(416,),
+)
 def download(task_id: int, path: str) -> ResponseReturnValue:
     """One file, whole or the ranges asked for."""
     with gateway().database.reading() as session:
@@ -47,6 +69,7 @@ def download(task_id: int, path: str) -> ResponseReturnValue:
 
 
 @blueprint.post("/tasks/<int:task_id>/files/<path:path>")
+@documented({201: _Stored}, body=_Upload, kinds=(MULTIPART, FORM), errors=(409, 507))
 def upload(task_id: int, path: str) -> ResponseReturnValue:
     """Store a file under this path; folders on the way are made."""
     # The body is read before anything is locked: it may take an hour to arrive.
@@ -80,6 +103,7 @@ def upload(task_id: int, path: str) -> ResponseReturnValue:
 
 
 @blueprint.delete("/tasks/<int:task_id>/files/<path:path>")
+@documented({204: NOTHING}, errors=(409,))
 def delete(task_id: int, path: str) -> ResponseReturnValue:
     """Remove a file, or a folder with all that is in it."""
     with gateway().database.writing() as session:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 from flask import Blueprint, Response, jsonify
 from flask.typing import ResponseReturnValue
+from pydantic import Field
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
+from typing_extensions import TypedDict
 
 from gateway import local_files
-from gateway.api import query, serializers
+from gateway.api import query, schemas, serializers
 from gateway.api.access import LARGEST_ID, groups_named, require_staff
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
@@ -23,6 +25,7 @@ from gateway.api.idempotency import once_per_key, remember_answer
 from gateway.api.run_request import check_inputs, priority_of, steps_of
 from gateway.followups.intake import BATCH, WATCH, is_fits
 from gateway.models import Intake, IntakeFile, IntakeState
+from gateway.openapi import NOTHING, documented
 
 blueprint = Blueprint("intakes", __name__)
 
@@ -32,7 +35,72 @@ _LONGEST_PATH = 4096
 _USUAL_PAGE, _LARGEST_PAGE = 100, 1000
 
 
+_FolderName = Annotated[str, Field(description="In the data folder.", examples=["night1"])]
+_Pattern = Annotated[str, Field(description="Of the files' names.", examples=["sci*.fits"])]
+_PresetId = Annotated[int, Field(description="Its configuration is the base.", examples=[3])]
+
+
+class _Watch(TypedDict, total=False):
+    folder: _FolderName
+    pattern: _Pattern
+    preset: _PresetId
+    config: schemas.Config
+    steps: schemas.Steps
+    groups: schemas.Groups
+    priority: schemas.Priority
+
+
+class _Batch(_Watch, total=False):
+    files: Annotated[
+        list[str], Field(description="Instead of a folder.", examples=[["night1/a.fits"]])
+    ]
+
+
+class _WatchChange(TypedDict, total=False):
+    active: Annotated[bool, Field(examples=[True])]
+
+
+@schemas.exact
+class _IntakeAnswer(TypedDict):
+    id: Annotated[int, Field(examples=[2])]
+    folder: _FolderName
+    pattern: _Pattern
+    preset: _PresetId | None
+    config: schemas.Config
+    steps: schemas.Steps
+    groups: schemas.Groups
+    priority: schemas.Priority
+    active: Annotated[bool, Field(examples=[True])]
+    created: schemas.Moment
+    counts: Annotated[
+        dict[str, int], Field(description="Files by state.", examples=[{"taken": 12, "seen": 1}])
+    ]
+    warnings: NotRequired[schemas.Warnings]
+
+
+@schemas.exact
+class _IntakeFile(TypedDict):
+    path: Annotated[str, Field(examples=["night1/a.fits"])]
+    state: Annotated[str, Field(examples=["taken"])]
+    task: Annotated[int | None, Field(examples=[42])]
+    reason: Annotated[str, Field(examples=[""])]
+    seen: schemas.Moment
+
+
+class _IntakeWithFiles(_IntakeAnswer):
+    files: list[_IntakeFile]
+
+
+class _First(TypedDict, total=False):
+    limit: schemas.Limit
+
+
+class _Page(_First, total=False):
+    offset: schemas.Offset
+
+
 @blueprint.post("/batches/")
+@documented({202: _IntakeAnswer}, body=_Batch, errors=(422,))
 @once_per_key
 def create_batch() -> ResponseReturnValue:
     """Make a task of each of ``files``, or of all FITS files in ``folder``, by and by.
@@ -59,24 +127,28 @@ def create_batch() -> ResponseReturnValue:
 
 
 @blueprint.get("/batches/")
+@documented({200: list[_IntakeAnswer]}, query=_First, errors=(400,))
 def list_batches() -> ResponseReturnValue:
     """The user's batches, newest first."""
     return _list(BATCH)
 
 
 @blueprint.get("/batches/<int:intake_id>/")
+@documented({200: _IntakeWithFiles}, query=_Page, errors=(400, 403))
 def read_batch(intake_id: int) -> ResponseReturnValue:
     """One batch, and what has become of a page of its files."""
     return _read(intake_id, BATCH)
 
 
 @blueprint.get("/watches/")
+@documented({200: list[_IntakeAnswer]}, query=_First, errors=(400,))
 def list_watches() -> ResponseReturnValue:
     """The folders that are watched for the user; for staff: all."""
     return _list(WATCH)
 
 
 @blueprint.post("/watches/")
+@documented({201: _IntakeAnswer}, body=_Watch, errors=(403,))
 def create_watch() -> ResponseReturnValue:
     """Have each new FITS file in ``folder`` (of the data folder) become a task of one's own."""
     require_staff()
@@ -92,12 +164,14 @@ def create_watch() -> ResponseReturnValue:
 
 
 @blueprint.get("/watches/<int:intake_id>/")
+@documented({200: _IntakeWithFiles}, query=_Page, errors=(400, 403))
 def read_watch(intake_id: int) -> ResponseReturnValue:
     """One watched folder, and what has become of a page of its files, the newest first."""
     return _read(intake_id, WATCH)
 
 
 @blueprint.patch("/watches/<int:intake_id>/")
+@documented({200: _IntakeAnswer}, body=_WatchChange, errors=(403,))
 def update_watch(intake_id: int) -> ResponseReturnValue:
     """Rest (``active`` false) or go on (true) watching a folder."""
     require_staff()
@@ -112,6 +186,7 @@ def update_watch(intake_id: int) -> ResponseReturnValue:
 
 
 @blueprint.delete("/watches/<int:intake_id>/")
+@documented({204: NOTHING}, errors=(403,))
 def delete_watch(intake_id: int) -> ResponseReturnValue:
     """Watch a folder no more; its tasks stay. Watched anew, all its files are new."""
     require_staff()

@@ -8,17 +8,21 @@ told which run to watch.
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
+from pydantic import Field
+from typing_extensions import TypedDict
 
+from gateway.api import schemas
 from gateway.api.access import get_locked_task
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import Body, read_body
 from gateway.api.errors import ApiError, detail, invalid, refused
 from gateway.models import Run, RunState
+from gateway.openapi import Answer, documented
 from gateway.orchestration import runs
 from gateway.permissions import Right
 from skyrelay.parameters import ParameterError, validate
@@ -33,13 +37,43 @@ PATIENCE = 25.0
 _LOOK = 0.1
 
 
+class _Box(TypedDict, total=False):
+    x1: Annotated[int | None, Field(description="First column that is kept.", examples=[100])]
+    y1: Annotated[int | None, Field(description="First row that is kept.", examples=[100])]
+    x2: Annotated[int | None, Field(description="First column that is not.", examples=[-100])]
+    y2: Annotated[int | None, Field(description="First row that is not.", examples=[-100])]
+
+
+class _Direction(TypedDict, total=False):
+    direction: Annotated[Literal["horizontal", "vertical", "both"], Field(examples=["both"])]
+
+
+class _Changed(TypedDict):
+    id: schemas.TaskId
+    status: Annotated[str, Field(examples=["cropped"])]
+
+
+class _StillRunning(TypedDict):
+    id: schemas.TaskId
+    status: Literal["running"]
+    celery_id: schemas.RunId
+
+
+_ANSWERS = {
+    200: _Changed,
+    202: Answer(_StillRunning, "It takes longer: watch the run."),
+}
+
+
 @blueprint.post("/tasks/<int:task_id>/fix/")
+@documented(_ANSWERS, errors=(400, 409))
 def fix(task_id: int) -> ResponseReturnValue:
     """Write the image anew as a plain file with a clean header."""
     return _change(task_id, FIX, {}, "fixed")
 
 
 @blueprint.post("/tasks/<int:task_id>/crop/")
+@documented(_ANSWERS, body=_Box, errors=(409,))
 def crop(task_id: int) -> ResponseReturnValue:
     """Keep a part of the image: x1, y1, x2, y2; negative ones count from the far edge."""
     body = read_body(files_too=False)
@@ -48,6 +82,7 @@ def crop(task_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/tasks/<int:task_id>/destripe/")
+@documented(_ANSWERS, body=_Direction, errors=(409,))
 def destripe(task_id: int) -> ResponseReturnValue:
     """Remove stripes in the direction horizontal, vertical, or both."""
     direction = _direction(read_body(files_too=False))

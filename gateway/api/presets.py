@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from flask import Blueprint, Response, jsonify
 from flask.typing import ResponseReturnValue
+from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from typing_extensions import TypedDict
 
 from gateway import local_files
-from gateway.api import serializers
+from gateway.api import schemas, serializers
 from gateway.api.access import LARGEST_ID, require_staff
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
@@ -18,13 +20,21 @@ from gateway.api.body import Body, field_config, read_body, warnings_of
 from gateway.api.creation import LONGEST_NAME
 from gateway.api.errors import invalid, not_found
 from gateway.models import Preset
+from gateway.openapi import NOTHING, documented
 
 blueprint = Blueprint("presets", __name__)
 
 _MOST_FILES = 50
 
 
+class _PresetChange(TypedDict, total=False):
+    name: Annotated[str, Field(examples=["wide field"])]
+    config: schemas.Config
+    files: Annotated[list[str], Field(description="Of the data folder.", examples=[["flat.fits"]])]
+
+
 @blueprint.get("/presets/")
+@documented({200: list[schemas.PresetAnswer]})
 def list_presets() -> ResponseReturnValue:
     """All presets."""
     with gateway().database.reading() as session:
@@ -33,6 +43,7 @@ def list_presets() -> ResponseReturnValue:
 
 
 @blueprint.get("/presets/<int:preset_id>/")
+@documented({200: schemas.PresetAnswer})
 def read_preset(preset_id: int) -> ResponseReturnValue:
     """One preset; its files are shown to staff alone."""
     with gateway().database.reading() as session:
@@ -40,6 +51,7 @@ def read_preset(preset_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/presets/")
+@documented({201: schemas.PresetAnswer}, body=_PresetChange, errors=(403,))
 def create_preset() -> ResponseReturnValue:
     """Make a preset: name, config, and files of the data folder that a task gets."""
     require_staff()
@@ -56,6 +68,7 @@ def create_preset() -> ResponseReturnValue:
 
 
 @blueprint.route("/presets/<int:preset_id>/", methods=["PATCH", "PUT"])
+@documented({200: schemas.PresetAnswer}, body=_PresetChange, errors=(403,))
 def update_preset(preset_id: int) -> ResponseReturnValue:
     """Change a preset; what is not sent stays as it is. Tasks that began with it stay, too."""
     require_staff()
@@ -70,6 +83,7 @@ def update_preset(preset_id: int) -> ResponseReturnValue:
 
 
 @blueprint.delete("/presets/<int:preset_id>/")
+@documented({204: NOTHING}, errors=(403,))
 def delete_preset(preset_id: int) -> ResponseReturnValue:
     """Delete a preset."""
     require_staff()
@@ -88,7 +102,7 @@ def _get(session: Session, preset_id: int) -> Preset:
 
 
 def _shown(preset: Preset) -> dict[str, Any]:
-    shown = serializers.preset(preset)
+    shown = dict(serializers.preset(preset))
     return shown | {"files": preset.files} if current_user().is_staff else shown
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, Literal, NotRequired
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
+from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
+from typing_extensions import TypedDict
 
-from gateway.api import serializers
+from gateway.api import schemas, serializers
 from gateway.api.access import get_locked_task, get_task
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
@@ -18,6 +21,7 @@ from gateway.api.errors import refused
 from gateway.api.idempotency import once_per_key, remember_answer
 from gateway.api.run_request import check_inputs, priority_of, steps_of
 from gateway.models import Run, StageAttempt, User
+from gateway.openapi import documented
 from gateway.orchestration import runs
 from gateway.orchestration.cancel import NotRunning, cancel
 from gateway.permissions import Right
@@ -26,7 +30,28 @@ from skyrelay.parameters import ParameterError, Validated
 blueprint = Blueprint("processing", __name__)
 
 
+class _Processing(TypedDict):
+    steps: Annotated[schemas.Steps, Field(description="One after the other.")]
+    config: NotRequired[Annotated[schemas.Config, Field(description="Merged into the task's.")]]
+    priority: NotRequired[schemas.Priority]
+
+
+class _Started(TypedDict):
+    id: schemas.TaskId
+    state: Literal["running"]
+    celery_id: schemas.RunId
+    steps: schemas.Steps
+    warnings: NotRequired[schemas.Warnings]
+
+
+class _Cancelled(TypedDict):
+    id: schemas.TaskId
+    state: Literal["cancelled"]
+    revoked_count: Annotated[int, Field(description="Stages that were not finished.", examples=[2])]
+
+
 @blueprint.post("/tasks/<int:task_id>/process/")
+@documented({200: _Started}, body=_Processing, errors=(409, 422))
 @once_per_key
 def process(task_id: int) -> ResponseReturnValue:
     """Begin a run of the given steps, one after the other."""
@@ -59,6 +84,7 @@ def process(task_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/tasks/<int:task_id>/cancel/")
+@documented({200: _Cancelled}, errors=(400,))
 def cancel_task(task_id: int) -> ResponseReturnValue:
     """Stop the task's run, wherever it is."""
     with gateway().database.writing() as session:
@@ -79,6 +105,7 @@ def cancel_task(task_id: int) -> ResponseReturnValue:
 
 
 @blueprint.get("/tasks/<int:task_id>/state/")
+@documented({200: schemas.TaskState})
 def state(task_id: int) -> ResponseReturnValue:
     """Where the task stands, and how far its run is."""
     with gateway().database.reading() as session:
@@ -88,6 +115,7 @@ def state(task_id: int) -> ResponseReturnValue:
 
 
 @blueprint.get("/tasks/<int:task_id>/runs/")
+@documented({200: list[schemas.RunReport]})
 def list_runs(task_id: int) -> ResponseReturnValue:
     """All runs of the task, newest first, with their stages and attempts."""
     with gateway().database.reading() as session:

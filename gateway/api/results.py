@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
+from pydantic import Field
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import undefer
+from typing_extensions import TypedDict
 
-from gateway.api import query, tabular
+from gateway.api import query, schemas, tabular
 from gateway.api.access import get_task
 from gateway.api.auth import current_user, gateway
 from gateway.api.errors import invalid, not_found
 from gateway.measurements import columns
 from gateway.measurements.products import Row, TaskProducts, read_products
 from gateway.models import Task, TaskResults, User
+from gateway.openapi import documented
 from gateway.permissions import Right, visible_to
 from skyrelay.stages import PHOTOMETRY
 
@@ -28,7 +31,87 @@ _MOST_TASKS, _USUAL_TASKS = 1000, 100
 _KINDS = ("images", "targets", "candidates")
 
 
+class _OfTask(TypedDict, total=False):
+    of: Annotated[
+        Literal["targets", "candidates"],
+        Field(description="These rows alone.", examples=["targets"]),
+    ]
+    format: tabular.Format
+
+
+class _Filters(TypedDict, total=False):
+    of: Annotated[
+        Literal["images", "targets", "candidates"],
+        Field(description="What a row is about.", examples=["images"]),
+    ]
+    format: tabular.Format
+    filter: Annotated[str, Field(description="Of the image.", examples=["r"])]
+    state: schemas.State
+    user: Annotated[schemas.Username, Field(description="Owner.")]
+    query: Annotated[str, Field(description="In name or title.", examples=["m51"])]
+    after: schemas.Mjd
+    before: schemas.Mjd
+    deeper_than: Annotated[float, Field(description="Limit of the image.", examples=[20.5])]
+    with_candidates: Annotated[bool, Field(description="Only these.", examples=[True])]
+    least_score: Annotated[float, Field(description="Of candidates.", examples=[0.5])]
+    limit: Annotated[schemas.Limit, Field(description="Tasks on a page.")]
+    offset: schemas.Offset
+
+
+_Value = Annotated[
+    dict[str, Any] | None,
+    Field(
+        description="value, error, unit and doc; null if it was not measured.",
+        examples=[{"value": 27.5, "error": 0.01, "unit": "mag", "doc": ""}],
+    ),
+]
+
+
+@schemas.exact
+class _TaskResults(TypedDict):
+    id: schemas.TaskId
+    original_name: schemas.Name
+    state: schemas.State
+    celery_id: schemas.OpenRun
+    time: Annotated[Any, Field(description="UTC.", examples=["2026-01-31T20:00:00"])]
+    mjd: Annotated[float | None, Field(description="UTC.", examples=[61071.8])]
+    filter: Annotated[str | None, Field(examples=["r"])]
+    ra: Annotated[float | None, Field(description="deg", examples=[202.47])]
+    dec: Annotated[float | None, Field(description="deg", examples=[47.2])]
+    radius: Annotated[float | None, Field(description="deg", examples=[0.3])]
+    pixel_scale: Annotated[float | None, Field(description="deg", examples=[0.00028])]
+    zero_point: _Value
+    zero_point_scatter: _Value
+    color_term: _Value
+    mag_limit: _Value
+    fwhm: _Value
+    fwhm_arcsec: _Value
+    n_objects: Annotated[Any, Field(examples=[1234])]
+    targets: Annotated[Any, tabular.rows_of(columns.TARGETS_OF_TASK)]
+    candidates: Annotated[Any, tabular.rows_of(columns.CANDIDATES_OF_TASK)]
+    stages: Annotated[
+        dict[str, Any],
+        Field(
+            description="By step: all its values, and what is missing.",
+            examples=[{"photometry": {"degraded": [], "values": {}}}],
+        ),
+    ]
+    unreadable: Annotated[list[str], Field(description="Files.", examples=[["target.vot"]])]
+
+
+class _Rows(TypedDict):
+    results: Annotated[Any, tabular.rows_of(columns.TARGETS_OF_TASK, columns.CANDIDATES_OF_TASK)]
+
+
+class _Page(TypedDict):
+    count: Annotated[int, Field(description="Tasks on all pages.", examples=[1])]
+    next: Annotated[str | None, Field(description="Address of the next page.", examples=[None])]
+    previous: Annotated[str | None, Field(examples=[None])]
+    results: Annotated[Any, tabular.rows_of(columns.IMAGES, columns.TARGETS, columns.CANDIDATES)]
+
+
 @blueprint.get("/tasks/<int:task_id>/results/")
+@documented({200: tabular.table(_TaskResults | _Rows)}, query=_OfTask, errors=(400, 406))
 def results_of_task(task_id: int) -> ResponseReturnValue:
     """All that was measured in the task, as its products say it now.
 
@@ -64,6 +147,7 @@ def results_of_task(task_id: int) -> ResponseReturnValue:
 
 
 @blueprint.get("/results/")
+@documented({200: tabular.table(_Page)}, query=_Filters, errors=(400, 406))
 def results() -> ResponseReturnValue:
     """What was measured in all tasks, the newest tasks first.
 

@@ -6,17 +6,23 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from gateway.api import schemas
 from gateway.models import AttemptState, DeadLetter, Preset, Run, StageAttempt, Task, now
 from skyrelay.stages import stage_of
 from skyrelay.store import Entry
 
 
-def moment(value: datetime | None) -> str | None:
+def moment(value: datetime) -> str:
     """A moment as ISO 8601 in UTC."""
-    return None if value is None else value.isoformat().replace("+00:00", "Z")
+    return value.isoformat().replace("+00:00", "Z")
 
 
-def task_in_list(row: Mapping[Any, Any]) -> dict[str, Any]:
+def later(value: datetime | None) -> str | None:
+    """A moment that may not have come yet."""
+    return None if value is None else moment(value)
+
+
+def task_in_list(row: Mapping[Any, Any]) -> schemas.TaskInList:
     """A task in a list, of the columns that the list needs; ``user`` is the owner's name."""
     return {
         "id": row["id"],
@@ -29,7 +35,7 @@ def task_in_list(row: Mapping[Any, Any]) -> dict[str, Any]:
     }
 
 
-def task_in_full(task: Task) -> dict[str, Any]:
+def task_in_full(task: Task) -> schemas.TaskInFull:
     """All of a task."""
     return {
         "id": task.id,
@@ -40,14 +46,14 @@ def task_in_full(task: Task) -> dict[str, Any]:
         "groups": [group.name for group in task.groups],
         "created": moment(task.created),
         "modified": moment(task.modified),
-        "completed": moment(task.completed),
+        "completed": later(task.completed),
         "config": task.config,
         "celery_id": task.celery_id,
         "path": str(task.id),
     }
 
 
-def task_created(task: Task) -> dict[str, Any]:
+def task_created(task: Task) -> schemas.TaskCreated:
     """What is said of a task that has just been made."""
     return {
         "id": task.id,
@@ -58,11 +64,11 @@ def task_created(task: Task) -> dict[str, Any]:
     }
 
 
-def task_state(task: Task, run: Run | None, attempts: Sequence[StageAttempt]) -> dict[str, Any]:
+def task_state(task: Task, run: Run | None, attempts: Sequence[StageAttempt]) -> schemas.TaskState:
     """Where a task stands; with its open run and the attempts of its present stage, how far."""
-    state: dict[str, Any] = {"id": task.id, "state": task.state, "celery_id": task.celery_id}
+    state: schemas.TaskState = {"id": task.id, "state": task.state, "celery_id": task.celery_id}
     if run is not None and attempts:
-        state |= _progress(run, attempts)
+        state = {**state, **_progress(run, attempts)}
     if task.reasons:
         if task.state.endswith("_failed"):
             state["error"] = " ".join(task.reasons)
@@ -71,7 +77,7 @@ def task_state(task: Task, run: Run | None, attempts: Sequence[StageAttempt]) ->
     return state
 
 
-def _progress(run: Run, attempts: Sequence[StageAttempt]) -> dict[str, Any]:
+def _progress(run: Run, attempts: Sequence[StageAttempt]) -> schemas.Progress:
     latest = {attempt.part: attempt for attempt in attempts}
     if run.parts:
         # Its preparation and its end count like a part each.
@@ -80,7 +86,7 @@ def _progress(run: Run, attempts: Sequence[StageAttempt]) -> dict[str, Any]:
         fraction = latest[0].fraction
     busy = [each for each in latest.values() if each.state == AttemptState.RUNNING]
     doing = (busy or list(latest.values()))[-1].doing
-    progress = {
+    progress: schemas.Progress = {
         "progress": round((run.position + fraction) / len(run.steps), 4),
         "step": run.step,
         "stage": stage_of(run.step).title,
@@ -89,11 +95,12 @@ def _progress(run: Run, attempts: Sequence[StageAttempt]) -> dict[str, Any]:
     }
     if run.parts:
         parts = [each for each in latest.values() if 0 < each.part <= run.parts]
-        progress |= {"parts": run.parts, "parts_done": sum(bool(each.finished) for each in parts)}
+        progress["parts"] = run.parts
+        progress["parts_done"] = sum(bool(each.finished) for each in parts)
     return progress
 
 
-def run_in_full(run: Run, username: str | None) -> dict[str, Any]:
+def run_in_full(run: Run, username: str | None) -> schemas.RunReport:
     """A run with its stages and their attempts."""
     return {
         "id": run.id,
@@ -102,7 +109,7 @@ def run_in_full(run: Run, username: str | None) -> dict[str, Any]:
         "steps": run.steps,
         "priority": run.priority,
         "created": moment(run.created),
-        "ended": moment(run.ended),
+        "ended": later(run.ended),
         "seconds": _seconds(run.created, run.ended or now()),
         "reasons": run.reasons,
         "stages": [
@@ -112,7 +119,7 @@ def run_in_full(run: Run, username: str | None) -> dict[str, Any]:
     }
 
 
-def _stage(step: str, attempts: Sequence[StageAttempt]) -> dict[str, Any]:
+def _stage(step: str, attempts: Sequence[StageAttempt]) -> schemas.StageReport:
     last = attempts[-1] if attempts else None
     # The last attempt of a stage that was split joins its parts; it began with the first one.
     first = attempts[0] if last and last.part else last
@@ -127,15 +134,15 @@ def _stage(step: str, attempts: Sequence[StageAttempt]) -> dict[str, Any]:
     }
 
 
-def _attempt(attempt: StageAttempt) -> dict[str, Any]:
+def _attempt(attempt: StageAttempt) -> schemas.Attempt:
     return {
         "part": attempt.part,
         "attempt": attempt.attempt,
         "state": attempt.state,
         "worker": attempt.worker,
         "queued": moment(attempt.queued),
-        "started": moment(attempt.started),
-        "finished": moment(attempt.finished),
+        "started": later(attempt.started),
+        "finished": later(attempt.finished),
         "seconds": _seconds(attempt.started, attempt.finished),
         "fraction": attempt.fraction,
         "doing": attempt.doing,
@@ -149,12 +156,12 @@ def _seconds(start: datetime | None, end: datetime | None) -> float | None:
     return round((end - start).total_seconds(), 3)
 
 
-def preset(found: Preset) -> dict[str, Any]:
+def preset(found: Preset) -> schemas.PresetAnswer:
     """A preset; its files are nobody's business."""
     return {"id": found.id, "name": found.name, "config": found.config}
 
 
-def dead_letter(letter: DeadLetter) -> dict[str, Any]:
+def dead_letter(letter: DeadLetter) -> schemas.DeadLetterAnswer:
     """A message that was put aside."""
     return {
         "id": letter.id,
@@ -165,12 +172,12 @@ def dead_letter(letter: DeadLetter) -> dict[str, Any]:
         "run": letter.run_id,
         "body": letter.body,
         "handled": letter.handled,
-        "handled_at": moment(letter.handled_at),
+        "handled_at": later(letter.handled_at),
         "handled_by": letter.handled_by,
     }
 
 
-def file_entry(entry: Entry) -> dict[str, Any]:
+def file_entry(entry: Entry) -> schemas.FileEntry:
     """A file in a listing."""
     return {
         "name": entry.name,

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import re
 from itertools import islice
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
-from flask import Blueprint, jsonify, request
+from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
+from pydantic import Field
+from sqlalchemy import ColumnElement
+from typing_extensions import TypedDict
 
-from gateway.api import query, serializers, tabular
+from gateway.api import query, schemas, serializers, tabular
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import read_body
 from gateway.api.errors import invalid, refused
 from gateway.measurements import columns, coverage, lightcurve
 from gateway.models import Source, Task
+from gateway.openapi import documented
 from gateway.permissions import visible_to
 
 blueprint = Blueprint("sky", __name__)
@@ -30,7 +34,74 @@ _FINEST = 29
 _LIGHT_CURVE_FORMATS = ("json", "votable", "csv", "parquet")
 
 
+_Ra = Annotated[float, Field(ge=-360, le=360, description="deg, ICRS", examples=[202.47])]
+_Dec = Annotated[float, Field(ge=-90, le=90, description="deg, ICRS", examples=[47.2])]
+_Radius = Annotated[float, Field(description="arcsec", examples=[_USUAL_RADIUS])]
+_Moc = Annotated[str, Field(description="A MOC as text or JSON.", examples=["5/8 11 6/30-32"])]
+
+
+class _LightCurveQuery(TypedDict):
+    ra: _Ra
+    dec: _Dec
+    radius: NotRequired[_Radius]
+    source: NotRequired[
+        Annotated[
+            str, Field(description=f"Some of {', '.join(Source)}.", examples=["objects,targets"])
+        ]
+    ]
+    filter: NotRequired[Annotated[str, Field(description="Some filters.", examples=["g,r"])]]
+    after: NotRequired[schemas.Mjd]
+    before: NotRequired[schemas.Mjd]
+    limits: NotRequired[
+        Annotated[bool, Field(description="Of images without it, too.", examples=[True])]
+    ]
+    format: NotRequired[tabular.Format]
+
+
+class _LightCurve(TypedDict):
+    ra: _Ra
+    dec: _Dec
+    radius: _Radius
+    count: Annotated[int, Field(examples=[1])]
+    results: Annotated[Any, tabular.rows_of(columns.LIGHT_CURVE)]
+
+
+class _CoverageQuery(TypedDict, total=False):
+    ra: _Ra
+    dec: _Dec
+    moc: _Moc
+    limit: schemas.Limit
+
+
+class _CoverageBody(TypedDict):
+    moc: _Moc
+
+
+class _First(TypedDict, total=False):
+    limit: schemas.Limit
+
+
+class _Covering(TypedDict):
+    id: schemas.TaskId
+    original_name: schemas.Name
+    title: schemas.Title
+    state: schemas.State
+    created: schemas.Moment
+    ra: Annotated[float | None, Field(description="deg", examples=[202.47])]
+    dec: Annotated[float | None, Field(description="deg", examples=[47.2])]
+    radius: Annotated[float | None, Field(description="deg", examples=[0.3])]
+    share: Annotated[
+        float, Field(description="Of the map; 1 for a position.", ge=0, examples=[0.25])
+    ]
+
+
+class _Coverage(TypedDict):
+    more: Annotated[bool, Field(description="Whether there are more.", examples=[False])]
+    results: list[_Covering]
+
+
 @blueprint.get("/lightcurve/")
+@documented({200: tabular.table(_LightCurve)}, query=_LightCurveQuery, errors=(400, 406))
 def light_curve() -> ResponseReturnValue:
     """All that was measured at a position, in all tasks that the user may see, by time."""
     form = tabular.wanted_format(_LIGHT_CURVE_FORMATS)
@@ -60,20 +131,31 @@ def light_curve() -> ResponseReturnValue:
     return tabular.answer(columns.LIGHT_CURVE, points, form, "lightcurve", around)
 
 
-@blueprint.route("/coverage/", methods=["GET", "POST"])
+@blueprint.get("/coverage/")
+@documented({200: _Coverage}, query=_CoverageQuery, errors=(400,))
 def covering_tasks() -> ResponseReturnValue:
-    """The tasks that cover a position (``ra``, ``dec``), or a part of a map (``moc``).
+    """The tasks that cover a position (``ra``, ``dec``), or a part of a map (``moc``)."""
+    if text := query.text("moc", _LONGEST_MOC):
+        return _covering_map(text)
+    ra, dec = _position()
+    return _covering_tasks(coverage.touching(ra, dec), coverage.at(ra, dec))
 
-    A long map is sent in the body of a POST.
-    """
+
+@blueprint.post("/coverage/")
+@documented({200: _Coverage}, query=_First, body=_CoverageBody)
+def covering_map() -> ResponseReturnValue:
+    """The tasks that cover a part of a map that is too long for an address."""
+    body = read_body(largest=2 * _LONGEST_MOC, files_too=False)
+    return _covering_map(body.text("moc", _LONGEST_MOC))
+
+
+def _covering_map(text: str) -> ResponseReturnValue:
+    moc = _parsed(text)
+    return _covering_tasks(coverage.overlapping(moc), coverage.share_of(moc))
+
+
+def _covering_tasks(condition: ColumnElement[bool], judge: coverage.Judge) -> ResponseReturnValue:
     limit = query.integer("limit", least=1, most=_MOST_TASKS, default=_USUAL_TASKS)
-    text = _moc_text()
-    if text:
-        moc = _parsed(text)
-        condition, judge = coverage.overlapping(moc), coverage.share_of(moc)
-    else:
-        ra, dec = _position()
-        condition, judge = coverage.touching(ra, dec), coverage.at(ra, dec)
     with gateway().database.reading() as session:
         found = coverage.covering(session, condition, judge, visible_to(current_user()))
         results = [_covering(task, share) for task, share in islice(found, limit + 1)]
@@ -114,12 +196,6 @@ def _sources() -> list[Source]:
         return [Source(name) for name in named]
     except ValueError as error:
         raise invalid(source=f"Take some of {', '.join(Source)}.") from error
-
-
-def _moc_text() -> str:
-    if request.method == "POST":
-        return read_body(largest=2 * _LONGEST_MOC, files_too=False).text("moc", _LONGEST_MOC)
-    return query.text("moc", _LONGEST_MOC)
 
 
 def _parsed(text: str) -> Any:

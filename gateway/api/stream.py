@@ -17,6 +17,7 @@ from gateway.api.auth import current_user, feed, gateway
 from gateway.api.errors import detail
 from gateway.feed import GONE, Feed, OwnerWatcher, TooManyWatchers, Watcher
 from gateway.models import now
+from gateway.openapi import documented, media
 from gateway.permissions import Right
 
 blueprint = Blueprint("stream", __name__)
@@ -33,6 +34,9 @@ _Watcher = TypeVar("_Watcher", Watcher, OwnerWatcher)
 
 
 @blueprint.get("/tasks/<int:task_id>/events/")
+@documented(
+    {200: media("text/event-stream", example='event: state\ndata: {"id": 42, "state": ...}\n\n')}
+)
 def follow(task_id: int) -> ResponseReturnValue:
     """Every change of the task's state, as events ``state`` with the JSON of ``state/``.
 
@@ -46,6 +50,7 @@ def follow(task_id: int) -> ResponseReturnValue:
 
 
 @blueprint.get("/events/")
+@documented({200: media("text/event-stream", example='id: 1\nevent: state\ndata: {"id": 42}\n\n')})
 def follow_own() -> ResponseReturnValue:
     """Every change of the state of any of the user's own tasks.
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from flask import Response, jsonify, request
+from pydantic import Field, WithJsonSchema
 
 from gateway.api.errors import detail, invalid
+from gateway.openapi import Answer
 from gateway.tables import FORMATS, Column, Rows, write
 
 #: What clients call the formats in their header ``Accept``, beside the proper names.
@@ -18,6 +20,47 @@ _ALSO = {
     "text/xml": "votable",
     "application/xml": "votable",
 }
+
+
+#: Names of the kinds of values in JSON, and an example of each.
+_KINDS: dict[str, tuple[str, Any]] = {
+    "int": ("integer", 1),
+    "float": ("number", 1.5),
+    "text": ("string", "r"),
+    "bool": ("boolean", True),
+}
+Format = Annotated[
+    str, Field(description=f"One of {', '.join(FORMATS)}; else as Accept says.", examples=["json"])
+]
+
+
+def rows_of(*tables: Sequence[Column]) -> WithJsonSchema:
+    """Says of a field that it holds rows with the columns of one of these tables."""
+    kinds = [_row_schema(columns) for columns in tables]
+    return WithJsonSchema({"type": "array", "items": {"anyOf": kinds}})
+
+
+def _row_schema(columns: Sequence[Column]) -> dict[str, Any]:
+    fields = {}
+    for column in columns:
+        kind, usual = _KINDS[column.kind]
+        unit = f" Unit: {column.unit}." if column.unit else ""
+        fields[column.name] = {
+            "type": [kind, "null"],
+            "description": f"{column.doc}{unit}",
+            "examples": [usual if column.example is None else column.example],
+        }
+    return {
+        "type": "object",
+        "properties": fields,
+        "required": list(fields),
+        "additionalProperties": False,
+    }
+
+
+def table(rows: Any) -> Answer:
+    """A JSON answer of this type, or the same rows in another of the `FORMATS`."""
+    return Answer(rows, media_types=tuple(FORMATS.values()))
 
 
 def wanted_format(allowed: Sequence[str] = tuple(FORMATS)) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
+from pydantic import Field
 from sqlalchemy import ColumnElement, func, or_, select
+from typing_extensions import TypedDict
 
-from gateway.api import query, serializers
+from gateway.api import query, schemas, serializers
 from gateway.api.access import get_locked_task, get_task, groups_named, refuse_while_running
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
@@ -16,6 +18,7 @@ from gateway.api.body import field_config, read_body, warnings_of
 from gateway.api.creation import LONGEST_NAME
 from gateway.api.errors import invalid
 from gateway.models import Group, Task, User, task_groups
+from gateway.openapi import NOTHING, documented
 from gateway.orchestration.cancel import cancel
 from gateway.permissions import Right, visible_to
 
@@ -25,7 +28,23 @@ blueprint = Blueprint("tasks", __name__)
 _LISTED = (Task.id, Task.original_name, Task.title, Task.state, Task.created, Task.modified)
 
 
+class _ListQuery(TypedDict, total=False):
+    query: Annotated[str, Field(description="Words to be found.", examples=["m51 alice"])]
+    state: Annotated[str, Field(description="Exactly this one.", examples=["photometry_done"])]
+    user: Annotated[str, Field(description="User name of the owner.", examples=["alice"])]
+    limit: Annotated[int, Field(ge=0, description="Tasks on a page; all if 0.", examples=[50])]
+    offset: Annotated[int, Field(ge=0, description="Tasks before the page.", examples=[0])]
+
+
+class _TaskChange(TypedDict, total=False):
+    original_name: schemas.Name
+    title: schemas.Title
+    config: Annotated[schemas.Config, Field(description="Replaces the present one.")]
+    groups: Annotated[schemas.Groups, Field(description="Replace the present ones.")]
+
+
 @blueprint.get("/tasks/")
+@documented({200: list[schemas.TaskInList] | schemas.TaskPage}, query=_ListQuery, errors=(400,))
 def list_tasks() -> ResponseReturnValue:
     """The tasks that the user may see, newest first; a page of them where a limit is given."""
     conditions = _conditions()
@@ -57,6 +76,7 @@ def list_tasks() -> ResponseReturnValue:
 
 
 @blueprint.get("/tasks/<int:task_id>/")
+@documented({200: schemas.TaskInFull})
 def read_task(task_id: int) -> ResponseReturnValue:
     """All of a task."""
     with gateway().database.reading() as session:
@@ -64,6 +84,7 @@ def read_task(task_id: int) -> ResponseReturnValue:
 
 
 @blueprint.route("/tasks/<int:task_id>/", methods=["PATCH", "POST"])
+@documented({200: schemas.TaskInFull}, body=_TaskChange, errors=(409,))
 def update_task(task_id: int) -> ResponseReturnValue:
     """Change name, title, configuration or groups; what is not sent stays as it is."""
     body = read_body()
@@ -89,10 +110,11 @@ def update_task(task_id: int) -> ResponseReturnValue:
         )
         session.flush()
         answer = serializers.task_in_full(task)
-    return jsonify(answer | warnings_of(validated))
+    return jsonify({**answer, **warnings_of(validated)})
 
 
 @blueprint.delete("/tasks/<int:task_id>/")
+@documented({204: NOTHING})
 def delete_task(task_id: int) -> ResponseReturnValue:
     """Delete a task with its files; a run of it is cancelled first."""
     with gateway().database.writing() as session:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import secrets
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 from flask import Blueprint, Response, jsonify
 from flask.typing import ResponseReturnValue
+from pydantic import Field
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
+from typing_extensions import TypedDict
 
-from gateway.api import query, serializers
+from gateway.api import query, schemas, serializers
 from gateway.api.access import LARGEST_ID
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
@@ -21,6 +23,7 @@ from gateway.followups.calls import Caller, CallFailed
 from gateway.followups.events import EVENTS
 from gateway.followups.webhooks import secret_of
 from gateway.models import Webhook, WebhookDelivery, now
+from gateway.openapi import NOTHING, documented
 
 blueprint = Blueprint("webhooks", __name__)
 
@@ -30,7 +33,56 @@ _MOST = 20
 _USUAL_PAGE, _LARGEST_PAGE = 50, 500
 
 
+_Events = Annotated[
+    list[str],
+    Field(description=f"Some of {', '.join(EVENTS)}; empty: all.", examples=[["run.done"]]),
+]
+_Active = Annotated[bool, Field(examples=[True])]
+
+
+class _WebhookChange(TypedDict, total=False):
+    url: schemas.Url
+    events: _Events
+    active: _Active
+
+
+@schemas.exact
+class _WebhookAnswer(TypedDict):
+    id: Annotated[int, Field(examples=[5])]
+    url: schemas.Url
+    events: _Events
+    active: _Active
+    created: schemas.Moment
+    secret: NotRequired[
+        Annotated[str, Field(description="With which calls are signed.", examples=["4f2c..."])]
+    ]
+
+
+@schemas.exact
+class _Delivery(TypedDict):
+    id: Annotated[int, Field(examples=[11])]
+    event: Annotated[str, Field(examples=["run.done"])]
+    state: Annotated[str, Field(description="pending, delivered, failed", examples=["delivered"])]
+    created: schemas.Moment
+    due: Annotated[str | None, Field(description="Of the next try.", examples=[None])]
+    tries: Annotated[
+        list[dict[str, Any]],
+        Field(
+            description="at, status, seconds and error of each",
+            examples=[[{"at": "2026-03-01T21:14:05Z", "status": 204, "seconds": 0.1, "error": ""}]],
+        ),
+    ]
+    last_error: Annotated[str, Field(examples=[""])]
+    body: Annotated[dict[str, Any], Field(examples=[{"version": 1, "event": "run.done"}])]
+
+
+class _Page(TypedDict, total=False):
+    limit: schemas.Limit
+    offset: schemas.Offset
+
+
 @blueprint.get("/webhooks/")
+@documented({200: list[_WebhookAnswer]})
 def list_webhooks() -> ResponseReturnValue:
     """The user's webhooks."""
     with gateway().database.reading() as session:
@@ -41,6 +93,7 @@ def list_webhooks() -> ResponseReturnValue:
 
 
 @blueprint.post("/webhooks/")
+@documented({201: _WebhookAnswer}, body=_WebhookChange, errors=(409,))
 def create_webhook() -> ResponseReturnValue:
     """Have ``url`` called for ``events`` (all if none is named); the answer has the secret."""
     body = read_body(files_too=False)
@@ -59,6 +112,7 @@ def create_webhook() -> ResponseReturnValue:
 
 
 @blueprint.get("/webhooks/<int:webhook_id>/")
+@documented({200: _WebhookAnswer}, errors=(403,))
 def read_webhook(webhook_id: int) -> ResponseReturnValue:
     """One webhook, with its secret."""
     with gateway().database.reading() as session:
@@ -67,6 +121,7 @@ def read_webhook(webhook_id: int) -> ResponseReturnValue:
 
 
 @blueprint.patch("/webhooks/<int:webhook_id>/")
+@documented({200: _WebhookAnswer}, body=_WebhookChange, errors=(403,))
 def update_webhook(webhook_id: int) -> ResponseReturnValue:
     """Change url, events, or whether it is active; what is not sent stays as it is."""
     body = read_body(files_too=False)
@@ -78,6 +133,7 @@ def update_webhook(webhook_id: int) -> ResponseReturnValue:
 
 
 @blueprint.delete("/webhooks/<int:webhook_id>/")
+@documented({204: NOTHING}, errors=(403,))
 def delete_webhook(webhook_id: int) -> ResponseReturnValue:
     """Delete a webhook with its log; what was not delivered yet never is."""
     with gateway().database.writing() as session:
@@ -88,6 +144,7 @@ def delete_webhook(webhook_id: int) -> ResponseReturnValue:
 
 
 @blueprint.get("/webhooks/<int:webhook_id>/deliveries/")
+@documented({200: list[_Delivery]}, query=_Page, errors=(400, 403))
 def list_deliveries(webhook_id: int) -> ResponseReturnValue:
     """The log of a webhook, newest first: what was sent, when, and what was answered."""
     limit = query.integer("limit", least=1, most=_LARGEST_PAGE, default=_USUAL_PAGE)
@@ -105,6 +162,7 @@ def list_deliveries(webhook_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/webhooks/<int:webhook_id>/deliveries/<int:delivery_id>/redeliver/")
+@documented({202: _Delivery}, errors=(403,))
 def redeliver(webhook_id: int, delivery_id: int) -> ResponseReturnValue:
     """Send a delivery once more, now."""
     with gateway().database.writing() as session:

@@ -161,7 +161,8 @@ def _objects(path: Path) -> list[Position]:
         if set(table.column_names) != set(_OBJECT_COLUMNS):
             return []
         ra, dec, mag, mag_err, flags = (
-            np.asarray(table[name].to_pandas(), dtype=float) for name in _OBJECT_COLUMNS
+            np.asarray(table[name].to_numpy(zero_copy_only=False), dtype=float)
+            for name in _OBJECT_COLUMNS
         )
     except (pa.ArrowException, ValueError, TypeError) as error:
         # The user may have put anything there.

@@ -101,7 +101,7 @@ def read_products(folder: Path) -> TaskProducts:
     for step, name in _TARGETS:
         if name in names:
             rows = _rows(found, folder / name)
-            found.targets.extend(_target(step, number, row) for number, row in enumerate(rows))
+            found.targets.extend(_target(step, row) for row in rows)
     for step, name, cutouts in _CANDIDATES:
         if name in names:
             found.candidates.extend(
@@ -166,8 +166,8 @@ def _plain(value: Any) -> Any:
     return item if isinstance(item, str | int | bool) or item is None else str(item)
 
 
-def _target(step: str, number: int, row: Mapping[str, Any]) -> Row:
-    return {"step": step, "number": number, "name": str(row.get("name") or ""), **_measured(row)}
+def _target(step: str, row: Mapping[str, Any]) -> Row:
+    return {"step": step, "name": str(row.get("name") or ""), **_measured(row)}
 
 
 def _candidate(step: str, cutouts: str, row: Mapping[str, Any]) -> Row:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -268,14 +269,14 @@ def test_a_client_follows_a_run_and_its_stream_does_not_keep_the_server_up(
     place.user("alice")
     client = place.client(address, "alice")
     task = client.create_task(original_name="a.fits").id
-    stream = client.follow(task)
-    assert next(stream).state == "initial"
-    client.process(task, ["trial"], {"trial": {"seconds": 1.5}})
-    seen = []
-    for state in stream:
-        seen.append(state.state)
-        if state.state == "trial_done":
-            break
-    assert "trial" in seen
-    assert server.stop() == 0
+    with closing(client.follow(task)) as stream:
+        assert next(stream).state == "initial"
+        client.process(task, ["trial"], {"trial": {"seconds": 1.5}})
+        seen = []
+        for state in stream:
+            seen.append(state.state)
+            if state.state == "trial_done":
+                break
+        assert "trial" in seen
+        assert server.stop() == 0
     assert not server.running

@@ -32,6 +32,7 @@ from skyrelay.messages import (
 )
 from skyrelay.records import AttemptRecord, SkyField, Value
 from skyrelay.settings import Settings
+from tests.support.described import check_described
 
 SECRET = "a secret for tests, long enough"
 PASSWORD = "correct horse"
@@ -82,9 +83,11 @@ class Caller:
     token: str
 
     def __call__(self, method: str, path: str, **options: Any) -> TestResponse:
-        """Send a request to a path under ``/api/``."""
+        """Send a request to a path under ``/api/``; its answer must be one that is described."""
         headers = {"Authorization": f"Token {self.token}"} | options.pop("headers", {})
-        return self.http.open(f"/api/{path}", method=method, headers=headers, **options)
+        answer = self.http.open(f"/api/{path}", method=method, headers=headers, **options)
+        check_described(self.http.application, answer)
+        return answer
 
     def get(self, path: str, **options: Any) -> TestResponse:
         return self("GET", path, **options)

@@ -1,0 +1,54 @@
+"""Is an answer of the API one of those that its description allows?"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any
+
+import jsonschema_rs
+from flask import Flask
+from werkzeug.exceptions import HTTPException
+from werkzeug.test import TestResponse
+
+from gateway.openapi.pages import PAGES, document
+from gateway.openapi.parameters import path_of
+
+
+def check_described(app: Flask, answer: TestResponse) -> None:
+    """Fail for an answer that the description of the API does not have."""
+    request = answer.request
+    operation = _operation(app, request.path, request.method)
+    # An internal error is a defect, which no description allows; a test may provoke one.
+    if operation is None or answer.status_code == 500:
+        return
+    said = f"{request.method} {request.path}: {answer.status_code}"
+    response = operation["responses"].get(str(answer.status_code))
+    assert response is not None, f"{said} is not described"
+    content = response.get("content", {})
+    if request.method == "HEAD":
+        return
+    kinds = {answer.mimetype, "*/*"} & content.keys() if content else {""}
+    assert kinds, f"{said} is described as {list(content)}, and came as {answer.mimetype}"
+    if answer.mimetype == "application/json" and "application/json" in content:
+        whole = content["application/json"]["schema"] | {"components": document(app)["components"]}
+        _validator(json.dumps(whole)).validate(answer.json)
+
+
+#: The same for all applications: every test makes one of its own.
+@lru_cache(maxsize=500)
+def _validator(schema: str) -> Any:
+    return jsonschema_rs.validator_for(json.loads(schema))
+
+
+def _operation(app: Flask, path: str, method: str) -> dict[str, Any] | None:
+    """What is said of the route that a request has reached; None if it has reached none."""
+    try:
+        rule, _ = app.url_map.bind("").match(path, method, return_rule=True)
+    except HTTPException:
+        return None
+    if rule.endpoint.startswith(PAGES):
+        return None
+    method = "GET" if method == "HEAD" else method
+    found: dict[str, Any] = document(app)["paths"][path_of(rule)].get(method.lower())
+    return found
