@@ -7,7 +7,6 @@ goes when all are. So a candidate may come twice, under the same message id, and
 from __future__ import annotations
 
 import json
-import threading
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,57 +23,60 @@ from skyrelay.broker.topology import TopologyConflict, candidate_route
 #: Version of the JSON messages; docs/candidates.md says what is in them.
 VERSION = 1
 _AT_ONCE = 10
-#: The publisher belongs to one thread.
-_own = threading.local()
 
 
-def announce(gateway: Gateway) -> bool:
-    """Publish some tasks' candidates; whether there was anything to do."""
-    publisher = _publisher(gateway)
-    claimed = duties.claim(gateway.database, Duty.ANNOUNCE, _AT_ONCE)
-    if not claimed:
-        publisher.keep_alive()
-        return False
-    for each in claimed:
-        try:
-            if gateway.settings.skyrelay_announce_candidates:
-                _announce(gateway, publisher, each)
-        except (BrokerAway, TopologyConflict, OSError) as error:
-            duties.put_off(gateway.database, [each], error)
-        else:
-            with gateway.database.writing() as session:
-                duties.done(session, [each])
-    return True
+class Announcer:
+    """Announces candidates, in one thread, over a connection of its own."""
 
-
-def _publisher(gateway: Gateway) -> Publisher:
-    if not hasattr(_own, "publisher"):
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
         settings = gateway.settings
-        _own.publisher = Publisher(settings.amqp_uri, settings.skyrelay_heartbeat)
-    publisher: Publisher = _own.publisher
-    return publisher
+        self._publisher = Publisher(settings.amqp_uri, settings.skyrelay_heartbeat)
 
+    def announce(self) -> bool:
+        """Publish some tasks' candidates; whether there was anything to do."""
+        database = self._gateway.database
+        claimed = duties.claim(database, Duty.ANNOUNCE, _AT_ONCE)
+        if not claimed:
+            self._publisher.keep_alive()
+        for each in claimed:
+            try:
+                if self._gateway.settings.skyrelay_announce_candidates:
+                    self._announce(each)
+            except (BrokerAway, TopologyConflict, OSError) as error:
+                duties.put_off(database, [each], error)
+            else:
+                with database.writing() as session:
+                    duties.done(session, [each])
+        return bool(claimed)
 
-def _announce(gateway: Gateway, publisher: Publisher, duty: FollowUp) -> None:
-    with gateway.database.reading() as session:
-        task = session.get(Task, duty.task_id)
-        found = session.get(TaskResults, duty.task_id, options=[undefer(TaskResults.candidates)])
-    if task is None or found is None:
-        return
-    for row in found.candidates:
-        if row["step"] != duty.step:
-            continue
+    def close(self) -> None:
+        """Close the connection."""
+        self._publisher.close()
+
+    def _announce(self, duty: FollowUp) -> None:
+        with self._gateway.database.reading() as session:
+            task = session.get(Task, duty.task_id)
+            found = session.get(
+                TaskResults, duty.task_id, options=[undefer(TaskResults.candidates)]
+            )
+        if task is None or found is None:
+            return
+        for row in found.candidates:
+            if row["step"] == duty.step:
+                self._publish(task, duty, found, row)
+
+    def _publish(self, task: Task, duty: FollowUp, found: TaskResults, row: Row) -> None:
         name = f"{task.id}/{duty.run_id}/{duty.step}/{row['name']}"
-        band = found.filter
-        publisher.publish_raw(
+        self._publisher.publish_raw(
             json.dumps(_message(name, task, duty, found, row)).encode(),
-            candidate_route("json", duty.step, band),
+            candidate_route("json", duty.step, found.filter),
             message_id=name,
         )
-        content = alert(name, task, found, row, cutouts_of(gateway.store, task.id, row))
-        publisher.publish_raw(
-            content,
-            candidate_route("avro", duty.step, band),
+        cutouts = cutouts_of(self._gateway.store, task.id, row)
+        self._publisher.publish_raw(
+            alert(name, task, found, row, cutouts),
+            candidate_route("avro", duty.step, found.filter),
             content_type=AVRO,
             message_id=name,
         )

@@ -11,9 +11,11 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from gateway.core import Gateway
-from gateway.followups import announcing, indexing, intake, webhooks
+from gateway.followups import indexing, intake, webhooks
+from gateway.followups.announcing import Announcer
 from gateway.measurements.index import sweep
 from skyrelay.stage.guard import die_with_parent
 
@@ -31,23 +33,25 @@ def serve_followups(gateway: Gateway, parent: int) -> None:
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    loops: list[tuple[Callable[[Gateway], bool], float]] = [
-        (indexing.index, _LOOK),
-        (announcing.announce, _LOOK),
-        (webhooks.spread, _LOOK),
-        (webhooks.deliver, _LOOK),
-        (intake.look, gateway.settings.skyrelay_watch_interval),
-        (intake.take, _LOOK),
-        (_tidy, _TIDY),
+    announcer = Announcer(gateway)
+    loops: list[tuple[str, Callable[[], bool], float]] = [
+        ("index", partial(indexing.index, gateway), _LOOK),
+        ("announce", announcer.announce, _LOOK),
+        ("spread", partial(webhooks.spread, gateway), _LOOK),
+        ("deliver", partial(webhooks.deliver, gateway), _LOOK),
+        ("look", partial(intake.look, gateway), gateway.settings.skyrelay_watch_interval),
+        ("take", partial(intake.take, gateway), _LOOK),
+        ("tidy", partial(_tidy, gateway), _TIDY),
     ]
     threads = [
-        threading.Thread(target=_repeat, args=(work, gateway, pause, stopped), name=work.__name__)
-        for work, pause in loops
+        threading.Thread(target=_repeat, args=(name, work, pause, stopped), name=name)
+        for name, work, pause in loops
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    announcer.close()
 
 
 def _tidy(gateway: Gateway) -> bool:
@@ -57,16 +61,14 @@ def _tidy(gateway: Gateway) -> bool:
     return False
 
 
-def _repeat(
-    work: Callable[[Gateway], bool], gateway: Gateway, pause: float, stopped: threading.Event
-) -> None:
+def _repeat(name: str, work: Callable[[], bool], pause: float, stopped: threading.Event) -> None:
     """Do ``work`` again and again, at once where it has found something to do."""
     while not stopped.is_set():
         try:
-            busy = work(gateway)
+            busy = work()
         except Exception:
             # The next round begins anew; what it was about is still in the database.
-            _log.exception("%s was interrupted", work.__name__)
+            _log.exception("%s was interrupted", name)
             busy = False
         if not busy:
             stopped.wait(pause)

@@ -61,7 +61,7 @@ def light_curve(session: Session, question: Question, allowed: ColumnElement[boo
     """
     points = list(_measured(session, question, allowed))
     if question.limits and (not question.sources or Source.OBJECTS in question.sources):
-        seen = {point["task"] for point in points if point["source"] == Source.OBJECTS}
+        seen = {point["task"] for point in points}
         points.extend(_limits(session, question, allowed, seen))
     return sorted(points, key=lambda point: (point["time"] is None, point["time"], point["task"]))
 
