@@ -14,6 +14,7 @@ from gateway.api import (
     preprocessing,
     presets,
     processing,
+    provenance,
     queue,
     results,
     sky,
@@ -27,7 +28,7 @@ api = Blueprint("api", __name__, url_prefix="/api")
 api.before_request(auth.require_user)
 _PARTS = (
     *(auth, tasks, creation, duplication, processing, preprocessing, stream, files, queue),
-    *(dead, results, sky, presets, webhooks, intakes),
+    *(dead, results, sky, presets, webhooks, intakes, provenance),
 )
 for part in _PARTS:
     api.register_blueprint(part.blueprint)

@@ -143,6 +143,7 @@ def _succeeded(
         return
     attempt.fraction = 1.0
     attempt.values = {name: value.model_dump(mode="json") for name, value in kept.values.items()}
+    attempt.provenance = kept.model_dump(mode="json", include={"software", "products", "config"})
     run.reasons = [*run.reasons, *event.reasons]
     _take_over(task, kept)
     if _is_searched(run.step):

@@ -32,6 +32,7 @@ from skyrelay.messages import (
 )
 from skyrelay.records import AttemptRecord, SkyField, Value
 from skyrelay.settings import Settings
+from skyrelay.stage.provenance import products_in, software
 from tests.support.described import check_described
 
 SECRET = "a secret for tests, long enough"
@@ -199,6 +200,8 @@ class Bench:
                 config=self.store.read_config(command.config) | (config or {}),
                 field=field,
                 values={"fwhm": Value(value=3.5, error=0.1, unit="px")},
+                software=software(),
+                products=products_in(scratch),
             )
             if parts or 0 < command.part <= command.parts:
                 attempt.publish_piece(kept)
