@@ -164,6 +164,6 @@ def _origin(task_id: int, path: str, attempt: StageAttempt) -> dict[str, Any]:
         "run": attempt.run_id,
         "attempt": attempt.attempt,
         "worker": attempt.worker,
-        "started": serializers.moment(attempt.started),
-        "finished": serializers.moment(attempt.finished),
+        "started": serializers.later(attempt.started),
+        "finished": serializers.later(attempt.finished),
     }

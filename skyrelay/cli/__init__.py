@@ -15,6 +15,7 @@ _COMMANDS = {
     "catalogue": "skyrelay.cli.catalogues",
     "dead": "skyrelay.cli.dead",
     "process": "skyrelay.cli.process",
+    "task": "skyrelay.cli.tasks",
     "user": "skyrelay.cli.users",
 }
 
