@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -33,11 +34,12 @@ def test_a_task_is_made_processed_awaited_and_read_at_the_command_line(
     url = f"sqlite:///{tmp_path / 'gateway.db'}"
     image = tmp_path / "m51.fits"
     image.write_bytes(b"image")
-    with installation(tmp_path, url, amqp_uri, **TRIAL) as site:
+    with installation(tmp_path, url, amqp_uri, **TRIAL) as site, ExitStack() as ends:
         site.events()
         _, address = site.web()
         site.environment |= {"SKYRELAY_URL": address, "SKYRELAY_TOKEN": site.user("alice")}
         replica = Replica(site.environment, tmp_path / "replica.log")
+        ends.callback(replica.end)
         made = _command(site, "create", str(image), "--title", "M 51", "--step", "trial")
         number = made.stdout.strip()
         assert number == "1", made.stderr
@@ -48,7 +50,9 @@ def test_a_task_is_made_processed_awaited_and_read_at_the_command_line(
         _command(site, "download", number, "product.txt", str(tmp_path))
         assert (tmp_path / "product.txt").read_text() == "product"
         assert "M 51" in _command(site, "list").stdout
-        _command(site, "process", number, "trial", "-c", 'trial={"seconds": 60}')
+        assert _command(site, "process", number, "trial").returncode == 0
+        assert _command(site, "wait", number).returncode == 0
+        site.client(address, "alice").process(1, ["trial"], {"trial": {"seconds": 60}})
         assert _command(site, "wait", number, "--timeout", "0.1", "--quiet").returncode == 2
         assert "Stopped" in _command(site, "cancel", number).stderr
         assert _command(site, "wait", number).returncode == 1
@@ -56,7 +60,6 @@ def test_a_task_is_made_processed_awaited_and_read_at_the_command_line(
         _command(site, "delete", number)
         gone = _command(site, "state", number)
         assert (gone.returncode, gone.stderr) == (1, "Error: Not found.\n")
-        replica.end()
 
 
 def test_results_are_read_at_the_command_line_and_by_the_client(
