@@ -63,6 +63,13 @@ class Database:
         with self._writers.begin() as session:
             yield session
 
+    def at_commit(
+        self, before: Callable[[Session], None], after: Callable[[Session], None]
+    ) -> None:
+        """Have these called with every session that writes, before and after its commit."""
+        event.listen(self._writers, "before_commit", before)
+        event.listen(self._writers, "after_commit", after)
+
     def answers(self) -> bool:
         """Whether the database can be used now."""
         try:

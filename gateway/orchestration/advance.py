@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -26,6 +26,21 @@ from skyrelay.messages import Event, Place, StageFinished, StageProgressed, Stag
 from skyrelay.stages import stage_of
 
 _log = logging.getLogger(__name__)
+
+#: Open runs, their tasks, and the attempts of their present stages. Like all statements that every
+#: stage of every run needs, it is built once: that takes longer than the database does.
+_LATEST = (
+    select(Task, Run, StageAttempt)
+    .join(Run, Run.task_id == Task.id)
+    .outerjoin(
+        StageAttempt,
+        (StageAttempt.run_id == Run.id)
+        & (StageAttempt.index == Run.position)
+        & StageAttempt.part.in_(bindparam("parts", expanding=True)),
+    )
+    .where(Run.id.in_(bindparam("runs", expanding=True)), Run.state == RunState.OPEN)
+    .order_by(StageAttempt.attempt)
+)
 
 
 def record(gateway: Gateway, batch: Sequence[News]) -> None:
@@ -86,19 +101,14 @@ class _Known:
         tasks = {place.task for place in places}
         hold_tasks(session, tasks)
         # Only now, when nobody else can change them any more.
-        latest = (
-            select(Task, Run, StageAttempt)
-            .join(Run, Run.task_id == Task.id)
-            .outerjoin(
-                StageAttempt,
-                (StageAttempt.run_id == Run.id)
-                & (StageAttempt.index == Run.position)
-                & StageAttempt.part.in_({place.part for place in places}),
-            )
-            .where(Run.id.in_({str(place.run) for place in places}), Run.state == RunState.OPEN)
-            .order_by(StageAttempt.attempt)
+        latest = session.execute(
+            _LATEST,
+            {
+                "runs": {str(place.run) for place in places},
+                "parts": {place.part for place in places},
+            },
         )
-        for task, run, attempt in session.execute(latest):
+        for task, run, attempt in latest:
             self._open[task.id, run.id] = (task, run)
             if attempt is not None:
                 self._attempts[run.id, attempt.index, attempt.part] = attempt

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import delete, event, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -47,7 +47,10 @@ _BATCH = 200
 _MOST_FRESH = 1000
 _LONGEST_PAUSE = 5.0
 
-_PENDING = "outbox"
+#: Of a session: the messages that its transaction has decided on, and their rows.
+_PENDING, _WRITTEN = "outbox", "outbox rows"
+
+_INSERT = insert(OutboxMessage).returning(OutboxMessage.id, sort_by_parameter_order=True)
 
 
 class _Sent:
@@ -86,25 +89,32 @@ class Outbox:
         self._thread: threading.Thread | None = None
         #: Whether the broker answered the last time.
         self.connected = False
+        database.at_commit(self._write, self._hand_over)
 
     def add(self, session: Session, message: Message) -> None:
         """Publish ``message`` if and when the session's transaction is committed."""
-        mine = self._thread is not None
-        row = OutboxMessage(body=message.to_json(), due=now() + HOLD if mine else now())
-        session.add(row)
-        if not mine:
+        session.info.setdefault(_PENDING, []).append(message)
+
+    def _write(self, session: Session) -> None:
+        """Make rows of what the transaction has decided on, all at once."""
+        pending: list[Message] = session.info.pop(_PENDING, [])
+        if not pending:
             return
-        if _PENDING not in session.info:
-            session.info[_PENDING] = []
-            event.listen(session, "after_commit", self._hand_over)
-        session.info[_PENDING].append((row, message))
+        mine = self._thread is not None
+        due = now() + HOLD if mine else now()
+        rows = [{"body": message.to_json(), "due": due} for message in pending]
+        numbers = session.connection().execute(_INSERT, rows).scalars().all()
+        if mine:
+            session.info[_WRITTEN] = list(zip(numbers, pending, strict=True))
 
     def _hand_over(self, session: Session) -> None:
-        pending: list[tuple[OutboxMessage, Message]] = session.info.pop(_PENDING, [])
+        written: list[tuple[int, Message]] = session.info.pop(_WRITTEN, [])
+        if not written:
+            return
         with self._wake:
             room = _MOST_FRESH - len(self._fresh)
             # What is too much now stays in the table, and becomes due there.
-            self._fresh += [(row.id, message) for row, message in pending[: max(0, room)]]
+            self._fresh += written[: max(0, room)]
             self._wake.notify()
 
     # The publishing thread

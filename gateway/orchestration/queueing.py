@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, TextClause, func, select
+from sqlalchemy import bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
 from gateway.core import Gateway
@@ -28,6 +28,24 @@ from skyrelay.stages import SERVICES, stage_of
 _MIB = 1024 * 1024
 #: Of a session: the windows that it has looked at, and how many attempts it has ended by queue.
 _WINDOWS, _LEFT = "windows", "left"
+
+_BEGIN = insert(StageAttempt)
+_WAITS = (StageAttempt.queue == bindparam("queue"), IS_WAITING)
+_ANYBODY = select(StageAttempt.run_id).where(*_WAITS).limit(1)
+_FOLLOWING = (
+    select(StageAttempt)
+    .where(*_WAITS)
+    .order_by(StageAttempt.rank, StageAttempt.turn)
+    .with_for_update(skip_locked=True)
+)
+_LATEST_TURN = select(func.max(StageAttempt.turn)).where(
+    *_WAITS, StageAttempt.user_id == bindparam("user")
+)
+_OUT = (
+    select(StageAttempt.user_id, func.count(), func.max(StageAttempt.turn))
+    .where(StageAttempt.queue == bindparam("queue"), IS_OUT)
+    .group_by(StageAttempt.user_id)
+)
 
 #: All queues of commands, by the name that attempts have for them.
 QUEUES = tuple(in_lane(service, lane) for service in SERVICES for lane in Lane)
@@ -76,22 +94,21 @@ def enqueue(gateway: Gateway, session: Session, run: Run, command: RunStage) -> 
     window.last[run.user_id] = turn
     if not waits:
         window.send(turn)
-    session.add(
-        StageAttempt(
-            run_id=run.id,
-            index=command.index,
-            part=command.part,
-            attempt=command.attempt,
-            step=command.step,
-            state=AttemptState.WAITING if waits else AttemptState.QUEUED,
-            command=command.to_json(),
-            queue=queue,
-            user_id=run.user_id,
-            rank=-run.priority,
-            turn=turn,
-            reasons=[],
-            values={},
-        )
+    session.connection().execute(
+        _BEGIN,
+        {
+            "run_id": run.id,
+            "position": command.index,
+            "part": command.part,
+            "attempt": command.attempt,
+            "step": command.step,
+            "state": AttemptState.WAITING if waits else AttemptState.QUEUED,
+            "command": command.to_json(),
+            "queue": queue,
+            "user_id": run.user_id,
+            "rank": -run.priority,
+            "turn": turn,
+        },
     )
     if not waits:
         gateway.outbox.add(session, command)
@@ -106,25 +123,19 @@ def leave(session: Session, attempt: StageAttempt) -> None:
 def release(gateway: Gateway, session: Session, queues: Iterable[str]) -> None:
     """Send on those that wait for these queues, as many as there is room for now."""
     for queue in sorted(queues):
-        waiting = select(StageAttempt.run_id).where(*_waits_in(queue)).limit(1)
         # What this transaction itself has put there was put there because there is no room.
         with session.no_autoflush:
-            anybody = session.scalar(waiting)
+            anybody = session.scalar(_ANYBODY, {"queue": queue})
         if anybody is not None:
             _release(gateway, session, queue)
 
 
 def _release(gateway: Gateway, session: Session, queue: str) -> None:
-    following = (
-        select(StageAttempt)
-        .where(*_waits_in(queue))
-        .order_by(StageAttempt.rank, StageAttempt.turn)
-        .with_for_update(skip_locked=True)
-    )
     window = _window(session, queue)
+    following = _FOLLOWING
     if size := gateway.settings.skyrelay_queue_window:
         following = following.limit(max(0, size - _out(session, queue)))
-    for attempt in session.scalars(following).all():
+    for attempt in session.scalars(following, {"queue": queue}).all():
         attempt.state = AttemptState.QUEUED
         attempt.heard = now()
         window.send(attempt.turn)
@@ -142,11 +153,7 @@ def _window(session: Session, queue: str) -> _Window:
     windows: dict[str, _Window] = session.info.setdefault(_WINDOWS, {})
     if queue not in windows:
         with session.no_autoflush:
-            found = session.execute(
-                select(StageAttempt.user_id, func.count(), func.max(StageAttempt.turn))
-                .where(StageAttempt.queue == queue, IS_OUT)
-                .group_by(StageAttempt.user_id)
-            ).all()
+            found = session.execute(_OUT, {"queue": queue}).all()
         windows[queue] = _Window(
             out=sum(count for _, count, _ in found),
             turn=max((turn for _, _, turn in found), default=0),
@@ -156,13 +163,6 @@ def _window(session: Session, queue: str) -> _Window:
 
 
 def _last_waiting(session: Session, queue: str, user_id: int | None) -> int:
-    """The latest turn of those of a user that wait; -1 if none does."""
-    latest = select(func.max(StageAttempt.turn)).where(
-        *_waits_in(queue), StageAttempt.user_id == user_id
-    )
-    turn = session.scalar(latest)
+    """The latest turn of those of a user that wait; -1 if none does, or the user is gone."""
+    turn = session.scalar(_LATEST_TURN, {"queue": queue, "user": user_id})
     return -1 if turn is None else turn
-
-
-def _waits_in(queue: str) -> tuple[ColumnElement[bool], TextClause]:
-    return StageAttempt.queue == queue, IS_WAITING

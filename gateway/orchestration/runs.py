@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from gateway.core import Gateway
@@ -19,6 +19,19 @@ from gateway.models import LIVE, AttemptState, Run, RunState, StageAttempt, Task
 from gateway.orchestration.queueing import enqueue, lane_of
 from skyrelay.messages import RunStage
 
+_LOCK = (
+    select(Task)
+    .where(Task.id == bindparam("task"))
+    .with_for_update(of=Task)
+    .execution_options(populate_existing=True)
+)
+_HOLD = (
+    select(Task.id)
+    .where(Task.id.in_(bindparam("tasks", expanding=True)))
+    .order_by(Task.id)
+    .with_for_update()
+)
+
 
 class AlreadyRunning(Exception):
     """The task has an open run."""
@@ -26,8 +39,7 @@ class AlreadyRunning(Exception):
 
 def lock_task(session: Session, task_id: int) -> Task | None:
     """The task, with nobody else changing it until the end of the transaction."""
-    query = select(Task).where(Task.id == task_id).with_for_update(of=Task)
-    return session.scalar(query.execution_options(populate_existing=True))
+    return session.scalar(_LOCK, {"task": task_id})
 
 
 def hold_tasks(session: Session, task_ids: Collection[int]) -> None:
@@ -38,8 +50,7 @@ def hold_tasks(session: Session, task_ids: Collection[int]) -> None:
     """
     if session.get_bind().dialect.name == "sqlite":
         return
-    query = select(Task.id).where(Task.id.in_(task_ids)).order_by(Task.id).with_for_update()
-    session.execute(query).all()
+    session.execute(_HOLD, {"tasks": task_ids}).all()
 
 
 def start(

@@ -62,7 +62,9 @@ def carry_out(
 ) -> Answer:
     """Claim the attempt, run its science, publish its products; how it ended."""
     attempt = store.attempt(command)
-    return _with_claim(attempt, lambda: _work(attempt, command, store, settings, tell))
+    return _with_claim(
+        attempt, lambda first: _work(attempt, command, store, settings, tell, first=first)
+    )
 
 
 def close(
@@ -75,7 +77,7 @@ def close(
     """
     attempt = store.attempt(command)
 
-    def verdict() -> Answer:
+    def verdict(_: bool) -> Answer:
         if may_retry:
             attempt.supersede(reason)
             return TryAgain(reason=reason)
@@ -93,10 +95,10 @@ def close(
         return _failed_without_record(reason)
 
 
-def _with_claim(attempt: Attempt, work: Callable[[], Answer]) -> Answer:
+def _with_claim(attempt: Attempt, work: Callable[[bool], Answer]) -> Answer:
     try:
-        with attempt.claimed():
-            return _ended_before(attempt) or work()
+        with attempt.claimed() as first:
+            return (None if first else _ended_before(attempt)) or work(first)
     except AttemptBusy:
         return Busy()
     except RunUnknown:
@@ -125,6 +127,8 @@ def _work(
     store: TaskStore,
     settings: Settings,
     tell: Callable[[Started | Progressed], None],
+    *,
+    first: bool,
 ) -> Answer:
     stage = stage_of(command.step)
     started = datetime.now(UTC)
@@ -134,7 +138,7 @@ def _work(
         _log.exception("the configuration %s cannot be read", command.config)
         return _failed_without_record(CONFIG_LOST)
     tell(Started(started=started, time_limit=_time_limit(stage, config)))
-    scratch = attempt.open_scratch()
+    scratch = attempt.open_scratch(first=first)
 
     def on_progress(fraction: float, doing: str) -> None:
         tell(Progressed(fraction=min(max(fraction, 0.0), 1.0), doing=doing))

@@ -21,6 +21,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,19 +43,26 @@ class StageLog:
     def __init__(self, path: Path, *, timing: bool = False) -> None:
         self._file = path.open("w", encoding="utf-8", buffering=1)
         self._start = time.monotonic() if timing else None
-        self._hidden: list[str] = []
+        self._folders: tuple[Path, ...] = ()
 
     def hide(self, *folders: Path) -> None:
         """Write ``…`` instead of the path of these folders from now on."""
-        for folder in folders:
-            self._hidden += {str(folder), str(folder.absolute()), str(folder.resolve())} - {"/"}
+        self._folders += folders
+        self.__dict__.pop("_hidden", None)
+
+    @cached_property
+    def _hidden(self) -> list[str]:
+        names: set[str] = set()
+        for folder in self._folders:
+            names |= {str(folder), str(folder.absolute()), str(folder.resolve())}
         # A folder within another goes first, lest it be shortened only in part.
-        self._hidden.sort(key=len, reverse=True)
+        return sorted(names - {"/"}, key=len, reverse=True)
 
     def __call__(self, *words: object, **_: object) -> None:
         text = " ".join(str(word) for word in words)
-        for folder in self._hidden:
-            text = text.replace(folder, "…")
+        if "/" in text:
+            for folder in self._hidden:
+                text = text.replace(folder, "…")
         prefix = "" if self._start is None else f"[{time.monotonic() - self._start:8.2f}] "
         self._file.write(f"{prefix}{text}\n")
 

@@ -97,8 +97,10 @@ class Attempt:
         return (run_folder / CANCELLED).exists() or not run_folder.is_dir()
 
     @contextmanager
-    def claimed(self, *, to_clear: bool = False) -> Iterator[None]:
+    def claimed(self, *, to_clear: bool = False) -> Iterator[bool]:
         """Be the one living worker of this attempt; ``to_clear``: even if its run is over.
+
+        The context says whether we are the first: then nothing of the attempt can be there.
 
         Raises
         ------
@@ -110,7 +112,7 @@ class Attempt:
             If the run was cancelled or has ended.
         """
         try:
-            self.folder.mkdir(exist_ok=True)
+            first = files.make_folder(self.folder)
             claim = os.open(self.folder / _CLAIM, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except FileNotFoundError as error:
             raise RunUnknown from error
@@ -121,7 +123,7 @@ class Attempt:
                 raise AttemptBusy from error
             if self.run_is_over() and not to_clear:
                 raise RunOver
-            yield
+            yield first
         finally:
             os.close(claim)
 
@@ -156,12 +158,13 @@ class Attempt:
         except FileNotFoundError:
             return None
 
-    def open_scratch(self) -> Path:
+    def open_scratch(self, *, first: bool = False) -> Path:
         """A fresh folder with the task's files as they are now, to work in.
 
-        Parts, and what joins them, begin with what was prepared for them.
+        Parts, and what joins them, begin with what was prepared for them. ``first``: see `claimed`.
         """
-        self.discard()
+        if not first:
+            self.discard()
         scratch = self.scratch
         if self.message.part:
             files.clone_tree(self.prepared, scratch)
@@ -174,9 +177,15 @@ class Attempt:
     def discard(self) -> None:
         """Throw away what the attempt has written so far and not published."""
         files.throw_away(self.scratch, self.trash)
-        files.throw_away(self.temporary_folder, self.trash)
+        self._drop_temporary()
         if files.target_of(self.link).name != self.next_version.name:
             files.throw_away(self.next_version, self.trash)
+
+    def _drop_temporary(self) -> None:
+        try:
+            self.temporary_folder.rmdir()
+        except OSError:
+            files.throw_away(self.temporary_folder, self.trash)
 
     def clear(self) -> None:
         """Remove what a worker that died has left, unless another one works there already."""
@@ -217,7 +226,10 @@ class Attempt:
                 self._take_over(scratch / _RECORD_IN_TASK)
             self._swap()
         self._keep_record(self.next_version / _RECORD_IN_TASK)
-        self.discard()
+        if log_name is None:
+            self._drop_temporary()
+        else:
+            self.discard()
 
     def publish_piece(self, record: AttemptRecord) -> None:
         """Make the scratch folder a piece of the run, whole; raises what `publish` raises."""
@@ -228,7 +240,7 @@ class Attempt:
             files.remove(piece)
             scratch.rename(piece)
         self._keep_record(piece / _RECORD_IN_TASK)
-        self.discard()
+        self._drop_temporary()
 
     def _finished_scratch(self, record: AttemptRecord) -> Path:
         """The scratch folder with the record in it."""

@@ -104,6 +104,15 @@ def target_of(link: Path) -> Path:
         return link
 
 
+def make_folder(path: Path) -> bool:
+    """Make a folder in one that is there; False if it is there itself."""
+    try:
+        path.mkdir()
+    except FileExistsError:
+        return False
+    return True
+
+
 def clone_tree(source: Path, target: Path) -> None:
     """Make ``target`` a copy of the folder ``source`` that shares its files by hard links.
 
@@ -160,7 +169,6 @@ def locked(path: Path) -> Iterator[None]:
 
     Who holds the lock may remove its file as the last thing: those who wait lock the next one.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:

@@ -11,18 +11,19 @@ from contextlib import contextmanager
 
 import pytest
 
-_LINES = pytest.StashKey[list[str]]()
+#: Under this name the lines travel with a test's report, from whichever process ran it.
+_MEASURED = "measured"
 
 
 class Report:
     """Lines for the summary; nothing is ever asserted about them."""
 
-    def __init__(self, lines: list[str]) -> None:
-        self._lines = lines
+    def __init__(self, test: pytest.Item) -> None:
+        self._test = test
 
     def say(self, line: str) -> None:
         """Add a line."""
-        self._lines.append(line)
+        self._test.user_properties.append((_MEASURED, line))
 
     @contextmanager
     def time(self, what: str) -> Iterator[None]:
@@ -35,13 +36,19 @@ class Report:
 @pytest.fixture
 def report(request: pytest.FixtureRequest) -> Report:
     """Takes what the test has measured."""
-    return Report(request.config.stash.setdefault(_LINES, []))
+    return Report(request.node)
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    if lines := config.stash.get(_LINES, []):
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    lines = [
+        line
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "teardown"
+        for name, line in report.user_properties
+        if name == _MEASURED
+    ]
+    if lines:
         terminalreporter.section("measured")
         for line in lines:
-            terminalreporter.write_line(line)
+            terminalreporter.write_line(str(line))
