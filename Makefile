@@ -6,7 +6,7 @@ VAR ?= var
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo up test test-unit test-sky test-contract test-integration \
         test-fault test-science soak soak-backlog bench-orchestration bench-kill bench-split \
-        bench-science bench-api sim-scale lint format docs lock images clean
+        bench-science bench-api bench-lightcurve sim-scale lint format docs lock images clean
 # Recipes share the environment in .venv and two cores: not at the same time.
 .NOTPARALLEL:
 
@@ -77,6 +77,9 @@ bench-science: setup-dev  ## accuracy over synthetic fields (a minute or two eac
 
 bench-api: setup-dev  ## requests/s with 100,000 tasks (a minute or two); needs wrk; TASKS= JSON=1
 	@$(PYTHON) -m benchmarks.api $(if $(TASKS),--tasks $(TASKS)) $(if $(JSON),--json)
+bench-lightcurve: setup-dev  ## light curves out of 10^7 measurements (5 minutes); ROWS= DATABASE=sqlite
+	@$(PYTHON) -m benchmarks.lightcurve \
+	    $(if $(ROWS),--rows $(ROWS)) $(if $(DATABASE),--database $(DATABASE)) $(if $(JSON),--json)
 
 lint: setup-dev  ## ruff and mypy --strict
 	@scripts/test lint

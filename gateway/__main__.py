@@ -1,4 +1,4 @@
-"""``python -m gateway web | events | migrate``: the processes of the gateway."""
+"""``python -m gateway web | events | followups | migrate``: the processes of the gateway."""
 
 from __future__ import annotations
 
@@ -47,6 +47,19 @@ def events() -> None:
     gateway = _prepared()
     try:
         serve_events(gateway)
+    finally:
+        gateway.close()
+
+
+@main.command()
+def followups() -> None:
+    """Do what follows when something has happened. The process of the events starts it."""
+    from gateway.followups.process import serve_followups
+
+    parent = os.getppid()
+    gateway = _prepared()
+    try:
+        serve_followups(gateway, parent)
     finally:
         gateway.close()
 

@@ -11,6 +11,7 @@ from http.server import ThreadingHTTPServer
 
 from gateway import backlog, events_health, observation
 from gateway.core import Gateway
+from gateway.followups.supervision import FollowUpsProcess
 from gateway.orchestration import janitor, watchdog
 from gateway.orchestration.advance import record
 from skyrelay.broker.consumer import EventConsumer, News
@@ -41,6 +42,8 @@ def serve_events(gateway: Gateway) -> None:
     observation.begin(gateway.settings, "events")
     backlog.watch(gateway)
     gateway.outbox.start()
+    followups = FollowUpsProcess()
+    followups.start()
     health = _serve_health(gateway, consumer)
     helpers = [
         _repeat(janitor.clean_up, gateway, janitor.ROUND, stopped),
@@ -55,6 +58,7 @@ def serve_events(gateway: Gateway) -> None:
         stop()
         for helper in helpers:
             helper.join()
+        followups.stop()
         if health is not None:
             health.shutdown()
             health.server_close()

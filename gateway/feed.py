@@ -12,13 +12,14 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.database import Database
-from gateway.models import Run, StageAttempt, Task
+from gateway.models import Run, StageAttempt, Task, now
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ FEED = "skyrelay_feed"
 
 #: Seconds between two looks.
 LOOK = 0.5
+#: A change may be written down with the moment of its making, and be seen only so much later.
+_LATE = timedelta(seconds=10)
 
 #: State of a task as a client reads it.
 State = Mapping[str, Any]
@@ -63,6 +66,45 @@ class Watcher:
             return None
 
 
+class OwnerWatcher:
+    """Gets the latest states of a user's tasks, each once for every change.
+
+    ``since``: tasks that were changed later are told of, too, not only those that run.
+    """
+
+    def __init__(self, since: datetime) -> None:
+        self.since = since
+        self._fresh: dict[int, State] = {}
+        self._told: dict[int, State] = {}
+        self._changed = threading.Condition()
+
+    @property
+    def told(self) -> list[int]:
+        """The tasks that it has been told of and that are not gone."""
+        with self._changed:
+            return list(self._told)
+
+    def put(self, task: int, state: State) -> None:
+        """Tell of a task, unless the same was told last."""
+        with self._changed:
+            if self._told.get(task) == state:
+                return
+            if state is GONE:
+                del self._told[task]
+            else:
+                self._told[task] = state
+            self._fresh[task] = state
+            self._changed.notify()
+
+    def get(self, seconds: float) -> dict[int, State]:
+        """What is new, by task; empty if nothing changes for so long."""
+        with self._changed:
+            if not self._fresh:
+                self._changed.wait(seconds)
+            fresh, self._fresh = self._fresh, {}
+        return fresh
+
+
 class Feed:
     """The states of watched tasks, for the watchers of one process.
 
@@ -78,6 +120,7 @@ class Feed:
         self._most = most
         self._lock = threading.Lock()
         self._watchers: dict[int, list[Watcher]] = defaultdict(list)
+        self._owners: dict[int, list[OwnerWatcher]] = defaultdict(list)
         self._last: dict[int, State] = {}
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
@@ -95,14 +138,11 @@ class Feed:
         """
         watcher = Watcher()
         with self._lock:
-            if sum(map(len, self._watchers.values())) >= self._most:
-                raise TooManyWatchers
+            self._make_room()
             self._watchers[task].append(watcher)
             # Whoever comes new must be told even if nothing changes.
             self._last.pop(task, None)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="feed", daemon=True)
-                self._thread.start()
+            self._begin()
         try:
             yield watcher
         finally:
@@ -110,6 +150,32 @@ class Feed:
                 self._watchers[task].remove(watcher)
                 if not self._watchers[task]:
                     del self._watchers[task]
+
+    @contextmanager
+    def watching_tasks_of(self, user: int, since: datetime) -> Iterator[OwnerWatcher]:
+        """A watcher of all tasks of a user; raises what `watching` raises."""
+        watcher = OwnerWatcher(since)
+        with self._lock:
+            self._make_room()
+            self._owners[user].append(watcher)
+            self._begin()
+        try:
+            yield watcher
+        finally:
+            with self._lock:
+                self._owners[user].remove(watcher)
+                if not self._owners[user]:
+                    del self._owners[user]
+
+    def _make_room(self) -> None:
+        open_now = sum(map(len, self._watchers.values())) + sum(map(len, self._owners.values()))
+        if open_now >= self._most:
+            raise TooManyWatchers
+
+    def _begin(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="feed", daemon=True)
+            self._thread.start()
 
     def stop(self) -> None:
         """Look no more; returns when nothing of this process's database is in use by it."""
@@ -122,17 +188,45 @@ class Feed:
         while True:
             with self._lock:
                 watched = list(self._watchers)
-                if not watched or self._stopped.is_set():
+                owners = {user: list(watchers) for user, watchers in self._owners.items()}
+                if not (watched or owners) or self._stopped.is_set():
                     self._thread = None
                     self._last.clear()
                     return
             try:
-                self._hand_out(self._states(watched))
+                if watched:
+                    self._hand_out(self._states(watched))
+                for user, watchers in owners.items():
+                    self._tell_owner(user, watchers)
             except SQLAlchemyError as error:
                 _log.warning("watchers get nothing: %s", error)
             self._stopped.wait(LOOK)
 
     def _states(self, watched: Sequence[int]) -> dict[int, State]:
+        states = self._states_where(Task.id.in_(watched))
+        return {number: states.get(number, GONE) for number in watched}
+
+    def _tell_owner(self, user: int, watchers: Sequence[OwnerWatcher]) -> None:
+        begun = now()
+        since = min(watcher.since for watcher in watchers)
+        changed = or_(Task.celery_id.is_not(None), Task.modified >= since)
+        states = self._states_where((Task.user_id == user) & changed)
+        told = {task for watcher in watchers for task in watcher.told} - states.keys()
+        alive = self._alive(told)
+        for watcher in watchers:
+            for task, state in states.items():
+                watcher.put(task, state)
+            for task in set(watcher.told) & (told - alive):
+                watcher.put(task, GONE)
+            watcher.since = max(watcher.since, begun - _LATE)
+
+    def _alive(self, tasks: set[int]) -> set[int]:
+        if not tasks:
+            return set()
+        with self._database.reading() as session:
+            return set(session.scalars(select(Task.id).where(Task.id.in_(tasks))))
+
+    def _states_where(self, condition: ColumnElement[bool]) -> dict[int, State]:
         query = (
             select(Task, Run, StageAttempt)
             .outerjoin(Run, Run.id == Task.celery_id)
@@ -140,7 +234,7 @@ class Feed:
                 StageAttempt,
                 (StageAttempt.run_id == Run.id) & (StageAttempt.index == Run.position),
             )
-            .where(Task.id.in_(watched))
+            .where(condition)
             .order_by(Task.id, StageAttempt.part, StageAttempt.attempt)
         )
         attempts: dict[int, list[StageAttempt]] = defaultdict(list)
@@ -150,11 +244,10 @@ class Feed:
                 found[task.id] = (task, run)
                 if attempt is not None:
                     attempts[task.id].append(attempt)
-        states = {
+        return {
             number: self._serialize(task, run, attempts[number])
             for number, (task, run) in found.items()
         }
-        return {number: states.get(number, GONE) for number in watched}
 
     def _hand_out(self, states: dict[int, State]) -> None:
         with self._lock:

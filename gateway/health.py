@@ -47,7 +47,7 @@ def ready() -> ResponseReturnValue:
 
 
 @blueprint.get(exposition.PATH)
-@documented({200: media("text/plain", example='skyrelay_http_received_bytes_total 1024.0\n')})
+@documented({200: media("text/plain", example="skyrelay_http_received_bytes_total 1024.0\n")})
 def metrics() -> Response:
     """The figures of all processes behind this port, as Prometheus reads them."""
     return Response(exposition.page(), content_type=exposition.CONTENT_TYPE)

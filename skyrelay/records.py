@@ -36,6 +36,15 @@ class SkyField(BaseModel):
     moc: str | None = None
 
 
+class Product(BaseModel):
+    """A file that an attempt has made: its size in bytes and the SHA-256 of its content."""
+
+    model_config = ConfigDict(frozen=True)
+
+    size: int
+    sha256: str
+
+
 class AttemptRecord(BaseModel):
     """How an attempt of a stage ended and what it found out.
 
@@ -59,3 +68,5 @@ class AttemptRecord(BaseModel):
     config: dict[str, Any]
     field: SkyField | None = None
     values: dict[str, Value] = {}
+    software: dict[str, str] = {}
+    products: dict[str, Product] = {}

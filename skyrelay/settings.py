@@ -99,6 +99,24 @@ class Settings(BaseSettings):
     skyrelay_preview_cache: float = Field(
         5.0, ge=0, description="GiB of smaller versions of images that were looked at"
     )
+    skyrelay_announce_candidates: bool = Field(
+        True, description="hand candidates to the exchange skyrelay.candidates, for others"
+    )
+    skyrelay_webhook_networks: str = Field(
+        "",
+        description="private networks that webhooks may reach all the same, such as "
+        "10.0.0.0/8,127.0.0.1/32; otherwise only public addresses are called",
+    )
+    skyrelay_webhook_delays: tuple[float, ...] = Field(
+        (10.0, 60.0, 600.0, 3600.0, 21600.0, 86400.0),
+        description="seconds before the second, third ... call of a webhook that did not answer",
+    )
+    skyrelay_watch_interval: float = Field(
+        5.0, gt=0, description="seconds between two looks into the folders that are watched"
+    )
+    skyrelay_watch_settle: float = Field(
+        10.0, ge=0, description="seconds for which a file there must not change to be complete"
+    )
     skyrelay_max_upload: int = Field(4 * 1024**3, description="largest accepted upload in bytes")
     skyrelay_admin_name: str = Field(
         "", description="administrator that the gateway makes at its start, if there is none so"

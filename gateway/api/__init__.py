@@ -14,18 +14,24 @@ from gateway.api import (
     duplication,
     files,
     groups,
+    intakes,
     legacy,
     login,
     openid,
     preprocessing,
+    presets,
     previews,
     processing,
+    provenance,
     queue,
     reference,
+    results,
+    sky,
     skyportal,
     stream,
     tasks,
     users,
+    webhooks,
 )
 
 #: All of ``/api/``. A path is right with and without its final slash.
@@ -35,6 +41,7 @@ _PARTS = (
     *(login, openid, account, users, groups, audit_log),
     *(tasks, creation, duplication, processing, preprocessing, stream, files, queue),
     *(dead, data_files, reference, previews, legacy, skyportal),
+    *(results, sky, presets, webhooks, intakes, provenance),
 )
 for part in _PARTS:
     api.register_blueprint(part.blueprint)

@@ -60,6 +60,17 @@ class Body:
         except (TypeError, ValueError, OverflowError) as error:
             raise invalid(**{name: "A valid integer is required."}) from error
 
+    def flag(self, name: str) -> bool | None:
+        """The field as yes or no, None if it is not there."""
+        value = self.fields.get(name)
+        if value is None or value == "":
+            return None
+        words = {"true": True, "1": True, "on": True, "false": False, "0": False, "off": False}
+        found = value if isinstance(value, bool) else words.get(str(value).lower())
+        if found is None:
+            raise invalid(**{name: "Must be a valid boolean."})
+        return found
+
     def texts(self, name: str) -> list[str]:
         """The field as a list of texts: a JSON list, or a field of a form given several times."""
         value = self.fields.get(name)

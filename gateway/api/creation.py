@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, Annotated, Any, NotRequired
 
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
@@ -14,17 +14,17 @@ from sqlalchemy.orm import Session
 from typing_extensions import TypedDict
 
 from gateway import lifetime, local_files
-from gateway.accounts.quotas import check_bytes, check_task, check_upload
+from gateway.accounts.quotas import check_bytes, check_run, check_task, check_upload
 from gateway.api import schemas, serializers
-from gateway.api.access import get_locked_task, groups_named
+from gateway.api.access import groups_named
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import Body, field_config, read_body, warnings_of
 from gateway.api.errors import invalid
-from gateway.api.processing import begin, steps_of
+from gateway.api.idempotency import once_per_key, remember_answer
+from gateway.api.run_request import check_inputs, priority_of, steps_of
 from gateway.models import Preset, Task, User
 from gateway.openapi import File, documented
-from gateway.permissions import Right
 from skyrelay.parameters import ParameterError, Validated, validate
 from skyrelay.products import IMAGE
 
@@ -44,33 +44,39 @@ class _NewTask(TypedDict, total=False):
     config: schemas.Config
     preset: Annotated[int, Field(description="Its configuration is the base.", examples=[3])]
     groups: schemas.Groups
-    steps: Annotated[schemas.Steps, Field(description="Processed at once.")]
+    steps: Annotated[schemas.Steps, Field(description="Of a run that begins at once.")]
+    priority: schemas.Priority
+
+
+@schemas.exact
+class _TaskMade(schemas.TaskCreated):
+    """A task that has just been made; with its first run, if it was made with one."""
+
+    state: NotRequired[schemas.State]
+    celery_id: NotRequired[schemas.RunId]
+    steps: NotRequired[schemas.Steps]
 
 
 @blueprint.post("/tasks/")
-@documented({201: schemas.TaskCreated}, body=_NewTask, errors=(403, 404, 429, 507))
+@documented({201: _TaskMade}, body=_NewTask, errors=(403, 404, 422, 429, 507))
+@once_per_key
 def create_task() -> ResponseReturnValue:
-    """Make a task; its image is not looked at before the first stage."""
+    """Make a task; its image is not looked at before the first stage.
+
+    With ``steps`` its first run begins in the same instant.
+    """
     check_upload(gateway(), current_user(), request.content_length or 0, makes_task=True)
     body = read_body()
-    validated = field_config(body)
-    steps = steps_of(body) if "steps" in body else []
-    task = make_task(body, validated)
-    answer = serializers.task_created(task)
-    if steps:
-        answer["celery_id"] = process_at_once(task.id, steps)
-    return jsonify({**answer, **warnings_of(validated)}), 201
+    answer = make_task(body, field_config(body), steps_of(body), priority_of(body))
+    return jsonify(answer), 201
 
 
-def process_at_once(task_id: int, steps: list[str]) -> str:
-    """Begin a run of a task that has just been made; its id."""
-    with gateway().database.writing() as session:
-        task = get_locked_task(session, task_id, Right.EDIT)
-        return begin(session, task, steps, {}).id
+def make_task(
+    body: Body, validated: Validated, steps: list[str], priority: int = 0
+) -> dict[str, Any]:
+    """Make the task that the body describes, with this configuration; the answer about it.
 
-
-def make_task(body: Body, validated: Validated) -> Task:
-    """Make the task that the body describes, with this configuration.
+    Its first run, if there are steps, begins in the same transaction.
 
     Raises
     ------
@@ -82,24 +88,29 @@ def make_task(body: Body, validated: Validated) -> Task:
     with ExitStack() as received:
         # All that takes time is done before the transaction, which others may wait for.
         with gateway().database.reading() as session:
-            preset = _preset(session, body)
+            preset = find_preset(session, body.integer("preset"))
         files = _receive(body, received)
-        files |= {path.name: _copied(path, received) for path in _preset_files(preset)}
+        files |= {path.name: copied(path, received) for path in files_of_preset(preset)}
         for content in files.values():
             gateway().store.complete(content)
         with gateway().database.writing() as session:
             check_task(gateway(), session, current_user())
             check_bytes(gateway(), session, current_user(), sum(map(_size, files.values())))
+            config = (preset.config if preset else {}) | validated.config
+            check_inputs(session, steps, config)
+            if steps:
+                check_run(gateway(), session, current_user())
             task = Task(
                 original_name=name,
                 title=title,
                 state="uploaded" if IMAGE in files else "initial",
                 user=session.get_one(User, current_user().id),
-                config=(preset.config if preset else {}) | validated.config,
+                config=config,
                 groups=groups_named(session, body.texts("groups")),
                 reasons=[],
             )
             with lifetime.made(gateway(), session, task, files):
+                run = lifetime.start_first(gateway(), session, task, steps, priority)
                 remember_request(
                     session,
                     "task_create",
@@ -107,8 +118,15 @@ def make_task(body: Body, validated: Validated) -> Task:
                     original_name=task.original_name,
                     source="local" if body.fields.get("local_file") else "upload",
                 )
+                answer = {**serializers.task_created(task), **warnings_of(validated)}
+                if run is not None:
+                    remember_request(
+                        session, "processing_start", task_id=task.id, steps=steps, run=run.id
+                    )
+                    answer |= {"state": task.state, "celery_id": run.id, "steps": steps}
+                remember_answer(session, 201, answer)
                 session.commit()
-    return task
+    return answer
 
 
 def _name(body: Body) -> str:
@@ -141,7 +159,7 @@ def _receive(body: Body, received: ExitStack) -> dict[str, IO[bytes]]:
         raise invalid(local_file="There is no such file in the data folder.") from error
     ext = body.integer("ext")
     if ext is None:
-        return {IMAGE: _copied(source, received)}
+        return {IMAGE: copied(source, received)}
     target = received.enter_context(gateway().store.incoming())
     try:
         local_files.copy_extension(source, ext, target)
@@ -154,14 +172,21 @@ def _size(content: IO[bytes]) -> int:
     return os.fstat(content.fileno()).st_size
 
 
-def _copied(source: Path, received: ExitStack) -> IO[bytes]:
+def copied(source: Path, received: ExitStack) -> IO[bytes]:
+    """A copy of a file of the data folder, on the store's disk until it is adopted."""
     target = received.enter_context(gateway().store.incoming())
     local_files.copy(source, target)
     return target
 
 
-def _preset(session: Session, body: Body) -> Preset | None:
-    number = body.integer("preset")
+def find_preset(session: Session, number: int | None) -> Preset | None:
+    """The preset of this number, None for None.
+
+    Raises
+    ------
+    ApiError
+        400 if there is none.
+    """
     if number is None:
         return None
     found = session.get(Preset, number) if 0 < number < 2**31 else None
@@ -174,9 +199,9 @@ def _preset(session: Session, body: Body) -> Preset | None:
     return found
 
 
-def _preset_files(preset: Preset | None) -> list[Path]:
-    settings = gateway().settings
+def files_of_preset(preset: Preset | None) -> list[Path]:
+    """The files that a task of this preset begins with; raises what `find_preset` raises."""
     try:
-        return [local_files.find(settings, name) for name in (preset.files if preset else [])]
-    except FileNotFoundError as error:
-        raise invalid(preset=f"Its file {error} is not in the data folder.") from error
+        return lifetime.preset_files(gateway(), preset)
+    except lifetime.PresetFileMissing as error:
+        raise invalid(preset=str(error)) from error

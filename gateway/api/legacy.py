@@ -19,7 +19,7 @@ from gateway.api import schemas, serializers
 from gateway.api.access import get_locked_task, get_task
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import Body, checked_config, read_body
-from gateway.api.creation import make_task, process_at_once
+from gateway.api.creation import make_task
 from gateway.api.errors import invalid, refused
 from gateway.api.files import store_upload
 from gateway.api.processing import begin
@@ -93,10 +93,8 @@ def upload_task() -> ResponseReturnValue:
         raise invalid(file="No file was submitted.")
     validated = _flat_config(body)
     steps = [step for field, step in _WANTED.items() if body.text(field, 10).lower() in _YES]
-    task = make_task(Body({**body.fields, "local_file": ""}, body.files), validated)
-    if steps:
-        process_at_once(task.id, steps)
-    return _answer("File uploaded successfully", task.id), 201
+    made = make_task(Body({**body.fields, "local_file": ""}, body.files), validated, steps)
+    return _answer("File uploaded successfully", made["id"]), 201
 
 
 @blueprint.post("/tasks/<int:task_id>/action/")

@@ -19,37 +19,22 @@ from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import BadConfig, Body, checked_config, read_body, warnings_of
 from gateway.api.errors import refused
+from gateway.api.idempotency import once_per_key, remember_answer
+from gateway.api.run_request import check_inputs, priority_of, steps_of
 from gateway.models import Run, StageAttempt, Task, User
 from gateway.openapi import documented
 from gateway.orchestration import runs
 from gateway.orchestration.cancel import NotRunning, cancel
 from gateway.permissions import Right
 from skyrelay.parameters import ParameterError, Validated
-from skyrelay.stages import SIMPLE_TRANSIENTS, STACK, STAGES
-from skyrelay.store.inputs import task_of
 
 blueprint = Blueprint("processing", __name__)
-
-_STEPS = frozenset(stage.step for stage in STAGES)
-#: A chain as long as this is a mistake, or malice.
-_MOST_STEPS = 100
-_MOST_PRIORITY = 10
 
 
 class _Processing(TypedDict):
     steps: Annotated[schemas.Steps, Field(description="One after the other.")]
     config: NotRequired[Annotated[schemas.Config, Field(description="Merged into the task's.")]]
-    priority: NotRequired[
-        Annotated[
-            int,
-            Field(
-                ge=-_MOST_PRIORITY,
-                le=_MOST_PRIORITY,
-                description="Runs of a higher one go first.",
-                examples=[0],
-            ),
-        ]
-    ]
+    priority: NotRequired[schemas.Priority]
 
 
 class _Started(TypedDict):
@@ -67,18 +52,22 @@ class _Cancelled(TypedDict):
 
 
 @blueprint.post("/tasks/<int:task_id>/process/")
-@documented({200: _Started}, body=_Processing, errors=(409, 429))
+@documented({200: _Started}, body=_Processing, errors=(409, 422, 429))
+@once_per_key
 def process(task_id: int) -> ResponseReturnValue:
     """Begin a run of the given steps, one after the other."""
     body = read_body()
     with gateway().database.writing() as session:
         task = get_locked_task(session, task_id, Right.EDIT)
         steps = steps_of(body)
+        if not steps:
+            raise refused(400, "No steps provided")
         validated = _config(body)
-        priority = _priority(body)
-        run = begin(session, task, steps, validated.config, priority)
-    answer = {"id": task_id, "state": "running", "celery_id": run.id, "steps": steps}
-    return jsonify(answer | warnings_of(validated))
+        run = begin(session, task, steps, validated.config, priority_of(body))
+        answer = {"id": task_id, "state": "running", "celery_id": run.id, "steps": steps}
+        answer |= warnings_of(validated)
+        remember_answer(session, 200, answer)
+    return jsonify(answer)
 
 
 def begin(
@@ -92,7 +81,7 @@ def begin(
         409 if it has one, 403 or 404 for images to stack that the user may not see, 429 if the
         user has as many runs as may be.
     """
-    _check_inputs(session, steps, task.config | config)
+    check_inputs(session, steps, task.config | config)
     check_run(gateway(), session, current_user())
     try:
         run = runs.start(gateway(), session, task, steps, config, current_user().id, priority)
@@ -163,44 +152,6 @@ def _present(session: Session, run_id: str | None) -> tuple[Run | None, Sequence
         .order_by(StageAttempt.part, StageAttempt.attempt)
     ).all()
     return (found[0][0], [row[1] for row in found]) if found else (None, ())
-
-
-def steps_of(body: Body) -> list[str]:
-    """The steps that the body names; refuses what are none."""
-    given = body.fields.get("steps")
-    steps = given if isinstance(given, list) else [given] if given else []
-    if not steps:
-        raise refused(400, "No steps provided")
-    for step in steps:
-        if not isinstance(step, str) or step not in _STEPS:
-            raise refused(400, f"Invalid step: {step}")
-    if len(steps) > _MOST_STEPS:
-        raise refused(400, f"Too many steps: {len(steps)}, at most {_MOST_STEPS} are allowed")
-    return steps
-
-
-def _priority(body: Body) -> int:
-    """How far the run goes before others that wait; 0 if the client says nothing."""
-    priority = body.integer("priority") or 0
-    if abs(priority) > _MOST_PRIORITY:
-        raise refused(400, f"priority must lie between {-_MOST_PRIORITY} and {_MOST_PRIORITY}")
-    return priority
-
-
-def _check_inputs(session: Session, steps: Sequence[str], config: dict[str, Any]) -> None:
-    """The other tasks whose files the steps are to read are those that the user may see."""
-    others: list[int | None] = []
-    if STACK.step in steps:
-        others += [task_of(str(name)) for name in _listed(config, "stack_filenames")]
-    if SIMPLE_TRANSIENTS.step in steps:
-        others += _listed(config, "simple_others")
-    for task_id in others:
-        if task_id is not None:
-            get_task(session, task_id, Right.VIEW)
-
-
-def _listed(config: dict[str, Any], name: str) -> list[Any]:
-    return config.get(name) or []
 
 
 def _config(body: Body) -> Validated:

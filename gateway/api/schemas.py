@@ -29,6 +29,9 @@ OpenRun = Annotated[
     RunId | None, Field(description="The open run; null while the task is not processed.")
 ]
 Steps = Annotated[list[str], Field(examples=[["inspect", "photometry"]])]
+Priority = Annotated[
+    int, Field(ge=-10, le=10, description="Runs of a higher one go first.", examples=[0])
+]
 Step = Annotated[str, Field(examples=["photometry"])]
 StageTitle = Annotated[str, Field(examples=["Photometry"])]
 Fraction = Annotated[float, Field(ge=0, le=1, examples=[0.4])]
@@ -40,6 +43,11 @@ Warnings = Annotated[
     Field(description="Only if not empty.", examples=[["snn: no stage reads this parameter"]]),
 ]
 
+
+Limit = Annotated[int, Field(ge=1, description="At most so many.", examples=[50])]
+Offset = Annotated[int, Field(ge=0, description="Leave out so many.", examples=[0])]
+Mjd = Annotated[str, Field(description="MJD, or ISO 8601 in UTC.", examples=["2026-01-31T20:00"])]
+Url = Annotated[str, Field(examples=["https://example.org/hook"])]
 
 #: An answer has its fields and no others.
 exact = with_config(ConfigDict(extra="forbid"))
@@ -184,6 +192,10 @@ class PresetAnswer(TypedDict):
     id: Annotated[int, Field(examples=[3])]
     name: Annotated[str, Field(examples=["wide field"])]
     config: Config
+    files: NotRequired[
+        Annotated[list[str], Field(description="For staff.", examples=[["flat.fits"]])]
+    ]
+    warnings: NotRequired[Warnings]
 
 
 @exact

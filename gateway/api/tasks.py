@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
@@ -12,14 +11,14 @@ from sqlalchemy import ColumnElement, Select, func, or_, select
 from typing_extensions import TypedDict
 
 from gateway import lifetime
-from gateway.api import schemas, serializers
+from gateway.api import query, schemas, serializers
 from gateway.api.access import get_locked_task, get_task, groups_named, refuse_while_running
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import field_config, read_body, warnings_of
 from gateway.api.creation import LONGEST_NAME
-from gateway.api.errors import invalid, not_found
-from gateway.models import Group, Preset, Task, User, task_groups
+from gateway.api.errors import invalid
+from gateway.models import Group, Task, User, task_groups
 from gateway.openapi import NOTHING, documented
 from gateway.permissions import Right, visible_to
 
@@ -27,7 +26,6 @@ blueprint = Blueprint("tasks", __name__)
 
 #: What a list says of a task. A configuration or a coverage of the sky may be long.
 _LISTED = (Task.id, Task.original_name, Task.title, Task.state, Task.created, Task.modified)
-_LARGEST_OFFSET = 2**62
 
 
 class _ListQuery(TypedDict, total=False):
@@ -55,7 +53,7 @@ def list_tasks() -> ResponseReturnValue:
     if limit:
         page = page.limit(limit).offset(offset)
     # Only the rows of the page are read in full; to pass by the others their numbers are enough.
-    query = (
+    found = (
         select(*_LISTED, User.username.label("user"))
         .select_from(Task)
         .join(User, User.id == Task.user_id)
@@ -63,16 +61,16 @@ def list_tasks() -> ResponseReturnValue:
         .order_by(Task.id.desc())
     )
     with gateway().database.reading() as session:
-        found = session.execute(query).all()
-        results = [serializers.task_in_list(row._mapping) for row in found]
+        rows = session.execute(found).all()
+        results = [serializers.task_in_list(row._mapping) for row in rows]
         if not limit:
             return jsonify(results)
         count = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
     return jsonify(
         {
             "count": count,
-            "next": _page(limit, offset + limit) if offset + limit < count else None,
-            "previous": _page(limit, max(0, offset - limit)) if offset > 0 else None,
+            "next": query.page(limit, offset + limit) if offset + limit < count else None,
+            "previous": query.page(limit, max(0, offset - limit)) if offset > 0 else None,
             "results": results,
         }
     )
@@ -134,38 +132,18 @@ def delete_task(task_id: int) -> ResponseReturnValue:
     return Response(status=204)
 
 
-@blueprint.get("/presets/")
-@documented({200: list[schemas.PresetAnswer]})
-def list_presets() -> ResponseReturnValue:
-    """All presets."""
-    with gateway().database.reading() as session:
-        found = session.scalars(select(Preset).order_by(Preset.name, Preset.id)).all()
-    return jsonify([serializers.preset(preset) for preset in found])
-
-
-@blueprint.get("/presets/<int:preset_id>/")
-@documented({200: schemas.PresetAnswer})
-def read_preset(preset_id: int) -> ResponseReturnValue:
-    """One preset."""
-    with gateway().database.reading() as session:
-        found = session.get(Preset, preset_id) if preset_id < 2**31 else None
-    if found is None:
-        raise not_found()
-    return jsonify(serializers.preset(found))
-
-
 def _chosen() -> Select[Any]:
     """The numbers of the tasks that are asked for."""
-    query = select(Task.id).where(visible_to(current_user()))
-    words, username = _text("query").split(), _text("user")
+    chosen = select(Task.id).where(visible_to(current_user()))
+    words, username = query.text("query").split(), query.text("user")
     if words or username:
-        query = query.join(User, User.id == Task.user_id)
-    query = query.where(*map(_matches, words))
-    if state := _text("state"):
-        query = query.where(Task.state == state)
+        chosen = chosen.join(User, User.id == Task.user_id)
+    chosen = chosen.where(*map(_matches, words))
+    if state := query.text("state"):
+        chosen = chosen.where(Task.state == state)
     if username:
-        query = query.where(User.username == username)
-    return query
+        chosen = chosen.where(User.username == username)
+    return chosen
 
 
 def _matches(word: str) -> ColumnElement[bool]:
@@ -187,26 +165,10 @@ def _matches(word: str) -> ColumnElement[bool]:
     )
 
 
-def _text(name: str) -> str:
-    text = request.args.get(name, "")
-    if "\x00" in text:
-        raise invalid(**{name: "Null characters are not allowed."})
-    return text
-
-
 def _number(name: str) -> int | None:
     """A number of the query; what is none counts as not given."""
     try:
         number = int(request.args.get(name, ""))
     except ValueError:
         return None
-    return number if 0 <= number <= _LARGEST_OFFSET else None
-
-
-def _page(limit: int, offset: int) -> str:
-    kept = [
-        (name, value)
-        for name, value in request.args.items(multi=True)
-        if name not in ("limit", "offset")
-    ]
-    return f"{request.base_url}?{urlencode([*kept, ('limit', limit), ('offset', offset)])}"
+    return number if 0 <= number <= query.LARGEST_OFFSET else None

@@ -2,6 +2,17 @@
 
 from gateway.models.audit import AuditEntry
 from gateway.models.base import Base, now
+from gateway.models.followups import Duty, FollowUp
+from gateway.models.intake import IS_READY, AnsweredRequest, Intake, IntakeFile, IntakeState
+from gateway.models.measurements import (
+    IS_LITTER,
+    CoverageCell,
+    Measurement,
+    MeasurementSet,
+    SetState,
+    Source,
+    TaskResults,
+)
 from gateway.models.runs import (
     IS_OPEN,
     IS_OUT,
@@ -23,27 +34,45 @@ from gateway.models.users import (
     User,
     user_groups,
 )
+from gateway.models.webhooks import IS_PENDING, Webhook, WebhookDelivery
 
 __all__ = [
+    "IS_LITTER",
     "IS_OPEN",
     "IS_OUT",
+    "IS_PENDING",
+    "IS_READY",
     "IS_WAITING",
     "LIVE",
+    "AnsweredRequest",
     "ApiToken",
     "AttemptState",
     "AuditEntry",
     "Base",
     "BrowserSession",
+    "CoverageCell",
     "DeadLetter",
+    "Duty",
+    "FollowUp",
     "Group",
+    "Intake",
+    "IntakeFile",
+    "IntakeState",
     "LoginAttempts",
+    "Measurement",
+    "MeasurementSet",
     "OutboxMessage",
     "Preset",
     "Run",
     "RunState",
+    "SetState",
+    "Source",
     "StageAttempt",
     "Task",
+    "TaskResults",
     "User",
+    "Webhook",
+    "WebhookDelivery",
     "now",
     "task_groups",
     "user_groups",

@@ -96,6 +96,7 @@ class StageAttempt(Base):
 
     ``part``: see `skyrelay.messages`. ``rank``, then ``turn`` order those that wait: the lowest is
     next. ``heard`` is the last sign of life, or the moment at which the command was sent.
+    ``provenance`` says how the products of an attempt that ended well came to be.
     """
 
     __tablename__ = "stage_attempts"
@@ -147,6 +148,7 @@ class StageAttempt(Base):
     worker: Mapped[str] = mapped_column(PlainText, default="")
     reasons: Mapped[list[str]] = mapped_column(JsonObject, default=list)
     values: Mapped[dict[str, Any]] = mapped_column(JsonObject, default=dict)
+    provenance: Mapped[dict[str, Any]] = mapped_column(JsonObject, default=dict, deferred=True)
 
     @property
     def run_stage(self) -> RunStage:

@@ -32,6 +32,7 @@ class Task(Base):
     # A deleted task's number is in messages and on disk, and must never be given again.
     __table_args__ = (
         Index("ix_tasks_user_id_id", "user_id", "id"),
+        Index("ix_tasks_user_id_modified", "user_id", "modified"),
         {"sqlite_autoincrement": True},
     )
 

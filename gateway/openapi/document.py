@@ -33,10 +33,18 @@ _REFUSALS = {
     401: ("Nobody knows who is asking.", {"detail": "Invalid token."}),
     403: ("It is somebody else's.", {"error": "Permission denied"}),
     404: ("There is no such thing.", {"detail": "Not found."}),
+    406: (
+        "In no form that the client accepts.",
+        {"detail": "Nothing that is accepted can be sent."},
+    ),
     409: ("Not while the task is processed.", {"error": "Task is already processing"}),
     413: ("The body is too large.", {"detail": "The upload is larger than this server accepts."}),
     415: ("Not in this media type.", {"detail": 'Unsupported media type "text/xml" in request.'}),
     416: ("The file has no such range.", {"detail": "The requested range cannot be satisfied."}),
+    422: (
+        "The key was used before.",
+        {"detail": "Another request was sent under this key before."},
+    ),
     429: ("Too many requests.", {"detail": "Request was throttled."}),
     502: ("Another server did not do its part.", {"error": "The other server does not answer."}),
     503: ("Just now it cannot be done.", {"detail": "The database does not answer."}),
@@ -219,9 +227,9 @@ class _Entry:
         if answer.type is not None:
             schema = self._schemas[answer.type, "serialization"]
             example = example_of(schema, self._components)
-            response["content"] = {JSON: {"schema": schema, "example": example}}
-            others = {kind: {"schema": {}, "example": "..."} for kind in answer.media_types}
-            response["content"] = others | response["content"]
+            other: dict[str, Any] = {"schema": {}, "example": answer.example or "..."}
+            response["content"] = {kind: other for kind in answer.media_types}
+            response["content"][JSON] = {"schema": schema, "example": example}
         elif answer.media_types:
             content: dict[str, Any] = {"schema": {}, "example": answer.example or "..."}
             response["content"] = {kind: content for kind in answer.media_types}

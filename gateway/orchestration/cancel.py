@@ -67,7 +67,7 @@ def _cancel(gateway: Gateway, session: Session, task: Task, reason: str) -> int:
         select(StageAttempt.run_id).where(StageAttempt.run_id == run.id, IS_OUT).limit(1)
     )
     give_up_attempts(session, run, AttemptState.CANCELLED)
-    end(run, task, RunState.CANCELLED, "cancelled")
+    end(session, run, task, RunState.CANCELLED, "cancelled")
     if out is not None:
         gateway.outbox.add(session, KillRun(run=UUID(run.id), task=task.id, reason=reason))
     gateway.store.cancel_run(task.id, UUID(run.id))

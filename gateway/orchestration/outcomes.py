@@ -14,11 +14,11 @@ from sqlalchemy.orm import Session
 
 from gateway.audit import remember
 from gateway.core import Gateway
-from gateway.models import AttemptState, Run, RunState, StageAttempt, Task, now
+from gateway.models import AttemptState, Duty, FollowUp, Run, RunState, StageAttempt, Task, now
 from gateway.orchestration.runs import end, give_up_attempts, queue_stage
 from skyrelay.messages import Outcome, StageFinished
 from skyrelay.records import AttemptRecord
-from skyrelay.stages import stage_of
+from skyrelay.stages import PHOTOMETRY, SIMPLE_TRANSIENTS, SUBTRACTION, stage_of
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +28,9 @@ _ATTEMPT_STATE = {
     Outcome.FAILED: AttemptState.FAILED,
     Outcome.CANCELLED: AttemptState.CANCELLED,
 }
+
+#: Steps that measure something on the sky.
+_MEASURES = (PHOTOMETRY.step, SIMPLE_TRANSIENTS.step, SUBTRACTION.step)
 
 
 def finish(
@@ -47,7 +50,7 @@ def finish(
     if event.outcome is Outcome.CANCELLED:
         run.reasons = [*run.reasons, *event.reasons]
         give_up_attempts(session, run, AttemptState.CANCELLED)
-        end(run, task, RunState.CANCELLED, "cancelled")
+        end(session, run, task, RunState.CANCELLED, "cancelled")
     elif _is_part(run, attempt):
         attempt.fraction = 1.0
         _join_if_complete(gateway, session, run)
@@ -140,8 +143,11 @@ def _succeeded(
         return
     attempt.fraction = 1.0
     attempt.values = {name: value.model_dump(mode="json") for name, value in kept.values.items()}
+    attempt.provenance = kept.model_dump(mode="json", include={"software", "products", "config"})
     run.reasons = [*run.reasons, *event.reasons]
     _take_over(task, kept)
+    if _is_searched(run.step):
+        session.add(FollowUp(duty=Duty.INDEX, task_id=task.id, run_id=run.id, step=run.step))
     done = stage_of(run.step).state_done
     if run.position + 1 < len(run.steps):
         task.state = done
@@ -150,8 +156,13 @@ def _succeeded(
         run.parts = 0
         queue_stage(gateway, session, run, event.record)
     else:
-        end(run, task, RunState.DEGRADED if run.reasons else RunState.DONE, done)
+        end(session, run, task, RunState.DEGRADED if run.reasons else RunState.DONE, done)
         remember(session, "processing_complete", task_id=task.id, run=run.id, steps=run.steps)
+
+
+def _is_searched(step: str) -> bool:
+    """Whether what the step has found out is looked for across tasks."""
+    return stage_of(step).locates or step in _MEASURES
 
 
 def _take_over(task: Task, kept: AttemptRecord) -> None:
@@ -170,7 +181,7 @@ def _end_failed(session: Session, task: Task, run: Run, reasons: tuple[str, ...]
     give_up_attempts(session, run, AttemptState.FAILED)
     # What was merely missing from earlier stages must not hide why it failed.
     run.reasons = list(reasons)
-    end(run, task, RunState.FAILED, stage_of(run.step).state_failed)
+    end(session, run, task, RunState.FAILED, stage_of(run.step).state_failed)
     remember(
         session,
         "processing_failed",

@@ -14,6 +14,7 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from gateway.core import Gateway
+from gateway.followups.events import run_ended
 from gateway.models import LIVE, AttemptState, Run, RunState, StageAttempt, Task, now
 from gateway.orchestration.queueing import enqueue, lane_of
 from skyrelay.messages import RunStage
@@ -117,8 +118,8 @@ def queue_stage(
     enqueue(gateway, session, run, command)
 
 
-def end(run: Run, task: Task, state: RunState, task_state: str) -> None:
-    """Close the run; from here on every event of it is old news."""
+def end(session: Session, run: Run, task: Task, state: RunState, task_state: str) -> None:
+    """Close the run; from here on every event of it is old news, and others are told."""
     run.state = state
     run.ended = now()
     task.celery_id = None
@@ -126,6 +127,7 @@ def end(run: Run, task: Task, state: RunState, task_state: str) -> None:
     task.reasons = list(run.reasons)
     if state in (RunState.DONE, RunState.DEGRADED):
         task.completed = run.ended
+    session.add(run_ended(task, run))
 
 
 def give_up_attempts(session: Session, run: Run, state: AttemptState) -> None:

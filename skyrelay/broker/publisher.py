@@ -88,16 +88,31 @@ class Publisher:
         self.publish_raw(body, topology.route_of(message), headers)
         tracing.sent(message)
 
-    def publish_raw(self, body: bytes, route: Route, headers: dict[str, str] | None = None) -> None:
+    def publish_raw(
+        self,
+        body: bytes,
+        route: Route,
+        headers: dict[str, str] | None = None,
+        *,
+        content_type: str = JSON,
+        message_id: str | None = None,
+    ) -> None:
         """Publish a body as it is; raises what `publish` raises."""
+        properties = pika.BasicProperties(
+            content_type=content_type,
+            content_encoding="utf-8" if content_type == JSON else None,
+            delivery_mode=2 if route.persistent else 1,
+            headers=headers,
+            message_id=message_id,
+        )
         fresh = self._channel is None
         try:
-            self._publish(body, route, headers)
+            self._publish(body, route, properties)
         except BrokerAway:
             if fresh:
                 raise
             # The connection had been idle and may have been lost long ago.
-            self._publish(body, route, headers)
+            self._publish(body, route, properties)
 
     def keep_alive(self) -> None:
         """Answer the broker's heartbeats; a lost connection is noticed and forgotten."""
@@ -128,13 +143,7 @@ class Publisher:
     ) -> None:
         self.close()
 
-    def _publish(self, body: bytes, route: Route, headers: dict[str, str] | None) -> None:
-        properties = pika.BasicProperties(
-            content_type=JSON,
-            content_encoding="utf-8",
-            delivery_mode=2 if route.persistent else 1,
-            headers=headers,
-        )
+    def _publish(self, body: bytes, route: Route, properties: pika.BasicProperties) -> None:
         try:
             self._open_channel().basic_publish(
                 route.exchange, route.routing_key, body, properties, mandatory=route.mandatory

@@ -15,6 +15,7 @@ waits for the target's confirmation, an explicit consumer time-out.
     StageStarted, StageFinished --> skyrelay.events --> gateway.events
     StageProgressed             --> skyrelay.events --> gateway.progress
     KillRun                     --> skyrelay.kills  --> one queue for each living replica
+    candidates                  --> skyrelay.candidates --> whatever others have bound to it
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ WORK = Exchange("skyrelay.work", type="direct", durable=True)
 EVENTS = Exchange("skyrelay.events", type="topic", durable=True)
 KILLS = Exchange("skyrelay.kills", type="fanout", durable=True)
 DEAD = Exchange("skyrelay.dead", type="fanout", durable=True)
+#: For consumers outside, who bind queues of their own; see docs/candidates.md.
+CANDIDATES = Exchange("skyrelay.candidates", type="topic", durable=True)
 
 #: Before service and lane, in the names of the queues in which commands wait.
 WORK_QUEUE_PREFIX = "work."
@@ -106,6 +109,15 @@ def retry_route(message: RunStage, delay: float) -> Route:
 def dead_route(step: str) -> Route:
     """Where a message that was meant for ``step`` is put aside."""
     return Route(DEAD.name, step, mandatory=True, persistent=True)
+
+
+def candidate_route(form: str, step: str, band: str) -> Route:
+    """Where a candidate that ``step`` has found in the filter ``band`` is announced.
+
+    ``form``: json or avro. Nobody need listen.
+    """
+    words = (form, step, "".join(each if each.isalnum() else "_" for each in band) or "none")
+    return Route(CANDIDATES.name, ".".join(words), mandatory=False, persistent=True)
 
 
 def _work_key(message: RunStage) -> str:
@@ -210,7 +222,7 @@ def declare(connection: Connection) -> None:
         return
     with connection.channel() as channel:
         try:
-            for exchange in (WORK, EVENTS, KILLS, DEAD):
+            for exchange in (WORK, EVENTS, KILLS, DEAD, CANDIDATES):
                 exchange(channel).declare()
             for queue in queues(get_settings().skyrelay_retry_delays):
                 queue(channel).declare()

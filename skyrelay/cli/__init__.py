@@ -17,6 +17,7 @@ _COMMANDS = {
     "dead": "skyrelay.cli.dead",
     "doctor": "skyrelay.cli.doctor",
     "process": "skyrelay.cli.process",
+    "task": "skyrelay.cli.client",
     "tasks": "skyrelay.cli.tasks",
     "user": "skyrelay.cli.users",
 }

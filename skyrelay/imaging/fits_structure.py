@@ -18,6 +18,9 @@ from typing import IO, cast
 from skyrelay.errors import Permanent
 
 _BLOCK = 2880
+_EXTENSION = b"XTENSION="
+#: Among the numbers of a header: that it has an end.
+_END = "END"
 _CARD = 80
 #: More blocks than this are no header.
 _MOST_BLOCKS = 2000
@@ -53,6 +56,40 @@ def check_structure(path: Path) -> None:
         return  # Truncated, or packed in another way.
 
 
+def is_complete(path: Path) -> bool:
+    """Whether all is there that the file's headers promise; the last block need not be full.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read at all.
+    """
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    try:
+        with gzip.open(path) if packed else path.open("rb") as stream:
+            return _is_whole(cast(IO[bytes], stream))
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        return False
+
+
+def _is_whole(stream: IO[bytes]) -> bool:
+    expected = b"SIMPLE  ="
+    while stream.read(len(expected)) == expected:
+        stream.seek(-len(expected), 1)
+        header = _header(stream) or {}
+        size, start = _size(header), stream.tell()
+        if _END not in header or size < 0:
+            return False
+        if size:
+            stream.seek(start + size - 1)
+            if not stream.read(1):
+                return False
+        stream.seek(start + math.ceil(size / _BLOCK) * _BLOCK)
+        expected = _EXTENSION
+    return expected == _EXTENSION
+
+
 def _headers(stream: IO[bytes]) -> Iterator[dict[str, int]]:
     """Whole numbers in each of the headers, one after the other."""
     for _ in range(_MOST_HEADERS):
@@ -74,7 +111,7 @@ def _header(stream: IO[bytes]) -> dict[str, int] | None:
         for start in range(0, len(block), _CARD):
             card = block[start : start + _CARD]
             if card.rstrip() == b"END":
-                return found
+                return found | {_END: len(found)}
             match = _NUMBER.match(card[8:])
             if match and len(match[1]) < 30:
                 found[card[:8].rstrip().decode("latin-1")] = int(match[1])

@@ -34,7 +34,7 @@ class Cone:
         ask for one and the same.
         """
         step = 2 ** (np.ceil(np.log2(self.radius) * _STEPS - 1e-9) / _STEPS)
-        order = next((each for each in range(FINEST) if _cell_radius(each) < _MOVE * step), FINEST)
+        order = order_for(_MOVE * step)
         lon, lat = nested.healpix_to_lonlat(cells_of([self.ra], [self.dec], order), order)
         return Cone(float(lon[0].deg), float(lat[0].deg), float(step + _cell_radius(order)))
 
@@ -45,6 +45,17 @@ def cells_of(ra: Any, dec: Any, order: int) -> NDArray[np.int64]:
     lat = Latitude(np.asarray(dec, dtype=float) * u.deg)
     cells: NDArray[np.int64] = nested.lonlat_to_healpix(lon, lat, order).astype(np.int64)
     return cells
+
+
+def centres_of(cells: Any, order: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Right ascension and declination (degrees) of the cells' centres."""
+    lon, lat = nested.healpix_to_lonlat(np.asarray(cells, dtype=np.uint64), order)
+    return np.asarray(lon.deg, dtype=float), np.asarray(lat.deg, dtype=float)
+
+
+def order_for(radius: float) -> int:
+    """The coarsest order whose cells fit into a circle of this radius (degrees)."""
+    return next((each for each in range(FINEST) if _cell_radius(each) < radius), FINEST)
 
 
 def cells_in(cone: Cone, order: int) -> set[int]:

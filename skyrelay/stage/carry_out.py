@@ -31,6 +31,7 @@ from skyrelay.stage.execute import (
     execute_part,
     is_disk_full,
 )
+from skyrelay.stage.provenance import products_in, software
 from skyrelay.stages import Stage, stage_of
 from skyrelay.store import Attempt, AttemptBusy, RunOver, RunUnknown, TaskStore
 
@@ -191,6 +192,8 @@ def _publish_failure(
 
 def _publish(attempt: Attempt, stage: Stage, result: StageResult, started: datetime) -> Answer:
     command = attempt.message
+    failed = result.outcome is Outcome.FAILED
+    is_piece = bool(result.parts) or 0 < command.part <= command.parts
     record = AttemptRecord(
         run=str(command.run),
         index=command.index,
@@ -205,11 +208,12 @@ def _publish(attempt: Attempt, stage: Stage, result: StageResult, started: datet
         config=result.config,
         field=result.field,
         values=result.values,
+        software=software(),
+        products={} if failed or is_piece else products_in(attempt.scratch),
     )
-    if result.parts or 0 < command.part <= command.parts:
+    if is_piece:
         attempt.publish_piece(record)
     else:
-        failed = result.outcome is Outcome.FAILED
         attempt.publish(record, stage.log_name if failed else None)
     return Ended.of(record, attempt.record_key)
 

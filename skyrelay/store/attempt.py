@@ -68,6 +68,11 @@ class Attempt:
         return str((self.folder / _RECORD).relative_to(self.store_root))
 
     @property
+    def scratch(self) -> Path:
+        """The folder in which the attempt works, as long as it does."""
+        return self.folder / _SCRATCH
+
+    @property
     def temporary_folder(self) -> Path:
         """Scratch for external programs."""
         return self.folder / _TEMPORARY
@@ -160,7 +165,7 @@ class Attempt:
         """
         if not first:
             self.discard()
-        scratch = self.folder / _SCRATCH
+        scratch = self.scratch
         if self.message.part:
             files.clone_tree(self.prepared, scratch)
         else:
@@ -171,7 +176,7 @@ class Attempt:
 
     def discard(self) -> None:
         """Throw away what the attempt has written so far and not published."""
-        files.throw_away(self.folder / _SCRATCH, self.trash)
+        files.throw_away(self.scratch, self.trash)
         self._drop_temporary()
         if files.target_of(self.link).name != self.next_version.name:
             files.throw_away(self.next_version, self.trash)
@@ -192,8 +197,8 @@ class Attempt:
 
     def log(self, name: str, text: str) -> None:
         """Add a line to the log ``name`` of an attempt whose worker cannot do it any more."""
-        (self.folder / _SCRATCH).mkdir(exist_ok=True)
-        path = self.folder / _SCRATCH / name
+        self.scratch.mkdir(exist_ok=True)
+        path = self.scratch / name
         before = path.read_bytes() if path.exists() else b""
         files.write_atomically(path, before + text.encode() + b"\n", sync=False)
 
@@ -239,7 +244,7 @@ class Attempt:
 
     def _finished_scratch(self, record: AttemptRecord) -> Path:
         """The scratch folder with the record in it."""
-        scratch = self.folder / _SCRATCH
+        scratch = self.scratch
         path = scratch / _RECORD_IN_TASK
         # It may be another name of the record of the version before.
         path.unlink(missing_ok=True)

@@ -12,12 +12,12 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 from uuid import UUID
 
 from skyrelay.messages import RunStage
@@ -33,6 +33,8 @@ _INCOMING = ".incoming"
 _CONFIG = "config.json"
 #: A stage may publish while a folder is listed; hardly each time.
 _TRIES = 5
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -203,18 +205,33 @@ class TaskStore:
 
     def entries(self, task: int) -> list[Entry]:
         """What is at the top level of the task's folder, by name: of one version, whole."""
+        try:
+            return self.read_version(task, self._entries)
+        except FileNotFoundError:
+            return []
+
+    def read_version(self, task: int, read: Callable[[Path], _T]) -> _T:
+        """What ``read`` finds in the task's folder: in one version of it, whole.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such folder, or ``read`` says that something is missing in it.
+        """
         for _ in range(_TRIES):
             folder = self.folder(task).resolve()
+            missing: FileNotFoundError | None = None
             try:
-                found = self._entries(folder)
-            except FileNotFoundError:
-                found = []
+                found = read(folder)
+            except FileNotFoundError as error:
+                missing = error
             # While nothing else was published, nothing of this version was removed either.
             if self.folder(task).resolve() == folder:
+                if missing is not None:
+                    raise missing
                 return found
         with self.locked(task):
-            folder = self.folder(task).resolve()
-            return self._entries(folder) if folder.is_dir() else []
+            return read(self.folder(task).resolve())
 
     def _entries(self, folder: Path) -> list[Entry]:
         found = []

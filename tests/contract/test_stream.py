@@ -84,3 +84,44 @@ def test_a_slow_watcher_gets_the_latest_state_only(bench: Bench, states: int) ->
         assert watcher.get(0) == {"number": states - 1}
         assert watcher.get(0) is None
     feed.stop()
+
+
+def _own_events(caller: Caller, **headers: str) -> Generator[tuple[str, str, dict[str, Any]]]:
+    """The events of the stream of all own tasks: id, kind, content. The first is an empty one."""
+    answer = caller.get("events/", buffered=False, headers=headers)
+    assert answer.status_code == 200
+    try:
+        for chunk in answer.iter_encoded():
+            lines = dict(line.split(": ", 1) for line in chunk.decode().strip().splitlines())
+            yield lines.get("id", ""), lines.get("event", ""), json.loads(lines.get("data", "{}"))
+    finally:
+        answer.close()
+
+
+def test_a_stream_of_all_own_tasks_tells_of_every_one_and_of_no_other(
+    bench: Bench, alice: Caller, bob: Caller
+) -> None:
+    with closing(_own_events(alice)) as events:
+        next(events)
+        first, second, foreign = alice.new_task(), alice.new_task(), bob.new_task()
+        told = {next(events)[2]["id"], next(events)[2]["id"]}
+        assert told == {first, second}
+        bob.post(f"tasks/{foreign}/process/", json={"steps": ["inspect"]})
+        alice.post(f"tasks/{second}/process/", json={"steps": ["inspect"]})
+        _, kind, state = next(events)
+        assert (kind, state["id"], state["celery_id"] is not None) == ("state", second, True)
+        assert state == alice.get(f"tasks/{second}/state/").json
+        alice("DELETE", f"tasks/{first}/")
+        assert next(events)[1:] == ("gone", {"id": first})
+
+
+def test_who_connects_again_is_told_what_was_missed(bench: Bench, alice: Caller) -> None:
+    with closing(_own_events(alice)) as events:
+        next(events)
+        task = alice.new_task()
+        last, _, _ = next(events)
+    alice("PATCH", f"tasks/{task}/", json={"title": "missed"})
+    other = alice.new_task()
+    with closing(_own_events(alice, **{"Last-Event-ID": last})) as events:
+        next(events)
+        assert {next(events)[2]["id"] for _ in range(2)} == {task, other}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ from skyrelay.messages import (
 )
 from skyrelay.records import AttemptRecord, SkyField, Value
 from skyrelay.settings import Settings
+from skyrelay.stage.provenance import products_in, software
 from tests.support.described import check_described
 
 SECRET = "a secret for tests, long enough"
@@ -147,6 +148,13 @@ class Bench:
         (kill,) = [message for message in self.outbox() if isinstance(message, KillRun)]
         return kill
 
+    def run(self, caller: Caller, task: int, step: str, **finished: Any) -> str:
+        """Have a run of one step go well, as `finished` says; its id."""
+        answer = caller.post(f"tasks/{task}/process/", json={"steps": [step]})
+        assert isinstance(answer.json, dict)
+        self.hear(self.finished(self.command(), **finished))
+        return str(answer.json["celery_id"])
+
     def hear(self, *news: Any) -> None:
         """Let the gateway hear these news, one by one."""
         for item in news:
@@ -168,6 +176,7 @@ class Bench:
         config: dict[str, Any] | None = None,
         field: SkyField | None = None,
         product: str | None = None,
+        make: Callable[[Path], None] | None = None,
         parts: int = 0,
     ) -> StageFinished:
         """Carry an attempt out in the store; the news of its end."""
@@ -177,6 +186,8 @@ class Bench:
             scratch = attempt.open_scratch()
             if product is not None:
                 (scratch / product).write_text(product)
+            if make is not None:
+                make(scratch)
             kept = AttemptRecord(
                 run=str(command.run),
                 index=command.index,
@@ -191,6 +202,8 @@ class Bench:
                 config=self.store.read_config(command.config) | (config or {}),
                 field=field,
                 values={"fwhm": Value(value=3.5, error=0.1, unit="px")},
+                software=software(),
+                products=products_in(scratch),
             )
             if parts or 0 < command.part <= command.parts:
                 attempt.publish_piece(kept)

@@ -1,0 +1,170 @@
+"""What does a candidate look like as an alert packet in the manner of ZTF?
+
+One Avro container file per candidate, schema and all, with the names that ZTF's packets have
+(Masci et al. 2019, PASP 131, 018003; github.com/ZwickyTransientFacility/ztf-avro-alert) where
+they mean the same here, so that readers of those find their way.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import fastavro
+
+from gateway.measurements.products import Row
+from gateway.models import Task, TaskResults
+from skyrelay.store import TaskStore
+
+#: Kind of content of the messages.
+AVRO = "application/vnd.apache.avro"
+SCHEMA_VERSION = "1.0"
+_JD_OF_MJD = 2400000.5
+#: Extensions of a cut-out's file, and what they are called in an alert.
+_STAMPS = {
+    "cutoutScience": "IMAGE",
+    "cutoutTemplate": "TEMPLATE",
+    "cutoutDifference": "DIFF",
+}
+
+
+def _optional(name: str, kind: str, doc: str) -> dict[str, Any]:
+    return {"name": name, "type": ["null", kind], "default": None, "doc": doc}
+
+
+_CANDIDATE = {
+    "type": "record",
+    "name": "candidate",
+    "namespace": "skyrelay.alert",
+    "fields": [
+        _optional("jd", "double", "Time of the observation (UTC, days)."),
+        {"name": "filter", "type": "string", "doc": "Filter of the image."},
+        {"name": "candid", "type": "long", "doc": "Number of this detection."},
+        _optional("ra", "double", "Right ascension (ICRS, deg)."),
+        _optional("dec", "double", "Declination (ICRS, deg)."),
+        _optional("xpos", "double", "Position in the image, from 0 (pixels)."),
+        _optional("ypos", "double", "Position in the image, from 0 (pixels)."),
+        _optional("magpsf", "double", "Calibrated magnitude."),
+        _optional("sigmapsf", "double", "Its one-sigma uncertainty."),
+        _optional("diffmaglim", "double", "Limiting magnitude at that place."),
+        _optional("magzpsci", "double", "Zero point of the image (mag)."),
+        _optional("fwhm", "double", "FWHM of the image's stars (arcsec)."),
+        _optional("scorr", "double", "Signal-to-noise ratio."),
+        _optional("rb", "double", "Real (1) or bogus (0)."),
+        {"name": "isdiffpos", "type": "string", "doc": "t: brighter than the template."},
+        {"name": "flags", "type": "int", "doc": "Flags of the measurement."},
+        {"name": "step", "type": "string", "doc": "Step that has found it."},
+        {"name": "task", "type": "int", "doc": "Skyrelay's task."},
+        {"name": "image", "type": "string", "doc": "Name of the task's image."},
+    ],
+}
+_CUTOUT = {
+    "type": "record",
+    "name": "cutout",
+    "namespace": "skyrelay.alert",
+    "fields": [
+        {"name": "fileName", "type": "string"},
+        {"name": "stampData", "type": "bytes", "doc": "A FITS file, packed by gzip."},
+    ],
+}
+SCHEMA = fastavro.parse_schema(
+    {
+        "type": "record",
+        "name": "alert",
+        "namespace": "skyrelay",
+        "doc": "A candidate, in the manner of ZTF's alerts.",
+        "fields": [
+            {"name": "schemavsn", "type": "string"},
+            {"name": "publisher", "type": "string"},
+            {"name": "alertId", "type": "string", "doc": "The message's id."},
+            {"name": "objectId", "type": "string", "doc": "Name made of the position."},
+            {"name": "candid", "type": "long"},
+            {"name": "candidate", "type": _CANDIDATE},
+            {"name": "cutoutScience", "type": ["null", _CUTOUT], "default": None},
+            {"name": "cutoutTemplate", "type": ["null", "skyrelay.alert.cutout"], "default": None},
+            {
+                "name": "cutoutDifference",
+                "type": ["null", "skyrelay.alert.cutout"],
+                "default": None,
+            },
+        ],
+    }
+)
+
+
+def alert(name: str, task: Task, found: TaskResults, row: Row, cutouts: Mapping[str, Any]) -> bytes:
+    """The alert of a candidate; ``name`` is its message's id, ``cutouts`` are of `cutouts_of`."""
+    number = _number_of(name)
+    candidate = {
+        "jd": None if found.time is None else found.time + _JD_OF_MJD,
+        "filter": found.filter,
+        "candid": number,
+        "ra": row["ra"],
+        "dec": row["dec"],
+        "xpos": row["x"],
+        "ypos": row["y"],
+        "magpsf": row["mag"],
+        "sigmapsf": row["mag_error"],
+        "diffmaglim": row["mag_limit"],
+        "magzpsci": found.zero_point,
+        "fwhm": found.fwhm,
+        "scorr": row["sn"],
+        "rb": row["score"],
+        "isdiffpos": "f" if row["flux"] is not None and row["flux"] < 0 else "t",
+        "flags": row["flags"],
+        "step": row["step"],
+        "task": task.id,
+        "image": task.original_name,
+    }
+    packet = {
+        "schemavsn": SCHEMA_VERSION,
+        "publisher": "Skyrelay",
+        "alertId": name,
+        "objectId": row["name"],
+        "candid": number,
+        "candidate": candidate,
+        **cutouts,
+    }
+    content = io.BytesIO()
+    fastavro.writer(content, SCHEMA, [packet], codec="deflate")
+    return content.getvalue()
+
+
+def _number_of(name: str) -> int:
+    """A positive number of 63 bits that is always the same for the same message."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
+
+
+def cutouts_of(store: TaskStore, task_id: int, row: Row) -> dict[str, Any]:
+    """The candidate's cut-outs as packed FITS files; those are left out that are not there."""
+    path = row["cutout"]
+    if not path:
+        return {}
+    try:
+        return store.read_version(task_id, lambda folder: _stamps(folder / path))
+    except FileNotFoundError:
+        return {}
+
+
+def _stamps(path: Path) -> dict[str, Any]:
+    from astropy.io import fits
+
+    found: dict[str, Any] = {}
+    with fits.open(path, memmap=False) as content:
+        for name, extension in _STAMPS.items():
+            if extension not in content:
+                continue
+            stamp = io.BytesIO()
+            plane = content[extension]
+            fits.PrimaryHDU(plane.data, plane.header).writeto(
+                stamp, output_verify="silentfix+ignore"
+            )
+            found[name] = {
+                "fileName": f"{path.stem}_{extension.lower()}.fits.gz",
+                "stampData": gzip.compress(stamp.getvalue(), mtime=0),
+            }
+    return found

@@ -1,0 +1,312 @@
+"""How do files of the data folder become tasks, by themselves: in watched folders and in batches?
+
+A file of a watched folder is first *seen*. It is taken when it has not changed for a while and its
+structure says that all of it is there, so that one which is still being written, however slowly,
+waits. What became of it is a row that is written with its task in one transaction: a file is a
+task once, whoever dies in between, and however often anybody looks. The same content under
+another name is no new task.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import IO
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from gateway import local_files
+from gateway.accounts.quotas import QuotaExceeded, check_bytes, check_task
+from gateway.audit import remember
+from gateway.core import Gateway
+from gateway.lifetime import PresetFileMissing, made, preset_files, start_first
+from gateway.models import (
+    IS_READY,
+    AnsweredRequest,
+    Group,
+    Intake,
+    IntakeFile,
+    IntakeState,
+    Preset,
+    Task,
+    User,
+    now,
+)
+from skyrelay.imaging.fits_structure import is_complete
+from skyrelay.products import IMAGE
+from skyrelay.store.files import is_full
+
+_log = logging.getLogger(__name__)
+
+WATCH, BATCH = "watch", "batch"
+#: What is taken to be a FITS file, by the end of its name.
+SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fits.fz", ".fit.fz")
+#: How long answers are kept for who asks again.
+_ANSWERS_KEPT = timedelta(days=1)
+_CHUNK = 1024 * 1024
+#: Files asked about in one question.
+_AT_ONCE = 500
+_LONGEST_NAME = 250
+_INCOMPLETE = "It is not complete yet."
+
+
+class _Refused(Exception):
+    """The file will never be a task: says why."""
+
+
+def is_fits(name: str) -> bool:
+    """Whether a file of this name is taken to be FITS. Hidden ones are somebody's parts."""
+    return not name.startswith(".") and name.lower().endswith(SUFFIXES)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A file in a watched folder, as it is now; ``path`` is relative to the data folder."""
+
+    path: str
+    fingerprint: str
+
+
+def look(gateway: Gateway) -> bool:
+    """Look once into all folders that are watched; never in a hurry to look again."""
+    with gateway.database.reading() as session:
+        folders = session.scalars(
+            select(Intake).where(Intake.kind == WATCH, Intake.active).order_by(Intake.id)
+        ).all()
+    for folder in folders:
+        try:
+            found = list(_listed(gateway.settings.data_path, folder))
+            for start in range(0, len(found), _AT_ONCE):
+                _compare(gateway, folder, found[start : start + _AT_ONCE])
+        except (OSError, IntegrityError) as error:
+            # It may be mounted again, or another process has looked at the same moment.
+            _log.warning("cannot look into %s: %s", folder.folder, error)
+    return False
+
+
+def _listed(data_path: Path, folder: Intake) -> Iterator[_Found]:
+    root = data_path.resolve()
+    place = (root / folder.folder).resolve()
+    if not place.is_relative_to(root):
+        raise OSError("it lies outside the data folder")
+    for entry in sorted(os.scandir(place), key=lambda each: each.name):
+        wanted = is_fits(entry.name) and fnmatch.fnmatch(entry.name, folder.pattern or "*")
+        if wanted and entry.is_file(follow_symlinks=False) and _is_text(entry.name):
+            yield _Found(str(Path(entry.path).relative_to(root)), _fingerprint(entry.stat()))
+
+
+def _is_text(name: str) -> bool:
+    """Whether a database can hold the name: it may be of an encoding that nobody knows."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _fingerprint(status: os.stat_result) -> str:
+    return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
+
+
+def _compare(gateway: Gateway, folder: Intake, found: Sequence[_Found]) -> None:
+    """Write down what is new, and what has been left alone for long enough."""
+    with gateway.database.reading() as session:
+        rows = session.scalars(
+            select(IntakeFile).where(
+                IntakeFile.intake_id == folder.id,
+                IntakeFile.path.in_([each.path for each in found]),
+            )
+        ).all()
+    known = {(row.path, row.fingerprint): row for row in rows}
+    present = {(each.path, each.fingerprint) for each in found}
+    new = [each for each in found if (each.path, each.fingerprint) not in known]
+    # What was seen of a file that has changed since says nothing any more.
+    stale = [
+        row.id for key, row in known.items() if row.state == IntakeState.SEEN and key not in present
+    ]
+    settled = now() - timedelta(seconds=gateway.settings.skyrelay_watch_settle)
+    waiting = [
+        row
+        for key, row in known.items()
+        if row.state == IntakeState.SEEN and key in present and row.seen <= settled
+    ]
+    complete = {row.id: _complete(gateway, row) for row in waiting}
+    if not (new or stale or complete):
+        return
+    with gateway.database.writing() as session:
+        session.execute(delete(IntakeFile).where(IntakeFile.id.in_(stale)))
+        for each in new:
+            session.add(
+                IntakeFile(intake_id=folder.id, path=each.path, fingerprint=each.fingerprint)
+            )
+        for row_id, is_ready in complete.items():
+            values = (
+                {"state": IntakeState.READY, "reason": ""}
+                if is_ready
+                else {"seen": now(), "reason": _INCOMPLETE}
+            )
+            session.execute(
+                update(IntakeFile)
+                .where(IntakeFile.id == row_id, IntakeFile.state == IntakeState.SEEN)
+                .values(**values)
+            )
+
+
+def _complete(gateway: Gateway, row: IntakeFile) -> bool:
+    try:
+        return is_complete(gateway.settings.data_path / row.path)
+    except OSError:
+        return False
+
+
+def take(gateway: Gateway) -> bool:
+    """Make a task of the next file that is ready; whether there was one."""
+    ready = (
+        select(IntakeFile, Intake)
+        .join(Intake, Intake.id == IntakeFile.intake_id)
+        .where(IS_READY, Intake.active)
+        .order_by(IntakeFile.id)
+        .limit(1)
+    )
+    with gateway.database.reading() as session:
+        found = session.execute(ready).first()
+    if found is None:
+        return False
+    file, intake = found
+    try:
+        _take(gateway, intake, file)
+    except _Refused as error:
+        _settle(gateway, file, IntakeState.REFUSED, str(error))
+    except OSError as error:
+        if is_full(error):
+            raise
+        _settle(gateway, file, IntakeState.REFUSED, f"It cannot be read: {error.strerror}.")
+    return True
+
+
+def _take(gateway: Gateway, intake: Intake, file: IntakeFile) -> None:
+    with gateway.database.reading() as session:
+        preset = session.get(Preset, intake.preset_id) if intake.preset_id else None
+    with ExitStack() as received:
+        image = received.enter_context(gateway.store.incoming())
+        checksum = _copy(gateway, file, image)
+        files = {IMAGE: image}
+        try:
+            for path in preset_files(gateway, preset):
+                files[path.name] = received.enter_context(gateway.store.incoming())
+                local_files.copy(path, files[path.name])
+        except PresetFileMissing as error:
+            raise _Refused(f"The preset cannot be used: {error}") from error
+        for content in files.values():
+            gateway.store.complete(content)
+        with gateway.database.writing() as session:
+            _make_task(gateway, session, intake.id, file.id, checksum, files)
+
+
+def _copy(gateway: Gateway, file: IntakeFile, target: IO[bytes]) -> str:
+    """Copy the file; the SHA-256 of its content."""
+    try:
+        path = local_files.find(gateway.settings, file.path)
+        digest = hashlib.sha256()
+        with path.open("rb") as source:
+            while chunk := source.read(_CHUNK):
+                digest.update(chunk)
+                target.write(chunk)
+            changed = file.fingerprint and _fingerprint(os.fstat(source.fileno())) != (
+                file.fingerprint
+            )
+    except FileNotFoundError as error:
+        raise _Refused("It is gone.") from error
+    if changed:
+        # Somebody writes it anew: as it is then, it is another file, and seen as one.
+        raise _Refused("It was changed while it was taken.")
+    return digest.hexdigest()
+
+
+def _make_task(
+    gateway: Gateway,
+    session: Session,
+    intake_id: int,
+    file_id: int,
+    checksum: str,
+    files: Mapping[str, IO[bytes]],
+) -> None:
+    # Of all that take files of this folder, one at a time decides.
+    intake = session.scalar(select(Intake).where(Intake.id == intake_id).with_for_update())
+    file = session.get(IntakeFile, file_id)
+    if intake is None or file is None or file.state != IntakeState.READY:
+        return
+    file.checksum = checksum
+    twin = session.scalar(
+        select(IntakeFile)
+        .where(
+            IntakeFile.intake_id == intake_id,
+            IntakeFile.checksum == checksum,
+            IntakeFile.state == IntakeState.TAKEN,
+        )
+        .limit(1)
+    )
+    if twin is not None:
+        file.state, file.task_id = IntakeState.DUPLICATE, twin.task_id
+        file.reason = f"It is the same as {twin.path}."
+        return
+    user = session.get(User, intake.user_id)
+    if user is None or not user.is_active:
+        raise _Refused("The user for whom it was to be taken is not active.")
+    try:
+        check_task(gateway, session, user)
+        check_bytes(
+            gateway, session, user, sum(os.fstat(f.fileno()).st_size for f in files.values())
+        )
+    except QuotaExceeded as error:
+        raise _Refused(str(error)) from error
+    preset = session.get(Preset, intake.preset_id) if intake.preset_id else None
+    task = Task(
+        original_name=Path(file.path).name[-_LONGEST_NAME:],
+        title="",
+        state="uploaded",
+        user=user,
+        config=(preset.config if preset else {}) | intake.config,
+        groups=list(session.scalars(select(Group).where(Group.name.in_(intake.groups)))),
+        reasons=[],
+    )
+    with made(gateway, session, task, files):
+        start_first(gateway, session, task, intake.steps, intake.priority)
+        file.state, file.task_id, file.reason = IntakeState.TAKEN, task.id, ""
+        remember(
+            session,
+            "task_create",
+            user=user,
+            task_id=task.id,
+            original_name=task.original_name,
+            source=intake.kind,
+            intake=intake.id,
+        )
+        session.commit()
+
+
+def _settle(gateway: Gateway, file: IntakeFile, state: IntakeState, reason: str) -> None:
+    _log.warning("%s becomes no task: %s", file.path, reason)
+    with gateway.database.writing() as session:
+        session.execute(
+            update(IntakeFile)
+            .where(IntakeFile.id == file.id, IntakeFile.state == IntakeState.READY)
+            .values(state=state, reason=reason)
+        )
+
+
+def forget_answers(gateway: Gateway) -> None:
+    """Drop answers for which nobody will ask again."""
+    with gateway.database.writing() as session:
+        session.execute(
+            delete(AnsweredRequest).where(AnsweredRequest.created < now() - _ANSWERS_KEPT)
+        )

@@ -1,0 +1,74 @@
+"""The process that does what follows: indexing, announcements, webhooks, the intake of files.
+
+It is a child of the process of the events and ends with it. Its work takes processor time and
+memory that the chain of stages must not wait for; if it dies, it is started again, and goes on
+with what the database says is still to be done.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from functools import partial
+
+from gateway.core import Gateway
+from gateway.followups import indexing, intake, webhooks
+from gateway.followups.announcing import Announcer
+from gateway.measurements.index import sweep
+from skyrelay.stage.guard import die_with_parent
+
+_log = logging.getLogger(__name__)
+
+#: Seconds between two looks of those who have found nothing to do.
+_LOOK = 0.5
+#: Seconds between two rounds of tidying up.
+_TIDY = 30.0
+
+
+def serve_followups(gateway: Gateway, parent: int) -> None:
+    """Do all duties until SIGTERM or SIGINT, or until the parent process ends."""
+    die_with_parent(parent)
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    announcer = Announcer(gateway)
+    loops: list[tuple[str, Callable[[], bool], float]] = [
+        ("index", partial(indexing.index, gateway), _LOOK),
+        ("announce", announcer.announce, _LOOK),
+        ("spread", partial(webhooks.spread, gateway), _LOOK),
+        ("deliver", partial(webhooks.deliver, gateway), _LOOK),
+        ("look", partial(intake.look, gateway), gateway.settings.skyrelay_watch_interval),
+        ("take", partial(intake.take, gateway), _LOOK),
+        ("tidy", partial(_tidy, gateway), _TIDY),
+    ]
+    threads = [
+        threading.Thread(target=_repeat, args=(name, work, pause, stopped), name=name)
+        for name, work, pause in loops
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    announcer.close()
+
+
+def _tidy(gateway: Gateway) -> bool:
+    sweep(gateway)
+    webhooks.forget_old(gateway)
+    intake.forget_answers(gateway)
+    return False
+
+
+def _repeat(name: str, work: Callable[[], bool], pause: float, stopped: threading.Event) -> None:
+    """Do ``work`` again and again, at once where it has found something to do."""
+    while not stopped.is_set():
+        try:
+            busy = work()
+        except Exception:
+            # The next round begins anew; what it was about is still in the database.
+            _log.exception("%s was interrupted", name)
+            busy = False
+        if not busy:
+            stopped.wait(pause)

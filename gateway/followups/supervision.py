@@ -1,0 +1,51 @@
+"""How is the process of the follow-ups kept alive by that of the events?"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+
+_log = logging.getLogger(__name__)
+
+#: Seconds between two looks, before it is started again, and that it may take to end.
+_LOOK, _RESTART, _GRACE = 0.5, 1.0, 10.0
+
+
+class FollowUpsProcess:
+    """The process as its parent sees it: started, and started again, until told to stop."""
+
+    def __init__(self) -> None:
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._keep_alive, name="followups", daemon=True)
+
+    def start(self) -> None:
+        """Start it, and look after it in a thread of this process."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it; what it is at is done again by the next one."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _keep_alive(self) -> None:
+        # The child dies with the thread that has started it, and this one lives as long as we do.
+        while not self._stopped.is_set():
+            child = subprocess.Popen([sys.executable, "-m", "gateway", "followups"])
+            while child.poll() is None and not self._stopped.wait(_LOOK):
+                pass
+            if self._stopped.is_set():
+                _end(child)
+                return
+            _log.error("the process of the follow-ups has ended with %s", child.returncode)
+            self._stopped.wait(_RESTART)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    try:
+        child.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

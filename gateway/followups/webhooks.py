@@ -1,0 +1,179 @@
+"""How are the addresses that users have named told of what has happened to their tasks?
+
+First one row for each address that is to be told, in the transaction in which the duty goes: none
+is forgotten, and none is told twice on our account. Then each row is delivered, and tried again
+later and later, until the address has answered with success or all tries are used up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import joinedload
+
+from gateway.core import Gateway
+from gateway.followups import duties
+from gateway.followups.calls import Caller, CallFailed
+from gateway.models import IS_PENDING, Duty, FollowUp, Webhook, WebhookDelivery, now
+
+_log = logging.getLogger(__name__)
+
+#: Duties taken on, and calls made, at once.
+_AT_ONCE, _CALLS = 50, 8
+#: A call that was begun and of which nothing was heard belongs to a process that has died.
+_HOLD = timedelta(minutes=1)
+#: For how long the log of deliveries is kept.
+_KEPT = timedelta(days=30)
+
+
+def secret_of(secret_key: str, webhook: Webhook) -> str:
+    """The secret with which calls of this webhook are signed; never stored."""
+    return hmac.new(
+        secret_key.encode(), f"webhook:{webhook.nonce}".encode(), hashlib.sha256
+    ).hexdigest()
+
+
+def signature(secret: str, moment: int, body: bytes) -> str:
+    """The header that proves where a call is from, and when it was made (seconds since 1970)."""
+    signed = hmac.new(secret.encode(), f"{moment}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={moment},v1={signed}"
+
+
+def spread(gateway: Gateway) -> bool:
+    """Make deliveries of what is to be told; whether there was anything to do."""
+    claimed = duties.claim(gateway.database, Duty.NOTIFY, _AT_ONCE)
+    if not claimed:
+        return False
+    with gateway.database.writing() as session:
+        users = {each.about.get("user") for each in claimed}
+        hooks = session.scalars(
+            select(Webhook).where(Webhook.user_id.in_(users), Webhook.active)
+        ).all()
+        known = select(WebhookDelivery.webhook_id, WebhookDelivery.cause).where(
+            WebhookDelivery.cause.in_([each.id for each in claimed])
+        )
+        told = {(hook, cause) for hook, cause in session.execute(known)}
+        for each in claimed:
+            for hook in hooks:
+                if _concerns(hook, each) and (hook.id, each.id) not in told:
+                    session.add(_delivery(hook, each))
+        duties.done(session, claimed)
+    return True
+
+
+def _concerns(hook: Webhook, duty: FollowUp) -> bool:
+    wanted = not hook.events or duty.about.get("event") in hook.events
+    return wanted and hook.user_id == duty.about.get("user")
+
+
+def _delivery(hook: Webhook, duty: FollowUp) -> WebhookDelivery:
+    told: dict[str, Any] = {key: value for key, value in duty.about.items() if key != "user"}
+    body = {"version": 1, "happened": duty.created.isoformat(), **told}
+    return WebhookDelivery(
+        webhook_id=hook.id, cause=duty.id, event=str(told["event"]), body=json.dumps(body)
+    )
+
+
+def deliver(gateway: Gateway) -> bool:
+    """Make some of the calls that are due; whether there were any."""
+    claimed = _claim(gateway)
+    if not claimed:
+        return False
+    with ThreadPoolExecutor(_CALLS) as pool:
+        list(pool.map(lambda each: _call(gateway, each), claimed))
+    return True
+
+
+def _claim(gateway: Gateway) -> Sequence[WebhookDelivery]:
+    """Deliveries that are due, one for each address, so that a slow one keeps no other waiting."""
+    pending = (
+        select(WebhookDelivery)
+        .join(Webhook)
+        .where(IS_PENDING, WebhookDelivery.due <= now(), Webhook.active)
+        .order_by(WebhookDelivery.due, WebhookDelivery.id)
+        .limit(10 * _CALLS)
+    )
+    with gateway.database.reading() as session:
+        if session.scalar(pending.limit(1)) is None:
+            return []
+    with gateway.database.writing() as session:
+        due = session.scalars(
+            pending.options(joinedload(WebhookDelivery.webhook)).with_for_update(
+                skip_locked=True, of=WebhookDelivery
+            )
+        ).all()
+        first: dict[int, WebhookDelivery] = {}
+        for each in due:
+            first.setdefault(each.webhook_id, each)
+        chosen = list(first.values())[:_CALLS]
+        for each in chosen:
+            each.due = now() + _HOLD
+    return chosen
+
+
+def _call(gateway: Gateway, delivery: WebhookDelivery) -> None:
+    hook, body = delivery.webhook, delivery.body.encode()
+    begun = now()
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "Skyrelay",
+        "X-Skyrelay-Event": delivery.event,
+        "X-Skyrelay-Delivery": str(delivery.id),
+        "X-Skyrelay-Signature": signature(
+            secret_of(gateway.settings.secret_key, hook), int(time.time()), body
+        ),
+    }
+    status, error = 0, ""
+    try:
+        caller = Caller.of(gateway.settings.skyrelay_webhook_networks)
+        status = caller.post(hook.url, body, headers)
+    except CallFailed as failure:
+        error = str(failure)
+    if not error and not 200 <= status < 300:
+        error = f"it answered {status}"
+    seconds = round((now() - begun).total_seconds(), 3)
+    _log_try(
+        gateway,
+        delivery,
+        {
+            "at": begun.isoformat(),
+            "status": status or None,
+            "seconds": seconds,
+            "error": error,
+        },
+    )
+
+
+def _log_try(gateway: Gateway, delivery: WebhookDelivery, tried: dict[str, Any]) -> None:
+    tries = [*delivery.tries, tried]
+    delays = gateway.settings.skyrelay_webhook_delays
+    values: dict[str, Any] = {"tries": tries, "last_error": tried["error"]}
+    if not tried["error"]:
+        values["state"] = "delivered"
+    elif len(tries) > len(delays):
+        values["state"] = "failed"
+    else:
+        values["due"] = now() + timedelta(seconds=delays[len(tries) - 1])
+    with gateway.database.writing() as session:
+        session.execute(
+            update(WebhookDelivery).where(WebhookDelivery.id == delivery.id).values(**values)
+        )
+
+
+def forget_old(gateway: Gateway) -> None:
+    """Take what is long over out of the log of deliveries."""
+    with gateway.database.writing() as session:
+        session.execute(
+            delete(WebhookDelivery).where(
+                WebhookDelivery.created < now() - _KEPT, WebhookDelivery.state != "pending"
+            )
+        )

@@ -1,0 +1,172 @@
+"""What does the server answer, as typed objects?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Answer(BaseModel):
+    """An answer; fields of later versions are kept."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class Task(Answer):
+    """A task. From `Client.create_task` and `Client.tasks` only some fields are set."""
+
+    id: int
+    original_name: str
+    title: str = ""
+    state: str = ""
+    user: str = ""
+    groups: list[str] = []
+    created: str | None = None
+    modified: str | None = None
+    completed: str | None = None
+    config: dict[str, Any] = {}
+    celery_id: str | None = None
+    path: str = ""
+    warnings: list[str] = []
+
+
+class TaskState(Answer):
+    """Where a task stands.
+
+    ``progress`` is the fraction of the whole run, ``fraction`` that of the present stage.
+    ``error`` says why the last run failed, ``degraded`` what is missing from its results.
+    """
+
+    id: int
+    state: str
+    celery_id: str | None
+    progress: float | None = None
+    step: str = ""
+    stage: str = ""
+    fraction: float | None = None
+    doing: str = ""
+    error: str = ""
+    degraded: list[str] = []
+
+    @property
+    def running(self) -> bool:
+        """Whether the task has an open run."""
+        return self.celery_id is not None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the last run failed."""
+        return not self.running and self.state.endswith("failed")
+
+
+class Started(Answer):
+    """A run that has begun."""
+
+    id: int
+    state: str
+    celery_id: str
+    steps: list[str]
+    warnings: list[str] = []
+
+
+class Attempt(Answer):
+    """One try of one stage."""
+
+    attempt: int
+    state: str
+    worker: str
+    queued: str | None
+    started: str | None
+    finished: str | None
+    seconds: float | None
+    fraction: float
+    doing: str
+    reasons: list[str]
+
+
+class StageReport(Answer):
+    """One stage of a run. ``values``: name -> {value, error, unit, doc}."""
+
+    step: str
+    title: str
+    state: str
+    seconds: float | None
+    reasons: list[str]
+    values: dict[str, dict[str, Any]]
+    attempts: list[Attempt]
+
+
+class Run(Answer):
+    """One processing request; its state is open, done, degraded, failed or cancelled."""
+
+    id: str
+    state: str
+    user: str | None
+    steps: list[str]
+    created: str
+    ended: str | None
+    seconds: float
+    reasons: list[str]
+    stages: list[StageReport]
+
+
+class FileEntry(Answer):
+    """A file or folder of a task."""
+
+    name: str
+    path: str
+    size: int
+    modified: str
+    is_dir: bool
+
+
+class Results(Answer):
+    """What was measured in a task; see ``GET /api/tasks/{id}/results/``."""
+
+    id: int
+    state: str
+    filter: str | None
+    mjd: float | None
+    zero_point: dict[str, Any] | None
+    mag_limit: dict[str, Any] | None
+    fwhm_arcsec: dict[str, Any] | None
+    targets: list[dict[str, Any]]
+    candidates: list[dict[str, Any]]
+    stages: dict[str, Any]
+
+
+class LightCurvePoint(Answer):
+    """One point of a light curve: ``time`` is MJD; an upper limit if not ``detected``."""
+
+    time: float | None
+    filter: str
+    mag: float | None
+    mag_error: float | None
+    mag_limit: float | None
+    detected: bool
+    source: str
+    ra: float
+    dec: float
+    distance: float
+    task: int
+
+
+class Intake(Answer):
+    """A batch, or a folder that is watched; ``counts``: its files by state."""
+
+    id: int
+    folder: str
+    active: bool
+    counts: dict[str, int]
+    files: list[dict[str, Any]] = []
+
+
+class Webhook(Answer):
+    """An address that is called; ``secret`` only where it is made or read by itself."""
+
+    id: int
+    url: str
+    events: list[str]
+    active: bool
+    secret: str | None = None

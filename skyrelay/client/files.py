@@ -1,0 +1,50 @@
+"""How does a program list, fetch, bring and remove the files of a task?"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+from skyrelay.client.answers import FileEntry
+from skyrelay.client.transport import CHUNK, Transport, translated
+
+
+class FileCalls(Transport):
+    """Files of tasks."""
+
+    def files(self, task: int) -> list[FileEntry]:
+        """What is at the top level of the task's folder."""
+        return [
+            FileEntry.model_validate(item) for item in self._json("GET", f"tasks/{task}/files/")
+        ]
+
+    def upload(self, task: int, file: str | os.PathLike[str], path: str | None = None) -> int:
+        """Store a file of ours under ``path`` (default: its name); its size in bytes."""
+        source = Path(file)
+        answer = self._upload(self._file(task, path or source.name), source, {})
+        return int(answer["size"])
+
+    def download(self, task: int, path: str, target: str | os.PathLike[str]) -> Path:
+        """Fetch a file of the task into the file, or folder, ``target``; where it is now."""
+        place = Path(target)
+        if place.is_dir():
+            place = place / Path(path).name
+        partial = place.with_name(f".{place.name}.part")
+        with self._response("GET", self._file(task, path), stream=True) as response:
+            with translated(), partial.open("wb") as file:
+                for chunk in response.iter_content(CHUNK):
+                    file.write(chunk)
+        partial.replace(place)
+        return place
+
+    def read(self, task: int, path: str) -> bytes:
+        """The content of a file of the task."""
+        return self._request("GET", self._file(task, path)).content
+
+    def delete_file(self, task: int, path: str) -> None:
+        """Remove a file, or a folder with all that is in it."""
+        self._request("DELETE", self._file(task, path))
+
+    def _file(self, task: int, path: str) -> str:
+        return f"tasks/{task}/files/{quote(path)}"

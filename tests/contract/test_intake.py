@@ -1,0 +1,189 @@
+"""Do files become tasks by themselves: whole, once, whatever happens in between?"""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from sqlalchemy import func, select
+
+from gateway.followups import intake
+from gateway.models import Task
+from tests.support.gateway import Bench, Caller, opened
+
+
+@pytest.fixture(name="bench")
+def a_bench_that_settles_at_once(tmp_path: Path, database_url: str) -> Iterator[Bench]:
+    """A gateway that takes a file as soon as two looks find the same."""
+    with opened(tmp_path, database_url, skyrelay_watch_settle=0.0) as gateway:
+        made = Bench(gateway)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def incoming(bench: Bench) -> Path:
+    """A folder in the data folder."""
+    folder = bench.gateway.settings.data_path / "incoming"
+    folder.mkdir()
+    return folder
+
+
+def _image(seed: int = 1) -> bytes:
+    data = np.random.default_rng(seed).normal(100, 5, (64, 64)).astype(np.float32)
+    return b"".join(_hdus(data))
+
+
+def _hdus(data: Any) -> Iterator[bytes]:
+    primary = fits.PrimaryHDU(data)
+    yield primary.header.tostring().encode()
+    content = data.astype(">f4").tobytes()
+    yield content + bytes(-len(content) % 2880)
+
+
+def _work(bench: Bench, looks: int = 2) -> None:
+    for _ in range(looks):
+        intake.look(bench.gateway)
+    while intake.take(bench.gateway):
+        pass
+
+
+def _watch(admin: Caller, **fields: Any) -> dict[str, Any]:
+    answer = admin.post("watches/", json={"folder": "incoming", **fields})
+    assert answer.status_code == 201, answer.json
+    assert isinstance(answer.json, dict)
+    return answer.json
+
+
+def _files(admin: Caller, watch: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(admin.get(f"watches/{watch['id']}/").json["files"])
+
+
+def _tasks(bench: Bench) -> int:
+    with bench.gateway.database.reading() as session:
+        return session.scalar(select(func.count()).select_from(Task)) or 0
+
+
+def test_a_new_file_becomes_a_task_that_runs(bench: Bench, admin: Caller, incoming: Path) -> None:
+    preset = admin.post("presets/", json={"name": "deep", "config": {"sn": 3}}).json["id"]
+    watch = _watch(admin, preset=preset, steps=["inspect"], config={"gain": 2})
+    (incoming / "a.fits").write_bytes(_image())
+    _work(bench)
+    (file,) = _files(admin, watch)
+    assert file["state"] == "taken"
+    task = admin.get(f"tasks/{file['task']}/").json
+    assert (task["original_name"], task["user"]) == ("a.fits", "admin")
+    assert task["config"] == {"sn": 3, "gain": 2}
+    assert bench.command().task == file["task"]
+    assert bench.store.path(file["task"], "image.fits").read_bytes() == _image()
+
+
+def test_a_file_that_is_still_being_written_waits(
+    bench: Bench, admin: Caller, incoming: Path
+) -> None:
+    watch = _watch(admin)
+    whole = _image()
+    path = incoming / "slow.fits"
+    for part in (10, 3000, len(whole) - 3000):
+        path.write_bytes(whole[:part])
+        _work(bench, looks=3)
+        assert _tasks(bench) == 0
+        assert {each["state"] for each in _files(admin, watch)} == {"seen"}
+    path.write_bytes(whole)
+    _work(bench)
+    assert [each["state"] for each in _files(admin, watch)] == ["taken"]
+
+
+def test_a_packed_file_is_taken_when_all_of_it_is_there(
+    bench: Bench, admin: Caller, incoming: Path
+) -> None:
+    _watch(admin)
+    packed = gzip.compress(_image())
+    (incoming / "p.fits.gz").write_bytes(packed[:-20])
+    _work(bench, looks=3)
+    assert _tasks(bench) == 0
+    (incoming / "p.fits.gz").write_bytes(packed)
+    _work(bench)
+    assert _tasks(bench) == 1
+
+
+def test_a_file_is_a_task_once_however_often_it_is_looked_at_or_renamed(
+    bench: Bench, admin: Caller, incoming: Path
+) -> None:
+    watch = _watch(admin)
+    (incoming / "a.fits").write_bytes(_image())
+    for _ in range(3):
+        _work(bench)
+    (incoming / "a.fits").rename(incoming / "b.fits")
+    os.utime(incoming / "b.fits")
+    _work(bench)
+    assert _tasks(bench) == 1
+    second, first = _files(admin, watch)
+    assert (first["state"], second["state"]) == ("taken", "duplicate")
+    assert second["task"] == first["task"]
+    (incoming / "b.fits").write_bytes(_image(seed=2))
+    _work(bench)
+    assert _tasks(bench) == 2
+
+
+def test_only_visible_fits_files_that_fit_the_pattern_are_taken(
+    bench: Bench, admin: Caller, incoming: Path, tmp_path: Path
+) -> None:
+    _watch(admin, pattern="sci*")
+    for name in (".sci_part.fits", "flat.fits", "sci.txt", "sci_1.fits"):
+        (incoming / name).write_bytes(_image())
+    (tmp_path / "secret.fits").write_bytes(_image(seed=3))
+    (incoming / "sci_link.fits").symlink_to(tmp_path / "secret.fits")
+    _work(bench)
+    assert _tasks(bench) == 1
+
+
+def test_a_batch_makes_a_task_of_every_file(bench: Bench, alice: Caller, incoming: Path) -> None:
+    for number in range(3):
+        (incoming / f"{number}.fits").write_bytes(_image(number))
+    answer = alice.post("batches/", json={"folder": "incoming", "steps": ["inspect"]})
+    assert answer.status_code == 202
+    assert answer.json["counts"]["ready"] == 3
+    (incoming / "1.fits").unlink()
+    _work(bench)
+    batch = alice.get(f"batches/{answer.json['id']}/").json
+    assert (batch["counts"]["taken"], batch["counts"]["refused"]) == (2, 1)
+    assert [each["reason"] for each in batch["files"]] == ["", "It is gone.", ""]
+    assert len(bench.commands()) == 2
+
+
+def test_a_batch_that_makes_no_sense_is_refused(alice: Caller, eve: Caller, incoming: Path) -> None:
+    for fields in (
+        {},
+        {"folder": "incoming"},
+        {"folder": "../.."},
+        {"folder": "nowhere"},
+        {"files": ["../secret"]},
+        {"files": ["incoming/none.fits"]},
+    ):
+        assert alice.post("batches/", json=fields).status_code == 400
+    (incoming / "a.fits").write_bytes(_image())
+    answer = alice.post("batches/", json={"folder": "incoming", "steps": ["dance"]})
+    assert answer.status_code == 400
+    batch = alice.post("batches/", json={"files": ["incoming/a.fits"]}).json["id"]
+    assert eve.get(f"batches/{batch}/").status_code == 403
+
+
+def test_folders_are_watched_for_staff_only(
+    bench: Bench, admin: Caller, alice: Caller, incoming: Path
+) -> None:
+    assert alice.post("watches/", json={"folder": "incoming"}).status_code == 403
+    watch = _watch(admin)
+    assert alice.get(f"watches/{watch['id']}/").status_code == 403
+    admin("PATCH", f"watches/{watch['id']}/", json={"active": False})
+    (incoming / "a.fits").write_bytes(_image())
+    _work(bench)
+    assert _tasks(bench) == 0
+    assert admin("DELETE", f"watches/{watch['id']}/").status_code == 204
+    assert admin.get("watches/").json == []
