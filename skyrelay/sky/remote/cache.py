@@ -68,6 +68,7 @@ class Cache:
     def fetching(self, service: str, key: str) -> Iterator[Fetch]:
         """Be the only one who fetches this answer."""
         path = self.folder / _LOCKS / _digest_of_key(service, key)
+        path.parent.mkdir(parents=True, exist_ok=True)
         began = time.time()
         with files.locked(path):
             fetch = Fetch(path, path.read_text(encoding="utf-8"), path.stat().st_mtime >= began)
