@@ -12,17 +12,21 @@ from astropy.table import Table
 from astropy.time import Time
 from astropy.wcs import WCS
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
 
 from skyrelay import products
 from skyrelay.errors import Permanent
-from skyrelay.imaging.fits import read_image
-from skyrelay.imaging.mask import read_mask
+from skyrelay.imaging.fits import Pixels, read_image
+from skyrelay.imaging.mask import SATURATED, read_mask
 from skyrelay.imaging.wcs import load_wcs, pixel_scale, with_wcs
 from skyrelay.imaging.zero_point import ZeroPoint
 from skyrelay.stage.context import StageContext
 
 Plane = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+
+#: FWHM around saturated pixels in which nothing is searched.
+_SPOILED = 2.0
 
 _UNSOLVED = "The image has no astrometric solution: run the photometry with blind_match_wcs first."
 
@@ -112,7 +116,7 @@ def load(context: StageContext, *, pixels_suffice: bool = False) -> ScienceImage
     """
     given = read_image(context.path(products.IMAGE))
     rows, columns = given.data.shape
-    mask = read_mask(context.folder, (rows, columns)) != 0
+    bits = read_mask(context.folder, (rows, columns))
     if not context.path(products.OBJECTS).exists():
         raise Permanent("The image has not been measured yet: run the photometry first.")
     wcs = load_wcs(context.folder, given.header, (rows, columns))
@@ -121,6 +125,8 @@ def load(context: StageContext, *, pixels_suffice: bool = False) -> ScienceImage
     image = np.asarray(given.data, dtype=np.float64)
     objects = Table.read(context.path(products.OBJECTS))
     time = context.parameter("time")
+    fwhm = float(context.config.get("fwhm") or _median_fwhm(objects))
+    mask = (bits != 0) | _spoiled(bits, fwhm)
     return ScienceImage(
         image=image,
         mask=mask | ~np.isfinite(image),
@@ -128,9 +134,16 @@ def load(context: StageContext, *, pixels_suffice: bool = False) -> ScienceImage
         wcs=wcs,
         objects=objects,
         gain=float(context.parameter("gain") or 1.0),
-        fwhm=float(context.config.get("fwhm") or _median_fwhm(objects)),
+        fwhm=fwhm,
         time=_time(time) if time else None,
     )
+
+
+def _spoiled(bits: Pixels, fwhm: float) -> Mask:
+    """What lies near saturated pixels: the wings of such a star are brighter than any model."""
+    reach = 2 * int(np.ceil(_SPOILED * fwhm)) + 1
+    saturated = ((bits & SATURATED) != 0).astype(np.uint8)
+    return np.asarray(maximum_filter(saturated, reach), dtype=bool)
 
 
 def _time(text: Any) -> Time | None:
