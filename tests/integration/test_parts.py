@@ -83,7 +83,11 @@ def test_the_parts_are_done_on_all_replicas_and_joined_once(divided: Divided) ->
     assert run.stages[0].values["parts"]["value"] == PARTS
     log = divided.client.read(divided.task, "divided.log").decode()
     warned = "Warning: divided: no stage reads this parameter"
-    assert log.splitlines() == [warned, "Prepared", *(f"Part {part} begins" for part in range(1, 5))]
+    assert log.splitlines() == [
+        warned,
+        "Prepared",
+        *(f"Part {part} begins" for part in range(1, 5)),
+    ]
     assert wait_until(lambda: not list((divided.place.folder / "tasks" / ".runs").iterdir()))
     visible = {entry.name for entry in divided.client.files(divided.task)}
     assert visible == {"joined.txt", "divided.log", "divided_results.json"}
