@@ -52,14 +52,18 @@ def events() -> None:
 
 
 @main.command()
-def followups() -> None:
+@click.option("--parent", type=int, required=True, help="Process that it ends with.")
+def followups(parent: int) -> None:
     """Do what follows when something has happened. The process of the events starts it."""
+    from skyrelay.stage.guard import die_with_parent
+
+    # Before all that takes time: the parent may be killed meanwhile.
+    die_with_parent(parent)
     from gateway.followups.process import serve_followups
 
-    parent = os.getppid()
     gateway = _prepared()
     try:
-        serve_followups(gateway, parent)
+        serve_followups(gateway)
     finally:
         gateway.close()
 

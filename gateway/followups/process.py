@@ -17,7 +17,6 @@ from gateway.core import Gateway
 from gateway.followups import indexing, intake, webhooks
 from gateway.followups.announcing import Announcer
 from gateway.measurements.index import sweep
-from skyrelay.stage.guard import die_with_parent
 
 _log = logging.getLogger(__name__)
 
@@ -27,9 +26,8 @@ _LOOK = 0.5
 _TIDY = 30.0
 
 
-def serve_followups(gateway: Gateway, parent: int) -> None:
-    """Do all duties until SIGTERM or SIGINT, or until the parent process ends."""
-    die_with_parent(parent)
+def serve_followups(gateway: Gateway) -> None:
+    """Do all duties until SIGTERM or SIGINT."""
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())

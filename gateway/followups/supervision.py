@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -32,7 +33,9 @@ class FollowUpsProcess:
     def _keep_alive(self) -> None:
         # The child dies with the thread that has started it, and this one lives as long as we do.
         while not self._stopped.is_set():
-            child = subprocess.Popen([sys.executable, "-m", "gateway", "followups"])
+            child = subprocess.Popen(
+                [sys.executable, "-m", "gateway", "followups", "--parent", str(os.getpid())]
+            )
             while child.poll() is None and not self._stopped.wait(_LOOK):
                 pass
             if self._stopped.is_set():
