@@ -131,7 +131,9 @@ def test_no_image_runs_as_root() -> None:
         assert "HEALTHCHECK" in stage
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "deploy/docker").rglob("*ockerfile")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "deploy/docker").rglob("*ockerfile")), ids=lambda path: path.name
+)
 def test_the_container_files_have_none_of_the_usual_mistakes(path: Path) -> None:
     checker = shutil.which("hadolint", path=str(Path(sys.executable).parent))
     assert checker is not None
