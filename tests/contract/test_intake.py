@@ -158,6 +158,20 @@ def test_a_batch_makes_a_task_of_every_file(bench: Bench, alice: Caller, incomin
     assert len(bench.commands()) == 2
 
 
+def test_no_more_files_become_tasks_than_the_users_quota_allows(
+    bench: Bench, incoming: Path
+) -> None:
+    carol = bench.caller("carol", quota_tasks=1)
+    for seed in (1, 2):
+        (incoming / f"{seed}.fits").write_bytes(_image(seed))
+    batch = carol.post("batches/", json={"folder": "incoming"}).json
+    _work(bench)
+    files = carol.get(f"batches/{batch['id']}/").json["files"]
+    assert [file["state"] for file in files] == ["taken", "refused"]
+    assert "quota of tasks" in files[1]["reason"]
+    assert _tasks(bench) == 1
+
+
 def test_a_batch_that_makes_no_sense_is_refused(alice: Caller, eve: Caller, incoming: Path) -> None:
     for fields in (
         {},
