@@ -30,6 +30,9 @@ LONELY = 0
 
 QUEUE = "diary"
 
+#: Seconds. A node that comes back may wait twice for half a minute for tables of the others.
+PATIENCE = 180.0
+
 pytestmark = pytest.mark.usefixtures("repetition")
 
 
@@ -106,7 +109,7 @@ def test_a_partition_of_the_broker_loses_nothing_that_was_confirmed(
         assert brokers.members_of(vhost, "work.trial") == 3
         with report.time(f"partition (net_ticktime {NET_TICKTIME} s) to the lonely node's pause"):
             brokers.cut_off(LONELY)
-            assert wait_until(lambda: brokers.neighbours(LONELY) == 0)
+            assert wait_until(lambda: brokers.neighbours(LONELY) == 0, PATIENCE), brokers.logs()
         with report.time("pause of the lonely node to a chain's end"):
             flow.wait_for_progress()
         written, alone = len(failing_over.confirmed), len(lonely.confirmed)
@@ -114,7 +117,7 @@ def test_a_partition_of_the_broker_loses_nothing_that_was_confirmed(
         assert len(lonely.confirmed) == alone, "who reaches only the lonely node has to wait"
         with report.time("end of the partition to three nodes again"):
             brokers.heal()
-            assert wait_until(lambda: [brokers.neighbours(node) for node in range(3)] == [3] * 3)
-        assert wait_until(lambda: len(lonely.confirmed) > alone), "it goes on"
+            assert wait_until(lambda: brokers.all_neighbours() == [3] * 3, PATIENCE), brokers.logs()
+        assert wait_until(lambda: len(lonely.confirmed) > alone, PATIENCE), brokers.logs()
         flow.wait_for_progress()
     assert {*lonely.confirmed, *failing_over.confirmed} <= read_diary(uri)
