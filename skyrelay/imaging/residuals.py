@@ -16,7 +16,9 @@ import numpy as np
 from astropy.stats import mad_std
 from astropy.table import Table
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
+from skyrelay.imaging.candidates import Field, matched_filter
 from skyrelay.imaging.point_spread import moffat, unflagged
 
 Plane = NDArray[np.float64]
@@ -35,6 +37,11 @@ _LARGEST_FLUX_ERROR, _LARGEST_SHIFT = 0.1, 0.5
 _SIGNIFICANT = 2.0
 #: Rings, in FWHM: how wide, and how far out. Their light is measured on so many stars.
 _RING, _RINGS, _RING_STARS = 0.5, 10, 30
+#: Rings that outweigh all other noise in more than this part of the image are judged by its
+#: scatter, and no smaller part of their variance than the other is believed.
+_MOST_RINGS, _LEAST_PART = 0.5, 1e-4
+#: Part of a point source that lies on good pixels where the scatter is taken.
+_WHOLE = 0.9
 
 
 def residual_variance(
@@ -62,7 +69,35 @@ def residual_variance(
         window, ring = _rings_around(row, mask.shape, fwhm)
         # Neighbours are in each other's rings, which is why nothing is added up.
         np.maximum(rings[window], float(row["flux"]) ** 2 * shares[ring], out=rings[window])
-    return np.asarray(variance + rings)
+    known = noise**2 + variance
+    return np.asarray(variance + _believable(rings, known, difference, convolved, mask, profile))
+
+
+def _believable(
+    rings: Plane, known: Plane, difference: Plane, convolved: Plane, mask: Mask, profile: Plane
+) -> Plane:
+    """The variance of rings, or the part of it that makes point sources scatter by their noise.
+
+    In a crowded field every ring is full of other stars and of their rings, all of whose light is
+    put down to the star in its middle. Where rings are most of the image, the image itself shows
+    how much of them is true; elsewhere what they are made for is too rare to be judged by a
+    scatter.
+    """
+    judged = ~mask & (rings > known)
+    if judged.sum() <= _MOST_RINGS * (~mask).sum():
+        return rings
+
+    def excess(part: float) -> float:
+        noise = np.sqrt(known + part * rings)
+        filtered, seen = matched_filter(Field(difference, noise, convolved, mask, profile, 0.0))
+        return float(mad_std(filtered[judged & (seen > _WHOLE)])) - 1
+
+    if excess(1.0) >= 0:
+        return rings
+    if excess(_LEAST_PART) <= 0:
+        return np.asarray(_LEAST_PART * rings)
+    magnitude = brentq(lambda power: excess(10**power), np.log10(_LEAST_PART), 0.0, xtol=0.02)
+    return np.asarray(10**magnitude * rings)
 
 
 def _of_shifts(
