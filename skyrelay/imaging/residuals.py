@@ -37,6 +37,13 @@ _LARGEST_FLUX_ERROR, _LARGEST_SHIFT = 0.1, 0.5
 _SIGNIFICANT = 2.0
 #: Rings, in FWHM: how wide, and how far out. Their light is measured on so many stars.
 _RING, _RINGS, _RING_STARS = 0.5, 10, 30
+#: The first ring of a single star that is judged by itself, and by how many times its error its
+#: scatter must be too large.
+_OWN_FROM, _OWN_SIGNIFICANT = 3, 3.0
+#: Part of the pixels of a ring that a transient in it leaves alone; below which value that part of
+#: the squares of a normal variable lies; and the error of a variance that is made of that value,
+#: relative to it and times the root of the number of values.
+_UPPER, _UPPER_OF_CHI2, _ERROR_OF_UPPER = 0.6, 0.7083, 2.08
 #: Rings that outweigh all other noise in more than this part of the image are judged by its
 #: scatter, and no smaller part of their variance than the other is believed.
 _MOST_RINGS, _LEAST_PART = 0.5, 1e-4
@@ -63,13 +70,17 @@ def residual_variance(
         profile = moffat(fwhm, 2 * int(np.ceil(2.5 * fwhm)) + 1)
     shares = _ring_shares(difference, np.sqrt(noise**2 + variance), mask, _stars(objects), fwhm)
     # Pixels are wrong as their neighbours are: it counts as often as a point source has pixels.
-    shares = shares / float(np.sum(profile**2))
+    correlated = float(np.sum(profile**2))
+    shares = shares / correlated
     rings = np.zeros_like(variance)
+    known = noise**2 + variance
+    filtered, _ = matched_filter(Field(difference, np.sqrt(known), convolved, mask, profile, fwhm))
     for row in _stars(objects, clean=False):
         window, ring = _rings_around(row, mask.shape, fwhm)
+        own = _own_rings(filtered[window], known[window], mask[window], ring, correlated)
+        usual = float(row["flux"]) ** 2 * shares
         # Neighbours are in each other's rings, which is why nothing is added up.
-        np.maximum(rings[window], float(row["flux"]) ** 2 * shares[ring], out=rings[window])
-    known = noise**2 + variance
+        np.maximum(rings[window], np.maximum(own, usual)[ring], out=rings[window])
     return np.asarray(variance + _believable(rings, known, difference, convolved, mask, profile))
 
 
@@ -151,6 +162,28 @@ def _ring_shares(
     usual = np.nan_to_num(np.where(usual > _SIGNIFICANT * error, usual, 0.0))
     usual[_RINGS] = 0.0
     return np.asarray(usual)
+
+
+def _own_rings(
+    filtered: Plane, variance: Plane, mask: Mask, ring: NDArray[np.intp], independent: float
+) -> NDArray[np.float64]:
+    """Variance by which point sources scatter too much in the rings of this very star.
+
+    The brightest stars are worse than the usual star by more than their light. ``filtered`` is the
+    S/N of point sources, which sees what pixels have in common, of which the part ``independent``
+    is. Not its mean square counts, so that a transient in a ring is not taken for what is left of
+    the star, and not the rings near its middle, which a transient fills.
+    """
+    excess = np.zeros(_RINGS + 1)
+    for each in range(_OWN_FROM, _RINGS):
+        inside = ~mask & (ring == each)
+        count = float(inside.sum()) * independent
+        if count < 1:
+            continue
+        above = float(np.quantile(filtered[inside] ** 2, _UPPER)) / _UPPER_OF_CHI2 - 1
+        if above > _OWN_SIGNIFICANT * _ERROR_OF_UPPER / np.sqrt(count):
+            excess[each] = above * float(np.median(variance[inside]))
+    return excess
 
 
 def _rings_around(

@@ -15,7 +15,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 from scipy import fft
-from scipy.ndimage import fourier_shift
+from scipy.ndimage import binary_opening, fourier_shift, gaussian_filter
 
 from skyrelay.imaging.kernel import UNEXPLAINED, NoKernel, choose_objects, explained, surroundings
 
@@ -27,8 +27,12 @@ Transform = NDArray[np.complex128]
 _ROUNDS = 4
 #: No shift is larger (pixels): images that lie worse on each other are not aligned.
 _LARGEST_SHIFT = 2.0
-#: Part of the light under the mask whose traces around it count as noise: neither image shows it.
-_TRACES = 0.3
+#: Part of the light under the mask whose traces around it count as noise. Neither image shows it,
+#: and of a saturated star it is no more than the least that there is.
+_TRACES = 1.0
+#: Missing pixels, if they are fewer than a star is wide, are filled by a mean of this width
+#: (gaussian sigma in FWHM), which does not blur a star much, of at least this part of good pixels.
+_FILLING, _LEAST_WEIGHT = 0.25, 0.05
 #: Part of a point source that is taken as infinitely sharp. At frequencies where the measured
 #: profiles hold only their own noise, dividing by them would smear light over the whole image.
 _SHARP = 0.005
@@ -89,7 +93,8 @@ def proper_difference(
         If the two images have no star in common.
     """
     grid = _Grid(bad.shape, max(profile.shape[0] for profile in profiles))
-    image, template = (grid.transform(np.where(bad, 0.0, each)) for each in images)
+    filled = [_filled(each, bad, fwhm) for each in images]
+    image, template = (grid.transform(each) for each in filled)
     p_image, p_template = (grid.transform_profile(each) for each in profiles)
     noise = np.sqrt(variances[0])
     scale, shift, count = _match(
@@ -108,7 +113,8 @@ def proper_difference(
     convolved = grid.plane(template * of_template)
     variance = grid.spread(variances[0], of_image)
     variance += scale**2 * grid.spread(variances[1], of_template)
-    hidden = np.where(bad, np.clip(np.nan_to_num(images[0]), 0, None), 0.0)
+    shown = np.maximum(np.nan_to_num(images[0]), filled[0])
+    hidden = np.where(bad, np.clip(shown, 0, None), 0.0)
     variance += (_TRACES * grid.plane(grid.transform(hidden) * of_image)) ** 2
     return ProperDifference(
         difference=grid.plane(image * of_image) - convolved,
@@ -118,6 +124,21 @@ def proper_difference(
         flux_scale=scale,
         objects=count,
     )
+
+
+def _filled(image: Plane, bad: Mask, fwhm: float) -> Plane:
+    """An image whose missing pixels are zero, or where few are missing as bright as the others.
+
+    A dead column through a galaxy would otherwise be cut out of two images of different sharpness,
+    which leaves a difference on both sides of it.
+    """
+    side = max(2, round(fwhm))
+    narrow = bad & ~binary_opening(bad, np.ones((side, side)))
+    light = gaussian_filter(np.where(bad, 0.0, image), _FILLING * fwhm)
+    weight = gaussian_filter((~bad).astype(float), _FILLING * fwhm)
+    narrow &= weight > _LEAST_WEIGHT
+    around = np.where(narrow, light / np.where(narrow, weight, 1.0), 0.0)
+    return np.asarray(np.where(bad, around, image))
 
 
 class _Grid:
