@@ -15,7 +15,13 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 from scipy import fft
-from scipy.ndimage import binary_opening, fourier_shift, gaussian_filter
+from scipy.ndimage import (
+    binary_dilation,
+    binary_opening,
+    distance_transform_edt,
+    fourier_shift,
+    gaussian_filter,
+)
 
 from skyrelay.imaging.kernel import UNEXPLAINED, NoKernel, choose_objects, explained, surroundings
 
@@ -27,9 +33,11 @@ Transform = NDArray[np.complex128]
 _ROUNDS = 4
 #: No shift is larger (pixels): images that lie worse on each other are not aligned.
 _LARGEST_SHIFT = 2.0
-#: Part of the light under the mask whose traces around it count as noise. Neither image shows it,
-#: and of a saturated star it is no more than the least that there is.
-_TRACES = 1.0
+#: Part of the light under the mask whose traces around it count as noise: neither image shows it.
+_TRACES = 0.3
+#: So near (FWHM) to missing pixels that can hide a star, as the core of a saturated one is hidden,
+#: its wings are no part of any profile that was measured, and the difference means nothing.
+_HOLE_REACH = 2.0
 #: Missing pixels, if they are fewer than a star is wide, are filled by a mean of this width
 #: (gaussian sigma in FWHM), which does not blur a star much, of at least this part of good pixels.
 _FILLING, _LEAST_WEIGHT = 0.25, 0.05
@@ -48,6 +56,8 @@ class ProperDifference:
         What is new, and the template's part that was taken away.
     variance : ndarray
         Variance of the difference by the noise of both images.
+    unreliable : ndarray of bool
+        Near holes in the images, such as the cores of saturated stars.
     profile : ndarray
         A point source in the difference, of sum 1.
     flux_scale : float
@@ -59,6 +69,7 @@ class ProperDifference:
     difference: Plane
     convolved: Plane
     variance: Plane
+    unreliable: Mask
     profile: Plane
     flux_scale: float
     objects: int
@@ -93,7 +104,8 @@ def proper_difference(
         If the two images have no star in common.
     """
     grid = _Grid(bad.shape, max(profile.shape[0] for profile in profiles))
-    filled = [_filled(each, bad, fwhm) for each in images]
+    holes = _holes(bad, fwhm)
+    filled = [_filled(each, bad, bad & ~holes, fwhm) for each in images]
     image, template = (grid.transform(each) for each in filled)
     p_image, p_template = (grid.transform_profile(each) for each in profiles)
     noise = np.sqrt(variances[0])
@@ -120,24 +132,32 @@ def proper_difference(
         difference=grid.plane(image * of_image) - convolved,
         convolved=convolved,
         variance=np.maximum(variance, _tiny(sky)),
+        unreliable=distance_transform_edt(~holes) < _HOLE_REACH * fwhm
+        if holes.any()
+        else np.zeros_like(bad),
         profile=grid.profile(p_image * of_image),
         flux_scale=scale,
         objects=count,
     )
 
 
-def _filled(image: Plane, bad: Mask, fwhm: float) -> Plane:
-    """An image whose missing pixels are zero, or where few are missing as bright as the others.
+def _holes(bad: Mask, fwhm: float) -> Mask:
+    """Missing pixels, so many together that they hide a star, and not a part of it."""
+    side = max(2, round(fwhm))
+    wide = binary_opening(bad, np.ones((side, side)))
+    return np.asarray(bad & binary_dilation(wide, iterations=side))
+
+
+def _filled(image: Plane, bad: Mask, narrow: Mask, fwhm: float) -> Plane:
+    """An image whose missing pixels are zero, or where they are few as bright as the others.
 
     A dead column through a galaxy would otherwise be cut out of two images of different sharpness,
     which leaves a difference on both sides of it.
     """
-    side = max(2, round(fwhm))
-    narrow = bad & ~binary_opening(bad, np.ones((side, side)))
     light = gaussian_filter(np.where(bad, 0.0, image), _FILLING * fwhm)
     weight = gaussian_filter((~bad).astype(float), _FILLING * fwhm)
-    narrow &= weight > _LEAST_WEIGHT
-    around = np.where(narrow, light / np.where(narrow, weight, 1.0), 0.0)
+    few = narrow & (weight > _LEAST_WEIGHT)
+    around = np.where(few, light / np.where(few, weight, 1.0), 0.0)
     return np.asarray(np.where(bad, around, image))
 
 
