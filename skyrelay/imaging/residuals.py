@@ -75,6 +75,9 @@ def residual_variance(
     rings = np.zeros_like(variance)
     known = noise**2 + variance
     filtered, _ = matched_filter(Field(difference, np.sqrt(known), convolved, mask, profile, fwhm))
+    if not mask.all():
+        # What scatters too much everywhere is not what is left of a star.
+        filtered = filtered / max(1.0, float(mad_std(filtered[~mask])))
     for row in _stars(objects, clean=False):
         window, ring = _rings_around(row, mask.shape, fwhm)
         own = _own_rings(filtered[window], known[window], mask[window], ring, correlated)
