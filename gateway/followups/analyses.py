@@ -33,6 +33,7 @@ from gateway.models import (
 )
 from gateway.permissions import visible_to
 from gateway.skyportal.report import refusal, report
+from skyrelay import logs
 
 #: Statuses that leave hope: SkyPortal answers others of 4xx where it will never take the answer.
 _LATER = (408, 425, 429)
@@ -48,7 +49,8 @@ def compose(gateway: Gateway) -> bool:
     ready = (IS_WAITING, or_(complete, Analysis.expires < now()))
     claimed = _claim(gateway, *ready, hold=COMPOSITION_HOLD)
     for each in claimed:
-        body = json.dumps(_answer(gateway, each))
+        with logs.about(task=each.task_id, run=each.run_id):
+            body = json.dumps(_answer(gateway, each))
         _change(gateway, each, state="pending", body=body, due=now())
     return bool(claimed)
 

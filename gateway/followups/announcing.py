@@ -18,6 +18,7 @@ from gateway.followups.alerts import AVRO, alert, cutouts_of, history_of
 from gateway.measurements.products import Row
 from gateway.models import Duty, FollowUp, Task, TaskResults, User
 from gateway.permissions import visible_to
+from skyrelay import logs
 from skyrelay.broker.publisher import BrokerAway, Publisher
 from skyrelay.broker.topology import TopologyConflict, candidate_route
 
@@ -43,7 +44,8 @@ class Announcer:
         for each in claimed:
             try:
                 if self._gateway.settings.skyrelay_announce_candidates:
-                    self._announce(each)
+                    with logs.about(task=each.task_id, run=each.run_id, stage=each.step):
+                        self._announce(each)
             except (BrokerAway, TopologyConflict, OSError) as error:
                 duties.put_off(database, [each], error)
             else:

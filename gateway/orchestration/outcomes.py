@@ -87,7 +87,7 @@ def fail(gateway: Gateway, session: Session, task: Task, run: Run, reason: str) 
     except OSError:
         if not gateway.store.answers():
             raise
-        _log.exception("cannot mark run %s as over", run.id)
+        _log.exception("the run cannot be marked as over")
 
 
 def _is_part(run: Run, attempt: StageAttempt) -> bool:
