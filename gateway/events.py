@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from http.server import ThreadingHTTPServer
@@ -18,14 +17,9 @@ from skyrelay.broker.consumer import EventConsumer, News
 
 _log = logging.getLogger(__name__)
 
-#: Seconds for which one thread may keep the others waiting: what the consumer has decided is to be
-#: published at once.
-SWITCH_INTERVAL = 0.0005
-
 
 def serve_events(gateway: Gateway) -> None:
     """Record events and advance runs until SIGTERM or SIGINT."""
-    sys.setswitchinterval(SWITCH_INTERVAL)
     consumer = EventConsumer(
         gateway.settings.amqp_uri,
         lambda batch: _record(gateway, batch),

@@ -17,6 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 #: Version of the contract that this code speaks.
 VERSION: Literal[1] = 1
 
+#: The numbers that name an attempt have no more bits than this.
+COUNT_BITS = 20
+_BEYOND = 1 << COUNT_BITS
+
 
 class UnreadableMessage(ValueError):
     """The message does not follow the contract that this code speaks."""
@@ -63,10 +67,14 @@ class _OfAttempt(_Message):
     them. A stage that is not split is part 0.
     """
 
-    index: int = Field(ge=0, description="place of the stage in the run's chain, from 0")
+    index: int = Field(
+        ge=0, lt=_BEYOND, description="place of the stage in the run's chain, from 0"
+    )
     step: str
-    part: int = Field(default=0, ge=0, description="which part of a split stage; 0: the whole")
-    attempt: int = Field(default=1, ge=1)
+    part: int = Field(
+        default=0, ge=0, lt=_BEYOND, description="which part of a split stage; 0: the whole"
+    )
+    attempt: int = Field(default=1, ge=1, lt=_BEYOND)
 
 
 class RunStage(_OfAttempt):

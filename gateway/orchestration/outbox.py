@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -43,6 +44,9 @@ _MOST_SENT = 200
 UNROUTABLE_PAUSE = timedelta(seconds=5)
 #: Rows claimed at once.
 _BATCH = 200
+#: Seconds for which one thread of the process may keep the others waiting: what one has decided is
+#: published at once, and not when that thread has nothing else to do.
+_SWITCH_INTERVAL = 0.0005
 #: Messages that wait in memory, at most.
 _MOST_FRESH = 1000
 _LONGEST_PAUSE = 5.0
@@ -121,6 +125,7 @@ class Outbox:
 
     def start(self) -> None:
         """Begin to publish, in a thread of this process."""
+        sys.setswitchinterval(_SWITCH_INTERVAL)
         self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
         self._thread.start()
 

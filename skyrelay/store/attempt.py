@@ -1,20 +1,20 @@
 """Who may work on an attempt, where does it work, and how do its products appear?
 
 The claim is a lock that the kernel frees when its holder dies: no clock, no lease, and never two
-living workers. The swap of the task's link is the one moment at which an attempt becomes true;
-the record is part of what is swapped in, so that products and record cannot disagree.
+living workers. All attempts of a run lock one file, each another byte of it. The swap of the
+task's link is the one moment at which an attempt becomes true; the record is part of what is
+swapped in, so that products and record cannot disagree.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from skyrelay.messages import RunStage
+from skyrelay.messages import COUNT_BITS, RunStage
 from skyrelay.records import AttemptRecord
 from skyrelay.store import files
 
@@ -25,10 +25,11 @@ CANCELLED = "cancelled"
 
 _RECORD_IN_TASK = f"{RESERVED_PREFIX}-attempt.json"
 _RECORD = "record.json"
-_CLAIM = "claim.lock"
+_CLAIMS = "claims.lock"
 _SUPERSEDED = "superseded"
 _SCRATCH = "scratch"
-_TEMPORARY = "tmp"
+#: What is left of an attempt that has ended; all else in its folder is temporary.
+_LASTING = {_RECORD, _SUPERSEDED}
 
 
 class AttemptBusy(Exception):
@@ -74,8 +75,8 @@ class Attempt:
 
     @property
     def temporary_folder(self) -> Path:
-        """Scratch for external programs."""
-        return self.folder / _TEMPORARY
+        """Where external programs leave what they need for a while."""
+        return self.folder
 
     @property
     def prepared(self) -> Path:
@@ -113,19 +114,24 @@ class Attempt:
         """
         try:
             first = files.make_folder(self.folder)
-            claim = os.open(self.folder / _CLAIM, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            claims = self.folder.parent / _CLAIMS
+            claim = os.open(claims, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except FileNotFoundError as error:
             raise RunUnknown from error
         try:
-            try:
-                fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise AttemptBusy from error
+            if not files.lock_byte(claim, self._claim_number):
+                raise AttemptBusy
             if self.run_is_over() and not to_clear:
                 raise RunOver
             yield first
         finally:
             os.close(claim)
+
+    @property
+    def _claim_number(self) -> int:
+        """Of all attempts of the run only this one has it."""
+        mine = self.message
+        return (mine.index << COUNT_BITS | mine.part) << COUNT_BITS | mine.attempt
 
     def recorded(self) -> AttemptRecord | None:
         """The record of this attempt, if it has ended before."""
@@ -171,21 +177,19 @@ class Attempt:
         else:
             with files.locked(self.task_lock):
                 files.clone_tree(files.target_of(self.link), scratch)
-        self.temporary_folder.mkdir(exist_ok=True)
         return scratch
 
     def discard(self) -> None:
         """Throw away what the attempt has written so far and not published."""
-        files.throw_away(self.scratch, self.trash)
         self._drop_temporary()
         if files.target_of(self.link).name != self.next_version.name:
             files.throw_away(self.next_version, self.trash)
 
     def _drop_temporary(self) -> None:
-        try:
-            self.temporary_folder.rmdir()
-        except OSError:
-            files.throw_away(self.temporary_folder, self.trash)
+        with suppress(FileNotFoundError):
+            for name in os.listdir(self.folder):
+                if name not in _LASTING:
+                    files.throw_away(self.folder / name, self.trash)
 
     def clear(self) -> None:
         """Remove what a worker that died has left, unless another one works there already."""

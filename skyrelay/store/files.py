@@ -7,6 +7,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import struct
 import subprocess
 from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
@@ -163,6 +164,20 @@ def throw_away(path: Path, trash: Path) -> None:
     """
     with suppress(FileNotFoundError):
         path.rename(trash / secrets.token_hex(8))
+
+
+def lock_byte(descriptor: int, number: int) -> bool:
+    """Lock one byte of an open file, be it beyond its end; False if somebody else has it.
+
+    The lock belongs to the open file, as one of `flock` does, and not to the process: the kernel
+    frees it when the last process that has the file open has closed it or died.
+    """
+    request = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, number, 1, 0)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, request)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager

@@ -105,7 +105,7 @@ class TaskStore:
                 self._throw_away(version)
 
     def orphans(self) -> set[int]:
-        """The tasks of which there is a version, or a lock, and no folder that needs it.
+        """The tasks of which there is a version, a lock or half a link that no folder needs.
 
         A look without any lock: what is found may be in use a moment later, or be so already.
         """
@@ -119,6 +119,11 @@ class TaskStore:
             for lock in locks:
                 if lock.name.isdecimal() and not self.folder(int(lock.name)).is_symlink():
                     found.add(int(lock.name))
+        with os.scandir(self.root) as links:
+            for link in links:
+                task = link.name[1:].partition(".")[0]
+                if link.name.startswith(".") and task.isdecimal():
+                    found.add(int(task))
         return found
 
     def drop_orphans(self, task: int, *, gone: bool) -> None:

@@ -19,7 +19,12 @@ import pytest
 from skyrelay.broker.connection import connect
 from skyrelay.broker.publisher import BrokerAway, Publisher, declare_topology
 from skyrelay.broker.topology import Route
-from tests.support.broker_cluster import NET_TICKTIME, BrokerCluster, broker_cluster
+from tests.support.broker_cluster import (
+    NET_TICKTIME,
+    START_SECONDS,
+    BrokerCluster,
+    broker_cluster,
+)
 from tests.support.processes import wait_until
 from tests.support.report import Report
 from tests.support.servers import TRIAL, installation
@@ -86,6 +91,11 @@ def read_diary(amqp_uri: str) -> set[str]:
         return found
 
 
+def all_are_back(brokers: BrokerCluster, lonely: Diarist, before: int) -> bool:
+    """Whether all nodes see each other, and the one that was cut off has confirmed something."""
+    return brokers.all_neighbours() == [3] * 3 and len(lonely.confirmed) > before
+
+
 def test_a_partition_of_the_broker_loses_nothing_that_was_confirmed(
     brokers: BrokerCluster, tmp_path: Path, report: Report
 ) -> None:
@@ -106,15 +116,21 @@ def test_a_partition_of_the_broker_loses_nothing_that_was_confirmed(
         assert brokers.members_of(vhost, "work.trial") == 3
         with report.time(f"partition (net_ticktime {NET_TICKTIME} s) to the lonely node's pause"):
             brokers.cut_off(LONELY)
-            assert wait_until(lambda: brokers.neighbours(LONELY) == 0)
+            assert wait_until(lambda: brokers.neighbours(LONELY) == 0), brokers.logs()
         with report.time("pause of the lonely node to a chain's end"):
             flow.wait_for_progress()
         written, alone = len(failing_over.confirmed), len(lonely.confirmed)
         assert wait_until(lambda: len(failing_over.confirmed) > written + 5), "it failed over"
         assert len(lonely.confirmed) == alone, "who reaches only the lonely node has to wait"
-        with report.time("end of the partition to three nodes again"):
-            brokers.heal()
-            assert wait_until(lambda: [brokers.neighbours(node) for node in range(3)] == [3] * 3)
-        assert wait_until(lambda: len(lonely.confirmed) > alone), "it goes on"
+        brokers.heal()
+        with report.time("end of the partition to three nodes that all confirm again"):
+            if not wait_until(lambda: all_are_back(brokers, lonely, alone)):
+                # Erlang's `global` may hang for ever when a node comes back, as the node's log
+                # then says. It answers nobody, and its operator has to restart it.
+                report.say("the lonely node hung when it came back, and was restarted")
+                brokers.nodes[LONELY].kill()
+                brokers.nodes[LONELY].start(START_SECONDS)
+                back = wait_until(lambda: all_are_back(brokers, lonely, alone), START_SECONDS)
+                assert back, brokers.logs()
         flow.wait_for_progress()
     assert {*lonely.confirmed, *failing_over.confirmed} <= read_diary(uri)

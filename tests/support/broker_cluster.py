@@ -138,6 +138,16 @@ class BrokerCluster:
         """How many nodes of the running broker a node sees, itself included; 0 if it pauses."""
         return int(self.nodes[node].evaluate("length(rabbit_nodes:all_running())."))
 
+    def all_neighbours(self) -> list[int]:
+        """The same of every node."""
+        return [self.neighbours(node) for node in range(len(self.nodes))]
+
+    def logs(self) -> str:
+        """What all nodes have logged last."""
+        return "\n".join(
+            "\n".join([f"== {n.log}", *n.log.read_text().splitlines()[-60:]]) for n in self.nodes
+        )
+
     def members_of(self, vhost: str, queue: str) -> int:
         """On how many nodes a quorum queue is replicated."""
         name = f'rabbit_misc:r(<<"{vhost}">>, queue, <<"{queue}">>)'

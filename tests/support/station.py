@@ -214,12 +214,12 @@ class Station:
         assert self.leftovers() == []
 
     def leftovers(self) -> list[Path]:
-        """Scratch folders, temporary folders and versions that no task uses."""
+        """Scratch folders, temporary files and versions that no task uses."""
         root = self.store.root
         versions = {p.resolve() for p in root.iterdir() if p.is_symlink()}
         unused = [p for p in (root / ".versions").iterdir() if p.resolve() not in versions]
-        scratch = [p for name in ("scratch", "tmp") for p in (root / ".runs").glob(f"*/*/{name}")]
-        return unused + scratch
+        attempts = (root / ".runs").glob("*/*[0-9]/*")
+        return unused + [p for p in attempts if p.name not in ("record.json", "superseded")]
 
     def end(self) -> None:
         """Stop everything."""

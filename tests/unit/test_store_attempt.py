@@ -201,7 +201,7 @@ def test_a_cancelled_run_neither_starts_nor_publishes(store: TaskStore, attempt:
         pass
     assert names(store) == {"image.fits", "old.txt"}
     attempt.clear()
-    assert not attempt.temporary_folder.exists()
+    assert list(attempt.temporary_folder.iterdir()) == []
 
 
 def test_a_run_that_is_not_there_is_told_from_one_that_was_cancelled(

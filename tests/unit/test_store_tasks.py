@@ -77,6 +77,15 @@ def test_what_crashes_left_of_a_version_is_removed_and_the_linked_one_stays(
     assert store.orphans() == set()
 
 
+def test_half_a_link_is_found_beside_a_task_that_is_whole(store: TaskStore) -> None:
+    half = store.root / f".{TASK}.0a1b2c3d"
+    half.symlink_to(".versions/of-a-worker-that-died-before-the-swap")
+    assert store.orphans() == {TASK}
+    store.drop_orphans(TASK, gone=False)
+    assert not half.is_symlink()
+    assert len(store.entries(TASK)) == 30
+
+
 def test_a_lock_goes_with_its_task_and_only_then(store: TaskStore) -> None:
     store.drop_orphans(TASK, gone=True)
     assert (store.root / ".locks" / str(TASK)).exists(), "its folder is there"
