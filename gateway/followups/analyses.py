@@ -8,6 +8,7 @@ good, or does not wait for it any more.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -35,6 +36,8 @@ from gateway.permissions import visible_to
 from gateway.skyportal.report import refusal, report
 from skyrelay import logs
 
+_log = logging.getLogger(__name__)
+
 #: Statuses that leave hope: SkyPortal answers others of 4xx where it will never take the answer.
 _LATER = (408, 425, 429)
 
@@ -50,9 +53,26 @@ def compose(gateway: Gateway) -> bool:
     claimed = _claim(gateway, *ready, hold=COMPOSITION_HOLD)
     for each in claimed:
         with logs.about(task=each.task_id, run=each.run_id):
-            body = json.dumps(_answer(gateway, each))
-        _change(gateway, each, state="pending", body=body, due=now())
+            try:
+                _compose(gateway, each)
+            except Exception:
+                # It is due again after a while, until it expires; the others go on.
+                _log.exception("the answer to analysis %d cannot be put together", each.id)
     return bool(claimed)
+
+
+def _compose(gateway: Gateway, analysis: Analysis) -> None:
+    if not _has_expired(gateway, analysis):
+        body = json.dumps(_answer(gateway, analysis))
+        _change(gateway, analysis, state="pending", body=body, due=now())
+
+
+def _has_expired(gateway: Gateway, analysis: Analysis) -> bool:
+    """Whether nobody waits any more; that is written down then."""
+    if analysis.expires is None or analysis.expires >= now():
+        return False
+    _change(gateway, analysis, state="failed", last_error="SkyPortal waits no longer")
+    return True
 
 
 def _claim(gateway: Gateway, *conditions: Any, hold: Any) -> Sequence[Analysis]:
@@ -109,8 +129,7 @@ def deliver(gateway: Gateway) -> bool:
 
 
 def _call(gateway: Gateway, analysis: Analysis) -> None:
-    if analysis.expires is not None and analysis.expires < now():
-        _change(gateway, analysis, state="failed", last_error="SkyPortal waits no longer")
+    if _has_expired(gateway, analysis):
         return
     tried = send(gateway.settings, analysis.callback_url, analysis.body.encode(), {})
     values = after(gateway.settings, analysis.tries, tried)

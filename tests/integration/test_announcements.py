@@ -186,11 +186,20 @@ def test_what_follows_is_done_by_a_process_that_may_be_killed(
         alice = bench.caller("alice")
         hook = alice.post("webhooks/", json={"url": receiver.url, "events": ["candidates.found"]})
         assert hook.status_code == 201
+        question = {
+            "callback_url": receiver.url,
+            "resource_id": "AT2026abc",
+            "inputs": {"analysis_parameters": {"ra": 10, "dec": 20}},
+        }
+        assert alice.post("skyportal/analyses/", json=question).status_code == 200
         events = site.events()
         events.kill()
         measured_task(bench, alice, _SEEN)
         site.events()
         assert wait_until(lambda: receiver.calls), site.logs()
         assert wait_until(lambda: len(alice.get("lightcurve/?ra=10&dec=20").json["results"]) == 1)
-        assert [call.body["candidates"] for call in receiver.calls] == [2]
+        assert wait_until(lambda: len(receiver.calls) == 2), site.logs()
+        bodies = [call.body for call in receiver.calls]
+        assert [body["candidates"] for body in bodies if "event" in body] == [2]
+        assert [body["status"] for body in bodies if "analysis" in body] == ["success"]
         bench.close()
