@@ -11,8 +11,8 @@ import base64
 import binascii
 from contextlib import ExitStack
 from datetime import datetime
-from typing import Annotated, Any, Literal, NotRequired
-from urllib.parse import unquote_to_bytes
+from typing import IO, Annotated, Any, Literal, NotRequired
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
@@ -130,8 +130,8 @@ def begin_analysis() -> ResponseReturnValue:
     """Analyse an object for SkyPortal: its light curve, from all measurements the user may see.
 
     The answer goes to ``callback_url`` as soon as it is known. With an image (``image`` as a
-    ``data:`` address, or ``local_file``), that is when the image has been processed, as a new task
-    with the object as its target.
+    ``data:`` address or one of the web, or ``local_file``), that is when the image has been
+    processed, as a new task with the object as its target.
     """
     body = read_body(files_too=False)
     url, expires = _callback(body)
@@ -290,19 +290,39 @@ def _task(object_id: str, ra: float, dec: float, given: dict[str, str]) -> dict[
 
 
 def _image(object_id: str, address: str, received: ExitStack) -> FileStorage:
-    """The file in a ``data:`` address, as a browser makes one of a file that is chosen."""
+    """The file in, or at, an address."""
+    target = received.enter_context(gateway().store.incoming())
+    name = _fetched(address, target) if address.startswith("http") else _decoded(address, target)
+    target.seek(0)
+    return FileStorage(target, filename=name or f"{object_id}.fits")
+
+
+def _decoded(address: str, target: IO[bytes]) -> str:
+    """Write the content of a ``data:`` address, which browsers make of a file; the file's name."""
     kind, found, content = address.partition(_BASE64)
     if not found or not kind.startswith("data:"):
         raise invalid(image="Send the file as data:<media type>;base64,<content>.")
     try:
-        decoded = base64.b64decode(unquote_to_bytes(content), validate=True)
+        target.write(base64.b64decode(unquote_to_bytes(content), validate=True))
     except binascii.Error as error:
         raise invalid(image="Its content is no base64.") from error
-    target = received.enter_context(gateway().store.incoming())
-    target.write(decoded)
-    target.seek(0)
     names = [part[5:] for part in kind.split(";") if part.startswith("name=")]
-    return FileStorage(target, filename=names[0] if names else f"{object_id}.fits")
+    return names[0] if names else ""
+
+
+def _fetched(address: str, target: IO[bytes]) -> str:
+    """Write what is at an address of the web; the file's name."""
+    settings = gateway().settings
+    caller = Caller.of(settings.skyrelay_webhook_networks)
+    try:
+        caller.check(address)
+    except CallFailed as error:
+        raise invalid(image=f"This address cannot be called: {error}.") from error
+    try:
+        caller.fetch(address, target, settings.skyrelay_max_upload)
+    except CallFailed as error:
+        raise refused(502, f"The image cannot be fetched: {error}.") from error
+    return unquote(urlsplit(address).path.rpartition("/")[2])
 
 
 def _shown(found: Analysis) -> dict[str, Any]:

@@ -93,6 +93,13 @@ def portal() -> Iterator[Portal]:
             self._answer(made.calls[-1], {"status": "success"})
 
         def do_GET(self) -> None:
+            if self.path.startswith("/images/"):
+                statuses = {"/images/night.fits": 200, "/images/moved.fits": 302}
+                self.send_response(statuses.get(self.path, 404))
+                self.send_header("Location", "/images/night.fits")
+                self.end_headers()
+                self.wfile.write(b"SIMPLE  = T")
+                return
             self._answer(*made.find(self.path, self.headers["Authorization"]))
 
         def _answer(self, status: int, content: dict[str, Any]) -> None:
@@ -216,6 +223,20 @@ def test_an_image_that_comes_along_is_processed_first(
     assert answer["analysis"]["results"]["data"]["task"]["state"] == "inspect_done"
 
 
+def test_an_image_is_fetched_from_an_address(bench: Bench, alice: Caller, portal: Portal) -> None:
+    task = _ask(alice, portal.question(image=f"{portal.url}/images/night.fits")).json["task"]
+    assert alice.get(f"tasks/{task}/").json["original_name"] == "night.fits"
+    with alice.get(f"tasks/{task}/files/image.fits") as sent:
+        assert sent.data == b"SIMPLE  = T"
+    for missing in (f"{portal.url}/images/none.fits", f"{portal.url}/images/moved.fits"):
+        assert _ask(alice, portal.question(image=missing)).status_code == 502
+    few = bench.gateway.settings.model_copy(update={"skyrelay_max_upload": 10})
+    object.__setattr__(bench.gateway, "settings", few)
+    large = _ask(alice, portal.question(image=f"{portal.url}/images/night.fits"))
+    assert (large.status_code, "larger than 10 bytes" in large.json["error"]) == (502, True)
+    assert len(alice.get("tasks/").json) == 1
+
+
 def test_a_run_that_fails_is_told_with_its_reason(
     bench: Bench, alice: Caller, portal: Portal
 ) -> None:
@@ -299,7 +320,7 @@ def _change(bench: Bench, **values: Any) -> None:
         {"analysis_parameters": {"radius": "1e9"}},
         {"analysis_parameters": {"model": "nugent-sn2p"}},
         {"analysis_parameters": {"preset": 1}},
-        {"analysis_parameters": {"image": "https://example.org/image.fits"}},
+        {"analysis_parameters": {"image": "http://169.254.169.254/image.fits"}},
         {"analysis_parameters": {"image": "data:;base64,?"}},
         {"analysis_parameters": {"local_file": "../../etc/passwd"}},
         {"analysis_parameters": {"local_file": {}}},
