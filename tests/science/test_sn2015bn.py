@@ -12,9 +12,9 @@ from skyrelay.messages import Outcome
 from skyrelay.stage.execute import StageResult
 from tests.support.stages import run_stage
 
-#: Radius of the smallest published aperture (diameter 7.44 px) and its zero point. A third of the
-#: catalogue's objects are wider than a star, and lose more of their light beyond it: which of them
-#: calibrate changes this zero point by hundredths.
+#: Radius of the smallest published aperture (diameter 7.44 px) and its zero point. Calibrators that
+#: are wider than a star lose more of their light beyond it: which of them are taken changes this
+#: zero point by hundredths.
 RADIUS, ZERO_POINT = 3.72, 22.283
 #: The same for the third aperture, which holds nearly all the light of all of them.
 WIDE_RADIUS, WIDE_ZERO_POINT = 11.16, 22.485
