@@ -71,7 +71,7 @@ def s3_server(log: Path) -> Iterator[S3Server]:
         )
     server = S3Server(f"http://{LOOPBACK}:{port}")
     try:
-        wait_until(lambda: _answers(server), 60.0)
+        assert wait_until(lambda: _answers(server)), log.read_text()
         server.client().create_bucket(Bucket=BUCKET)
         yield server
     finally:
@@ -107,11 +107,11 @@ def _with_refusals(app: Any) -> Any:
 
 def main() -> None:
     """Serve until killed."""
-    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+    from moto.moto_server.werkzeug_app import create_backend_app
     from werkzeug.serving import run_simple
 
-    app = DomainDispatcherApplication(create_backend_app, service="s3")
-    run_simple(LOOPBACK, int(sys.argv[1]), _with_refusals(app), threaded=False)
+    app = _with_refusals(create_backend_app("s3"))
+    run_simple(LOOPBACK, int(sys.argv[1]), app, threaded=False)
 
 
 if __name__ == "__main__":

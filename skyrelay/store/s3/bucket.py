@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 
 #: Tries of a request, with pauses that grow to 20 s: a server that restarts is waited for.
 _TRIES = 8
@@ -100,12 +100,20 @@ class Bucket:
         """A small object, if it is there."""
         try:
             with _errors():
-                answer = self._client.get_object(**self._named(key))
-                body = answer["Body"].read()
+                answer, body = self._read(key)
         except FileNotFoundError:
             return None
         now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
         return Found(body, answer["ETag"], (now - answer["LastModified"]).total_seconds())
+
+    def _read(self, key: str) -> tuple[Any, bytes]:
+        """The answer and its body; boto3 itself does not ask again for a body that is cut."""
+        for _ in range(_TRIES - 1):
+            answer = self._client.get_object(**self._named(key))
+            with suppress(HTTPClientError, IncompleteReadError):
+                return answer, answer["Body"].read()
+        answer = self._client.get_object(**self._named(key))
+        return answer, answer["Body"].read()
 
     def get(self, key: str) -> Found:
         """A small object; FileNotFoundError if it is not there."""

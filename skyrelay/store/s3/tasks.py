@@ -287,10 +287,10 @@ class S3TaskStore(TaskStore):
         return version, manifest
 
     def _show(self, task: int, version: Path) -> None:
-        before = files.target_of(self._link(task))
+        before = self._linked_version(task)
         files.link_atomically(f"{VERSIONS}/{version.name}", self._link(task))
-        if before.name != version.name:
-            self._throw_away(before)
+        if before not in (None, version.name):
+            self._throw_away(self.root / VERSIONS / before)
 
     def _shrink(self, keep: Path) -> None:
         """Drop what was not asked for longest, if the mirror has become too large."""
