@@ -12,7 +12,7 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -153,8 +153,8 @@ class TaskStore:
         """Nobody else changes the task's folder, or cancels its run, inside this context."""
         return files.locked(self.root / _LOCKS / str(task))
 
-    def path(self, task: int, relative: str) -> Path:
-        """The place of a file in the task's folder.
+    def path(self, task: int, relative: str, beside: Sequence[str] = ()) -> Path:
+        """The place of a file in the task's folder; ``beside``: what is read together with it.
 
         Raises
         ------

@@ -16,18 +16,16 @@ from uuid import uuid4
 import pytest
 import requests
 
-from skyrelay.messages import Outcome, RunStage
-from skyrelay.records import AttemptRecord
-from skyrelay.store import AttemptBusy, RunOver, RunUnknown
+from skyrelay.messages import RunStage
+from skyrelay.store import AttemptBusy, RunOver
 from skyrelay.store.s3 import bucket, lease
-from skyrelay.store.s3.attempt import S3Attempt
 from skyrelay.store.s3.bucket import Bucket, Conflict, StoreAway
 from skyrelay.store.s3.tasks import S3TaskStore
+from tests.support.attempts import TASK, command_of, names, put, record_of, work
 from tests.support.processes import wait_until
 from tests.support.proxy import Proxy
 from tests.support.s3 import BUCKET, S3Server, s3_server
 
-TASK = 12
 GIB = 2**30
 
 #: Claims the attempt that it gets as JSON, says so, works, and publishes when it is told to.
@@ -36,7 +34,7 @@ import sys
 from pathlib import Path
 from skyrelay.messages import parse
 from skyrelay.store.s3.tasks import S3TaskStore
-from tests.integration.test_store_s3 import record_of
+from tests.support.attempts import record_of
 attempt = S3TaskStore(Path(sys.argv[1]), sys.argv[2], cache=1e9).attempt(parse(sys.argv[3]))
 with attempt.claimed() as first:
     scratch = attempt.open_scratch()
@@ -89,43 +87,6 @@ def proxy(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     made.close()
 
 
-def put(store: S3TaskStore, name: str, content: bytes) -> None:
-    with store.incoming() as received:
-        received.write(content)
-        store.complete(received)
-        store.adopt(TASK, name, received)
-
-
-def command_of(store: S3TaskStore, **more: Any) -> RunStage:
-    run = uuid4()
-    config = store.create_run(run, {"gain": 1.5})
-    return RunStage(run=run, task=TASK, index=0, step="inspect", config=config, **more)
-
-
-def record_of(attempt: S3Attempt, outcome: Outcome = Outcome.DONE) -> AttemptRecord:
-    now = datetime.now(UTC)
-    mine = attempt.message
-    return AttemptRecord(
-        run=str(mine.run),
-        index=mine.index,
-        step=mine.step,
-        part=mine.part,
-        attempt=mine.attempt,
-        outcome=outcome,
-        started=now,
-        finished=now,
-        config={"gain": 2.0},
-    )
-
-
-def work(attempt: S3Attempt, text: str = "new") -> None:
-    (attempt.open_scratch() / "product.txt").write_text(text)
-
-
-def names(store: S3TaskStore) -> set[str]:
-    return {entry.name for entry in store.entries(TASK)}
-
-
 @contextmanager
 def worker(folder: Path, url: str, message: RunStage, text: str) -> Iterator[Any]:
     process = subprocess.Popen(
@@ -141,20 +102,6 @@ def worker(folder: Path, url: str, message: RunStage, text: str) -> Iterator[Any
         process.communicate()
 
 
-def test_products_appear_all_at_once_and_everywhere(store: S3TaskStore, other: S3TaskStore) -> None:
-    attempt = store.attempt(command_of(store))
-    with attempt.claimed() as first:
-        assert first
-        work(attempt)
-        (attempt.scratch / "old.txt").unlink()
-        assert names(other) == {"image.fits", "old.txt"}
-        attempt.publish(record_of(attempt))
-    assert names(other) == {"image.fits", "product.txt"}
-    assert other.path(TASK, "product.txt").read_text() == "new"
-    assert other.read_record(attempt.record_key).outcome is Outcome.DONE
-    assert other.read_config(attempt.record_key) == {"gain": 2.0}
-
-
 def test_a_file_that_no_stage_has_touched_is_not_sent_again(store: S3TaskStore) -> None:
     before = store.manifest(TASK).files["image.fits"]
     attempt = store.attempt(command_of(store))
@@ -162,29 +109,6 @@ def test_a_file_that_no_stage_has_touched_is_not_sent_again(store: S3TaskStore) 
         work(attempt)
         attempt.publish(record_of(attempt))
     assert store.manifest(TASK).files["image.fits"] == before
-
-
-def test_a_failed_attempt_leaves_its_log_and_nothing_more(store: S3TaskStore) -> None:
-    attempt = store.attempt(command_of(store))
-    with attempt.claimed():
-        work(attempt)
-        attempt.log("inspect.log", "Error!")
-        attempt.publish(record_of(attempt, Outcome.FAILED), "inspect.log")
-    assert names(store) == {"image.fits", "old.txt", "inspect.log"}
-
-
-def test_a_second_delivery_finds_the_record_on_any_machine(
-    store: S3TaskStore, other: S3TaskStore
-) -> None:
-    message = command_of(store)
-    attempt = store.attempt(message)
-    with attempt.claimed():
-        work(attempt)
-        attempt.publish(record_of(attempt))
-    with other.attempt(message).claimed() as first:
-        assert not first
-        found = other.attempt(message).recorded()
-    assert found is not None and found.outcome is Outcome.DONE
 
 
 def test_a_crash_between_publication_and_record_does_not_lose_the_record(
@@ -198,33 +122,6 @@ def test_a_crash_between_publication_and_record_does_not_lose_the_record(
     store.bucket.delete([attempt.record_key])
     assert other.attempt(message).recorded() is not None
     assert store.bucket.find(attempt.record_key) is not None
-
-
-def test_of_two_workers_that_claim_an_attempt_at_once_one_gets_it(
-    store: S3TaskStore, tmp_path: Path, url: str
-) -> None:
-    message = command_of(store)
-    machines = [S3TaskStore(tmp_path / f"m{n}", url, cache=GIB) for n in range(4)]
-    barrier, busy, got = threading.Barrier(len(machines)), [], []
-    over = threading.Event()
-
-    def claim(machine: S3TaskStore) -> None:
-        barrier.wait()
-        try:
-            with machine.attempt(message).claimed():
-                got.append(machine)
-                over.wait(60)
-        except AttemptBusy:
-            busy.append(machine)
-
-    threads = [threading.Thread(target=claim, args=(machine,)) for machine in machines]
-    for thread in threads:
-        thread.start()
-    assert wait_until(lambda: len(busy) == len(machines) - 1)
-    over.set()
-    for thread in threads:
-        thread.join()
-    assert len(got) == 1
 
 
 def test_a_worker_that_was_taken_for_dead_cannot_publish(
@@ -325,21 +222,6 @@ def test_a_worker_killed_in_the_middle_of_its_publication_leaves_all_as_it_was(
     assert store.path(TASK, "product.txt").read_text() == "second"
 
 
-def test_a_cancelled_run_neither_starts_nor_publishes(store: S3TaskStore) -> None:
-    attempt = store.attempt(command_of(store))
-    with attempt.claimed():
-        work(attempt)
-        store.cancel_run(TASK, attempt.message.run)
-        with pytest.raises(RunOver):
-            attempt.publish(record_of(attempt))
-    with pytest.raises(RunOver), store.attempt(attempt.message).claimed():
-        pass
-    store.close_run(attempt.message.run)
-    with pytest.raises(RunUnknown), store.attempt(attempt.message).claimed():
-        pass
-    assert list(store.runs()) == []
-
-
 def test_a_task_that_was_deleted_is_not_brought_back_by_a_publication(store: S3TaskStore) -> None:
     attempt = store.attempt(command_of(store))
     with attempt.claimed():
@@ -349,34 +231,7 @@ def test_a_task_that_was_deleted_is_not_brought_back_by_a_publication(store: S3T
             attempt.publish(record_of(attempt))
     assert names(store) == set()
     assert not store.folder(TASK).exists()
-
-
-def test_the_pieces_of_a_split_stage_are_joined_on_another_machine(
-    store: S3TaskStore, other: S3TaskStore
-) -> None:
-    message = command_of(store)
-    whole = store.attempt(message)
-    with whole.claimed():
-        (whole.open_scratch() / "prepared.txt").write_text("prepared")
-        whole.publish_piece(record_of(whole))
-    part = other.attempt(message.model_copy(update={"part": 1, "parts": 1}))
-    with part.claimed():
-        scratch = part.open_scratch()
-        assert (scratch / "prepared.txt").read_text() == "prepared"
-        (scratch / "tile.txt").write_text("tile")
-        part.publish_piece(record_of(part))
-    join = store.attempt(message.model_copy(update={"part": 2, "parts": 1}))
-    assert join.record_of_piece(2) is None
-    found = join.record_of_piece(1)
-    assert found is not None and found.part == 1
-    with join.claimed():
-        scratch = join.open_scratch()
-        (scratch / "tile.txt").write_bytes((join.piece(1) / "tile.txt").read_bytes())
-        join.publish(record_of(join))
-    store.close_run(message.run)
-    assert other.path(TASK, "tile.txt").read_text() == "tile"
-    assert other.path(TASK, "prepared.txt").read_text() == "prepared"
-    assert other.path(TASK, "image.fits").read_text() == "image"
+    store.drop_orphans(TASK, gone=True)
 
 
 def test_a_large_file_goes_and_comes_in_parts(
@@ -403,19 +258,6 @@ def test_a_presigned_address_serves_ranges_and_the_name_of_the_file(
         redirecting.address(TASK, "absent.fits")
 
 
-def test_paths_that_lead_out_of_the_task_are_no_files(store: S3TaskStore) -> None:
-    for path in ("", ".", "../13/image.fits", "/etc/passwd", ".skyrelay-manifest.json", "a\0b"):
-        with pytest.raises(FileNotFoundError):
-            store.path(TASK, path)
-
-
-def test_a_copy_of_a_task_outlives_it(store: S3TaskStore, other: S3TaskStore) -> None:
-    store.duplicate(TASK, 13)
-    store.delete(TASK)
-    assert other.path(13, "image.fits").read_text() == "image"
-    assert list(store.bucket.listing(f"{TASK}/")) == []
-
-
 def test_what_crashes_have_left_is_removed_and_nothing_else(
     store: S3TaskStore, monkeypatch: pytest.MonkeyPatch, server: S3Server
 ) -> None:
@@ -434,7 +276,10 @@ def test_what_crashes_have_left_is_removed_and_nothing_else(
     assert not uploads.get("Uploads")
 
 
-def test_the_mirror_stays_within_its_bounds(tmp_path: Path, url: str, store: S3TaskStore) -> None:
+def test_the_mirror_stays_within_its_bounds(
+    tmp_path: Path, url: str, store: S3TaskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skyrelay.store.s3.tasks._IN_USE", -1.0)
     small = S3TaskStore(tmp_path / "small", url, cache=100_000)
     for task in range(20, 26):
         small.create(task)

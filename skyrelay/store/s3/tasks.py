@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
@@ -36,6 +36,8 @@ _PLACE = ".place"
 _YOUNG = timedelta(days=1)
 #: How the names of a run's configuration and cancellation begin, so that one listing finds both.
 _MARKS = "c"
+#: Seconds for which a version that was asked for is left alone: somebody may read it.
+_IN_USE = 600.0
 #: Seconds between two looks at the size of the mirror.
 _LOOK = 60.0
 
@@ -107,7 +109,7 @@ class S3TaskStore(TaskStore):
         """A folder on this machine with all of the task's files, as they are now."""
         try:
             with self.locked(task):
-                self._mirrored(task, None)
+                self._mirrored(task)
         except FileNotFoundError:
             pass
         return self._link(task)
@@ -162,11 +164,11 @@ class S3TaskStore(TaskStore):
         except FileNotFoundError:
             return set()
 
-    def path(self, task: int, relative: str) -> Path:
+    def path(self, task: int, relative: str, beside: Sequence[str] = ()) -> Path:
         """The place of a file of the task on this machine; it is loaded if it is there at all."""
         name = _checked(relative)
         with self.locked(task):
-            return self._mirrored(task, name)[0] / name
+            return self._mirrored(task, (name, *beside)) / name
 
     def has(self, task: int, relative: str) -> bool:
         try:
@@ -233,21 +235,21 @@ class S3TaskStore(TaskStore):
     def read_version(self, task: int, read: Callable[[Path], _T]) -> _T:
         for _ in range(TRIES):
             with self.locked(task):
-                folder, _manifest = self._mirrored(task, None)
+                folder = self._mirrored(task)
             try:
                 return read(folder)
             except FileNotFoundError:
                 if folder.exists():
                     raise
         with self.locked(task):
-            return read(self._mirrored(task, None)[0])
+            return read(self._mirrored(task))
 
     # The mirror
 
     def clone(self, task: int, target: Path) -> None:
         """Make ``target`` a folder with the task's files as they are now, to work in."""
         with self.locked(task):
-            files.clone_tree(self._mirrored(task, None)[0], target)
+            files.clone_tree(self._mirrored(task), target)
 
     def mirror_piece(self, key: str, folder: Path) -> None:
         """Make ``folder`` the folder whose manifest has this key."""
@@ -270,7 +272,7 @@ class S3TaskStore(TaskStore):
                 scratch.rename(version)
                 self._show(task, version)
 
-    def _mirrored(self, task: int, only: str | None) -> tuple[Path, Manifest]:
+    def _mirrored(self, task: int, only: Sequence[str] | None = None) -> Path:
         """The folder here of the version that is current, with these files at least."""
         manifest = self.manifest(task)
         version = self._version(task, manifest)
@@ -281,10 +283,10 @@ class S3TaskStore(TaskStore):
             mirror.name_origin(version, manifest)
             self._show(task, version)
         os.utime(version)
-        names = manifest.files if only is None else manifest.below(only)
+        names = manifest.files if only is None else set().union(*map(manifest.below, only))
         mirror.fetch(self.bucket, manifest, names, version, self.root / INCOMING)
         self._shrink(keep=version)
-        return version, manifest
+        return version
 
     def _show(self, task: int, version: Path) -> None:
         before = self._linked_version(task)
@@ -302,7 +304,7 @@ class S3TaskStore(TaskStore):
         for version in versions:
             if sum(sizes.values()) <= self._cache:
                 break
-            if version != keep:
+            if version != keep and version.stat().st_mtime < time.time() - _IN_USE:
                 self._throw_away(version)
                 del sizes[version]
         self.empty_trash()
