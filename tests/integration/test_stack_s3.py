@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from os import kill
 from pathlib import Path
@@ -11,24 +12,29 @@ import pytest
 import requests
 
 from skyrelay.client import Client
+from skyrelay.stack.ports import LOOPBACK
 from tests.support.processes import wait_until
+from tests.support.proxy import Proxy
 from tests.support.s3 import BUCKET, S3Server, s3_server
 from tests.support.servers import TRIAL, Installation, installation
 from tests.support.station import Replica
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
+#: Seconds for which nobody reaches the bucket: all machines look at it every second.
+_AWAY = 3.0
+
 
 class Machines:
     """A gateway and two replicas, each with a scratch folder of its own."""
 
-    def __init__(self, place: Installation, server: S3Server) -> None:
+    def __init__(self, place: Installation, server: S3Server, proxy: Proxy) -> None:
         place.environment.update(
-            server.environment(),
+            server.environment(f"http://{LOOPBACK}:{proxy.port}"),
             TASKS_URL=f"s3://{BUCKET}/{place.folder.name}",
             SKYRELAY_S3_REDIRECT="true",
         )
-        self.place = place
+        self.place, self.proxy = place, proxy
         place.events()
         _, self.address = place.web()
         place.user("alice")
@@ -66,10 +72,12 @@ def machines(tmp_path: Path, database_url: str, amqp_uri: str) -> Iterator[Machi
         s3_server(tmp_path / "s3.log") as server,
         installation(tmp_path, database_url, amqp_uri, **TRIAL) as place,
     ):
-        made = Machines(place, server)
+        proxy = Proxy((LOOPBACK, int(server.address.rpartition(":")[2])))
+        made = Machines(place, server, proxy)
         try:
             yield made
         finally:
+            proxy.close()
             for replica in made.replicas:
                 replica.end()
 
@@ -89,11 +97,16 @@ def test_a_split_stage_is_done_on_machines_that_share_nothing_but_the_bucket(
     assert (answer.status_code, answer.content) == (206, b"2 3")
 
 
-def test_a_worker_that_is_killed_is_followed_by_another(machines: Machines) -> None:
+def test_a_killed_worker_and_a_bucket_that_is_away_for_a_while_cost_time_alone(
+    machines: Machines,
+) -> None:
     order = {"parts": 4, "trace": str(machines.trace), "seconds": 2.0}
     machines.client.process(machines.task, ["divided"], {"divided": order})
     assert wait_until(machines.workers), machines.logs()
     kill(min(machines.workers()), signal.SIGKILL)
+    machines.proxy.refuse()
+    time.sleep(_AWAY)
+    machines.proxy.accept_again()
     state = machines.client.wait(machines.task, interval=0.05, timeout=120).state
     assert state == "divided_done", machines.logs()
     assert machines.client.read(machines.task, "joined.txt") == b"1 2 3 4"

@@ -25,6 +25,7 @@ from skyrelay.store.attempt import (
     RunUnknown,
 )
 from skyrelay.store.s3 import mirror
+from skyrelay.store.s3.bucket import StoreAway
 from skyrelay.store.s3.lease import Lease
 from skyrelay.store.s3.manifest import Change, Manifest
 
@@ -52,7 +53,7 @@ class S3Attempt(Attempt):
 
     def clear(self) -> None:
         """Remove what a worker that died has left here, and do not let others wait for it."""
-        with suppress(AttemptBusy, RunUnknown), super().claimed(to_clear=True):
+        with suppress(AttemptBusy, RunUnknown, StoreAway), super().claimed(to_clear=True):
             self.discard()
             self.lease.free_here()
 

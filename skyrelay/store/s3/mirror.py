@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from skyrelay.store import files
@@ -58,7 +59,9 @@ def share(old: Path, folder: Path, manifest: Manifest) -> None:
     for name, stored in (before.files if before else {}).items():
         if manifest.files.get(name) == stored and (old / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            files.link_or_copy_once(old / name, folder / name)
+            # Another process may drop the old version, if it was not asked for lately.
+            with suppress(FileNotFoundError):
+                files.link_or_copy_once(old / name, folder / name)
 
 
 def send(

@@ -13,6 +13,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
@@ -107,11 +108,8 @@ class S3TaskStore(TaskStore):
 
     def folder(self, task: int) -> Path:
         """A folder on this machine with all of the task's files, as they are now."""
-        try:
-            with self.locked(task):
-                self._mirrored(task)
-        except FileNotFoundError:
-            pass
+        with suppress(FileNotFoundError), self.locked(task):
+            self._mirrored(task)
         return self._link(task)
 
     def create(self, task: int) -> Path:
@@ -285,7 +283,8 @@ class S3TaskStore(TaskStore):
         os.utime(version)
         names = manifest.files if only is None else set().union(*map(manifest.below, only))
         mirror.fetch(self.bucket, manifest, names, version, self.root / INCOMING)
-        self._shrink(keep=version)
+        with suppress(FileNotFoundError):  # Another process does the same.
+            self._shrink(keep=version)
         return version
 
     def _show(self, task: int, version: Path) -> None:
@@ -323,10 +322,9 @@ class S3TaskStore(TaskStore):
         if not self.has_run(run):
             return
         self.bucket.put(self._key(self._run_folder(run) / CANCELLED), b"")
-        try:
+        # If the task was deleted nothing can be published in it.
+        with suppress(FileNotFoundError):
             self.rewrite(task)
-        except FileNotFoundError:
-            pass  # The task was deleted: nothing can be published in it.
 
     def marks(self, run: UUID) -> set[str]:
         """Which of configuration and cancellation the run has."""
