@@ -260,16 +260,8 @@ class StageRunner(DependencyProvider):
             self._give_sign(job)
         if now - job.looked > TICK:
             job.looked = now
-            if self._is_over(job):
+            if self._store.attempt(job.command).run_is_over():
                 self._stop(job, Why.KILLED)
-
-    def _is_over(self, job: _Job) -> bool:
-        try:
-            return self._store.attempt(job.command).run_is_over()
-        except OSError as error:
-            # What is worked on is not given up because the store is away for a while.
-            _log.warning("cannot see whether the run was cancelled: %s", error)
-            return False
 
     def _give_sign(self, job: _Job) -> None:
         """Say how far the job is; the gateway takes it for a sign of life, too."""

@@ -22,6 +22,7 @@ from skyrelay.store.s3 import bucket, lease
 from skyrelay.store.s3.bucket import Bucket, Conflict, StoreAway
 from skyrelay.store.s3.tasks import S3TaskStore
 from tests.support.attempts import TASK, command_of, names, put, record_of, work
+from tests.support.authority import authority
 from tests.support.processes import wait_until
 from tests.support.proxy import Proxy
 from tests.support.s3 import BUCKET, S3Server, s3_server
@@ -338,3 +339,19 @@ def test_an_address_that_names_no_bucket_is_refused() -> None:
     for url in ("http://bucket", "s3:///prefix", "bucket"):
         with pytest.raises(ValueError, match="s3://bucket/prefix"):
             Bucket(url)
+
+
+def test_tls_is_spoken_and_only_with_the_right_authority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket, "_TRIES", 1)
+    with s3_server(tmp_path / "tls.log", authority(tmp_path / "ours")) as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        url = f"s3://{BUCKET}/tls"
+        assert not S3TaskStore(tmp_path / "distrustful", url, cache=GIB).answers()
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(server.authority))
+        store = S3TaskStore(tmp_path / "trusting", url, cache=GIB)
+        store.create(TASK)
+        put(store, "image.fits", b"image")
+        assert store.path(TASK, "image.fits").read_bytes() == b"image"

@@ -33,6 +33,12 @@ class S3Server:
     """A server that runs."""
 
     address: str
+    certificates: Path | None = None
+
+    @property
+    def authority(self) -> str | bool:
+        """Whom a client of it has to trust, as requests and boto3 are told so."""
+        return str(self.certificates / "ca.crt") if self.certificates else True
 
     def environment(self, address: str = "") -> dict[str, str]:
         """What a client of it needs, at another address if it goes through a proxy."""
@@ -51,7 +57,9 @@ class S3Server:
         names["AWS_SECRET_ACCESS_KEY"] = "aws_secret_access_key"
         values = self.environment()
         keys = {ours: values[theirs] for theirs, ours in names.items()}
-        return boto3.session.Session().client("s3", endpoint_url=self.address, **keys)
+        return boto3.session.Session().client(
+            "s3", endpoint_url=self.address, verify=self.authority, **keys
+        )
 
     def be_busy(self, requests_refused: int) -> None:
         """Answer so many of the next requests with 503 SlowDown."""
@@ -59,17 +67,18 @@ class S3Server:
 
 
 @contextmanager
-def s3_server(log: Path) -> Iterator[S3Server]:
-    """A server with an empty bucket; it is gone afterwards."""
+def s3_server(log: Path, certificates: Path | None = None) -> Iterator[S3Server]:
+    """A server with an empty bucket; with ``certificates``, see `authority`, over TLS."""
     (port,) = free_ports(1)
+    tls = certificates is not None
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.s3", str(port)],
+            [sys.executable, "-m", "tests.support.s3", str(port), *map(str, (certificates,) * tls)],
             cwd=PROJECT,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    server = S3Server(f"http://{LOOPBACK}:{port}")
+    server = S3Server(f"http{'s' * tls}://{LOOPBACK}:{port}", certificates)
     try:
         assert wait_until(lambda: _answers(server)), log.read_text()
         server.client().create_bucket(Bucket=BUCKET)
@@ -81,7 +90,7 @@ def s3_server(log: Path) -> Iterator[S3Server]:
 
 def _answers(server: S3Server) -> bool:
     try:
-        return requests.get(server.address, timeout=5).ok
+        return requests.get(server.address, timeout=5, verify=server.authority).ok
     except requests.ConnectionError:
         return False
 
@@ -111,7 +120,12 @@ def main() -> None:
     from werkzeug.serving import run_simple
 
     app = _with_refusals(create_backend_app("s3"))
-    run_simple(LOOPBACK, int(sys.argv[1]), app, threaded=False)
+    tls = [
+        str(Path(folder, name)) for folder in sys.argv[2:] for name in ("server.crt", "server.key")
+    ]
+    run_simple(
+        LOOPBACK, int(sys.argv[1]), app, threaded=False, ssl_context=tuple(tls) if tls else None
+    )
 
 
 if __name__ == "__main__":

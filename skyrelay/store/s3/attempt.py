@@ -8,6 +8,7 @@ the publication came first, or it sees the mark, or its write fails. No clock is
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,9 +29,12 @@ from skyrelay.store.s3 import mirror
 from skyrelay.store.s3.bucket import StoreAway
 from skyrelay.store.s3.lease import Lease
 from skyrelay.store.s3.manifest import Change, Manifest
+from skyrelay.store.tasks import CONFIG
 
 if TYPE_CHECKING:
     from skyrelay.store.s3.tasks import S3TaskStore
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,15 @@ class S3Attempt(Attempt):
     lease: Lease
 
     def run_is_over(self) -> bool:
-        return self.store.marks(self.message.run) != {"config.json"}
+        # Work is not given up because S3 is away for a while: a publication looks again.
+        try:
+            return self._is_over()
+        except StoreAway as error:
+            _log.warning("cannot see whether the run was cancelled: %s", error)
+            return False
+
+    def _is_over(self) -> bool:
+        return self.store.marks(self.message.run) != {CONFIG}
 
     @contextmanager
     def claimed(self, *, to_clear: bool = False) -> Iterator[bool]:
@@ -144,8 +156,7 @@ class S3Attempt(Attempt):
             raise RunOver from error
 
     def _check_that_it_counts(self) -> None:
-        super()._check_that_it_counts()
-        if not self.lease.is_mine():
+        if self._is_over() or self.superseded() is not None or not self.lease.is_mine():
             raise RunOver
 
     def _record_in(self, key: str) -> AttemptRecord | None:
