@@ -88,8 +88,9 @@ format: setup-dev  ## let ruff lay out the code
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
 
-docs: setup-dev  ## make docs/parameters.md, the dashboards and the manifest of the alert rules
+docs: setup-dev  ## make docs/parameters.md, docs/operations/settings.md, the dashboards and the manifest of the alert rules
 	@$(PYTHON) -m skyrelay.parameters > docs/parameters.md
+	@$(PYTHON) -m skyrelay.settings_page > docs/operations/settings.md
 	@$(PYTHON) -m deploy.observation.dashboards
 
 lock: setup-dev  ## make the lock files from requirements/*.in (UPGRADE=1: newest versions)

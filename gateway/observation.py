@@ -18,9 +18,9 @@ from prometheus_client import Counter, Histogram
 from sqlalchemy import event
 from sqlalchemy.orm import Session, object_session
 
-from gateway.models import Run, RunState
-from skyrelay import tracing
-from skyrelay.broker.consumer import DeadLetter, News
+from gateway.models import DeadLetter, Run, RunState
+from skyrelay import logs, tracing
+from skyrelay.broker.consumer import News
 from skyrelay.messages import StageFinished
 from skyrelay.settings import Settings
 
@@ -54,8 +54,8 @@ DEAD_LETTERS = Counter("skyrelay_dead_letters", "Messages that were put aside")
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 #: What is asked by supervisors, every few seconds.
 _UNCOUNTED = frozenset({"health.alive", "health.ready", "health.metrics"})
-#: Of a session: the runs that its transaction ends.
-_ENDED = "ended"
+#: Of a session: the runs that its transaction ends, and how many dead letters it keeps.
+_ENDED, _KEPT = "ended", "dead letters"
 
 
 def begin(settings: Settings, process: str) -> None:
@@ -72,19 +72,28 @@ def install(app: Flask) -> None:
     """Count the requests of the application."""
     app.before_request(_received)
     app.after_request(_answered)
+    app.teardown_request(_left)
 
 
 def recorded(batch: Sequence[News]) -> None:
     """The database has taken these news in."""
     for news in batch:
-        if isinstance(news, DeadLetter):
-            DEAD_LETTERS.inc()
-        elif isinstance(news, StageFinished):
+        if isinstance(news, StageFinished):
             tracing.recorded(news)
 
 
 def _received() -> None:
     g.received = time.monotonic()
+    found = request.view_args or {}
+    run = found.get("run_id") or found.get("celery_id")
+    about = logs.about(task=found.get("task_id"), run=run, stage=found.get("step"))
+    about.__enter__()
+    g.about = about
+
+
+def _left(_: BaseException | None) -> None:
+    if (about := g.pop("about", None)) is not None:
+        about.__exit__(None, None, None)
 
 
 def _answered(response: Response) -> Response:
@@ -118,8 +127,16 @@ def _note(run: Run, state: str, _: Any, __: Any) -> None:
         session.info.setdefault(_ENDED, []).append(run)
 
 
+@event.listens_for(Session, "pending_to_persistent")
+def _note_letter(session: Session, kept: object) -> None:
+    if isinstance(kept, DeadLetter):
+        session.info[_KEPT] = session.info.get(_KEPT, 0) + 1
+
+
 @event.listens_for(Session, "after_commit")
 def _count(session: Session) -> None:
+    # One that is delivered once more is not kept again, and not counted again.
+    DEAD_LETTERS.inc(session.info.pop(_KEPT, 0))
     ended = datetime.now(UTC)
     for run in session.info.pop(_ENDED, ()):
         # As it was loaded: nothing is asked of the database after the commit.
@@ -133,3 +150,4 @@ def _count(session: Session) -> None:
 @event.listens_for(Session, "after_rollback")
 def _forget(session: Session) -> None:
     session.info.pop(_ENDED, None)
+    session.info.pop(_KEPT, None)

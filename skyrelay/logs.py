@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
-from skyrelay.messages import RunStage
+from skyrelay.messages import Message, Place
 from skyrelay.settings import Settings
 
 _about: ContextVar[dict[str, object]] = ContextVar("about", default={})  # noqa: B039
@@ -41,15 +42,28 @@ def configure(settings: Settings) -> None:
 
 
 @contextmanager
-def about(command: RunStage) -> Iterator[None]:
-    """Lines that are logged inside this context are about ``command``."""
+def about(
+    message: Message | Place | None = None,
+    *,
+    task: int | None = None,
+    run: UUID | str | None = None,
+    stage: str | None = None,
+    attempt: int | None = None,
+) -> Iterator[None]:
+    """Lines that are logged inside this context are about what ``message`` is about, or about this.
+
+    What is not given stays what it is outside of the context.
+    """
     fields = {
-        "task": command.task,
-        "run": str(command.run),
-        "stage": command.step,
-        "attempt": command.attempt,
+        "task": task or getattr(message, "task", None),
+        "run": run or getattr(message, "run", None),
+        "stage": stage or getattr(message, "step", None),
+        "attempt": attempt or getattr(message, "attempt", None),
     }
-    token = _about.set(fields)
+    known = {
+        name: str(value) if name == "run" else value for name, value in fields.items() if value
+    }
+    token = _about.set({**_about.get(), **known})
     try:
         yield
     finally:

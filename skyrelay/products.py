@@ -18,6 +18,8 @@ STACK_FRAMES = "stack_frames.json"
 
 # preprocessing
 IMAGE_ORIGINAL = "image.orig.fits"
+#: What no stage can make again.
+BROUGHT = (IMAGE, IMAGE_ORIGINAL, CUSTOM_MASK, CUSTOM_TEMPLATE, CUSTOM_TEMPLATE_MASK)
 FRINGE_MODEL = "fringe_model.fits"
 
 # inspect

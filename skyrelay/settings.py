@@ -87,7 +87,9 @@ class Settings(BaseSettings):
         600.0, ge=0, description="seconds that a replica may take to finish its stage on SIGTERM"
     )
     skyrelay_health_port: int = Field(0, ge=0, description="port of a service's /healthz; 0: none")
-    skyrelay_health_host: str = "127.0.0.1"
+    skyrelay_health_host: str = Field(
+        "127.0.0.1", description="address of this machine on which a service's /healthz listens"
+    )
     skyrelay_worker_threads: int = Field(
         1, ge=1, description="threads of numerical libraries in a worker; replicas scale better"
     )
@@ -178,8 +180,12 @@ class Settings(BaseSettings):
     skyportal_group_id: int = Field(
         1, description="its group in which sources are looked for, and which sees what is sent"
     )
-    skyrelay_log_level: str = "INFO"
-    skyrelay_log_format: Literal["text", "json"] = "text"
+    skyrelay_log_level: str = Field(
+        "INFO", description="what is logged: DEBUG, INFO, WARNING or ERROR, and all that is worse"
+    )
+    skyrelay_log_format: Literal["text", "json"] = Field(
+        "text", description="of each line of the log: text or json"
+    )
     skyrelay_traces: str = Field(
         "",
         description="address of an OpenTelemetry collector that takes OTLP over HTTP, such as "

@@ -39,6 +39,8 @@ class Stage:
         service.
     service_module : str or None
         Dotted path of the module with its nameko service, where it is not under ``services/``.
+    ends_as : str or None
+        Task state after the stage has ended well, where it is not that of the others.
     locates : bool
         Whether the position of the task on the sky is what this stage says, even if it says none.
     """
@@ -52,6 +54,7 @@ class Stage:
     makes: tuple[str, ...] = ()
     science_module: str | None = None
     service_module: str | None = None
+    ends_as: str | None = None
     locates: bool = False
 
     @property
@@ -62,7 +65,7 @@ class Stage:
     @property
     def state_done(self) -> str:
         """Task state after the stage has ended well (or degraded)."""
-        return f"{self.state}_done"
+        return self.ends_as or f"{self.state}_done"
 
     @property
     def state_failed(self) -> str:
@@ -105,6 +108,14 @@ CLEANUP = Stage(
     title="Cleanup",
     science_module="services.inspect.cleanup",
     locates=True,
+)
+ARCHIVE = Stage(
+    step="archive",
+    service="inspect",
+    state="archive",
+    title="Archiving",
+    science_module="services.inspect.archive",
+    ends_as="archive",
 )
 STACK = Stage(
     step="stack",
@@ -166,6 +177,7 @@ def _extra_stages() -> Iterator[Stage]:
 #: All stages, in the order in which they are usually run.
 STAGES: tuple[Stage, ...] = (
     CLEANUP,
+    ARCHIVE,
     STACK,
     RESET,
     FIX,

@@ -6,6 +6,7 @@ from flask import Blueprint
 
 from gateway.api import (
     account,
+    analyses,
     audit_log,
     auth,
     creation,
@@ -40,7 +41,7 @@ api.before_request(auth.require_user)
 _PARTS = (
     *(login, openid, account, users, groups, audit_log),
     *(tasks, creation, duplication, processing, preprocessing, stream, files, queue),
-    *(dead, data_files, reference, previews, legacy, skyportal),
+    *(dead, data_files, reference, previews, legacy, skyportal, analyses),
     *(results, sky, presets, webhooks, intakes, provenance),
 )
 for part in _PARTS:

@@ -43,7 +43,13 @@ class _Origin(TypedDict):
 
 
 class _FullOrigin(_Origin):
-    software: Annotated[dict[str, str], Field(examples=[{"python": "3.11.2"}])]
+    software: Annotated[
+        dict[str, str],
+        Field(
+            description="Versions of packages, and of the programs that were started.",
+            examples=[{"python": "3.11.2", "stdpipe": "0.4.1", "sextractor": "2.25.0"}],
+        ),
+    ]
     parameters: Annotated[
         schemas.Config, Field(description="The task's configuration when the stage had ended.")
     ]

@@ -35,10 +35,13 @@ def number(
         400 if it is no number or out of bounds.
     """
     found = text(name)
-    if not found:
-        return default
+    return bounded(name, found, least, most) if found else default
+
+
+def bounded(name: str, given: str | float, least: float, most: float) -> float:
+    """The number that was given as ``name``, within bounds; raises what `number` raises."""
     try:
-        value = float(found)
+        value = float(given)
     except ValueError:
         raise invalid(**{name: "A number is required."}) from None
     if not math.isfinite(value) or not least <= value <= most:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import fastavro
+from sqlalchemy import ColumnElement, and_
+from sqlalchemy.orm import Session
 
+from gateway.measurements.lightcurve import Point, Question, TooMany, light_curve
 from gateway.measurements.products import Row
 from gateway.models import Task, TaskResults
 from skyrelay.store import TaskStore
@@ -23,6 +26,10 @@ from skyrelay.store import TaskStore
 #: Kind of content of the messages.
 AVRO = "application/vnd.apache.avro"
 SCHEMA_VERSION = "1.0"
+#: Arcsec within which earlier measurements are taken for the same source, as ZTF has it.
+SAME_PLACE = 1.5
+#: Earlier measurements and limits in one alert.
+MOST_PREVIOUS = 100
 _JD_OF_MJD = 2400000.5
 #: Extensions of a cut-out's file, and what they are called in an alert.
 _STAMPS = {
@@ -60,6 +67,30 @@ _CANDIDATE = {
         {"name": "step", "type": "string", "doc": "Step that has found it."},
         {"name": "task", "type": "int", "doc": "Skyrelay's task."},
         {"name": "image", "type": "string", "doc": "Name of the task's image."},
+        {"name": "ndethist", "type": "int", "doc": "Earlier images in which it was seen."},
+        {"name": "ncovhist", "type": "int", "doc": "Earlier images that cover its position."},
+        _optional("jdstarthist", "double", "Earliest of them in which it was seen (UTC, days)."),
+        _optional("jdendhist", "double", "Latest of them in which it was seen (UTC, days)."),
+    ],
+}
+_PREVIOUS = {
+    "type": "record",
+    "name": "prv_candidate",
+    "namespace": "skyrelay.alert",
+    "doc": "What an earlier image shows at the position; an upper limit has no magpsf.",
+    "fields": [
+        {"name": "jd", "type": "double", "doc": "Time of the observation (UTC, days)."},
+        {"name": "filter", "type": "string", "doc": "Filter of the image."},
+        {"name": "ra", "type": "double", "doc": "Right ascension (ICRS, deg)."},
+        {"name": "dec", "type": "double", "doc": "Declination (ICRS, deg)."},
+        _optional("magpsf", "double", "Calibrated magnitude."),
+        _optional("sigmapsf", "double", "Its one-sigma uncertainty."),
+        _optional("diffmaglim", "double", "Limiting magnitude."),
+        {"name": "distance", "type": "double", "doc": "From the candidate (arcsec)."},
+        {"name": "flags", "type": "int", "doc": "Flags of the measurement."},
+        {"name": "source", "type": "string", "doc": "Product that it is from."},
+        {"name": "task", "type": "int", "doc": "Skyrelay's task."},
+        {"name": "image", "type": "string", "doc": "Name of the task's image."},
     ],
 }
 _CUTOUT = {
@@ -84,6 +115,12 @@ SCHEMA = fastavro.parse_schema(
             {"name": "objectId", "type": "string", "doc": "Name made of the position."},
             {"name": "candid", "type": "long"},
             {"name": "candidate", "type": _CANDIDATE},
+            {
+                "name": "prv_candidates",
+                "type": {"type": "array", "items": _PREVIOUS},
+                "default": [],
+                "doc": "The last of them, by time.",
+            },
             {"name": "cutoutScience", "type": ["null", _CUTOUT], "default": None},
             {"name": "cutoutTemplate", "type": ["null", "skyrelay.alert.cutout"], "default": None},
             {
@@ -96,8 +133,25 @@ SCHEMA = fastavro.parse_schema(
 )
 
 
-def alert(name: str, task: Task, found: TaskResults, row: Row, cutouts: Mapping[str, Any]) -> bytes:
-    """The alert of a candidate; ``name`` is its message's id, ``cutouts`` are of `cutouts_of`."""
+def alert(
+    name: str,
+    task: Task,
+    found: TaskResults,
+    row: Row,
+    cutouts: Mapping[str, Any],
+    history: Sequence[Point],
+) -> bytes:
+    """The alert of a candidate.
+
+    Parameters
+    ----------
+    name : str
+        Its message's id.
+    cutouts : mapping
+        Of `cutouts_of`.
+    history : sequence of Point
+        What earlier images show at its position, by time: of `history_of`.
+    """
     number = _number_of(name)
     candidate = {
         "jd": None if found.time is None else found.time + _JD_OF_MJD,
@@ -119,6 +173,7 @@ def alert(name: str, task: Task, found: TaskResults, row: Row, cutouts: Mapping[
         "step": row["step"],
         "task": task.id,
         "image": task.original_name,
+        **_counts(history),
     }
     packet = {
         "schemavsn": SCHEMA_VERSION,
@@ -127,11 +182,61 @@ def alert(name: str, task: Task, found: TaskResults, row: Row, cutouts: Mapping[
         "objectId": row["name"],
         "candid": number,
         "candidate": candidate,
+        "prv_candidates": [_previous(point) for point in history[-MOST_PREVIOUS:]],
         **cutouts,
     }
     content = io.BytesIO()
     fastavro.writer(content, SCHEMA, [packet], codec="deflate")
     return content.getvalue()
+
+
+def history_of(
+    session: Session, found: TaskResults, row: Row, allowed: ColumnElement[bool]
+) -> list[Point]:
+    """What earlier images show at a candidate's position, upper limits included, by time.
+
+    ``allowed`` is the condition on tasks whose measurements may be told.
+    """
+    if row["ra"] is None or row["dec"] is None or found.time is None:
+        return []
+    question = Question(
+        ra=row["ra"], dec=row["dec"], radius=SAME_PLACE, after=0.0, before=found.time
+    )
+    others = Task.id != found.task_id
+    try:
+        return light_curve(session, question, and_(allowed, others))
+    except TooMany:
+        # An alert without its history is better than none.
+        return []
+
+
+def _counts(history: Sequence[Point]) -> dict[str, Any]:
+    seen = [point for point in history if point["detected"]]
+    times = [point["time"] + _JD_OF_MJD for point in seen]
+    return {
+        "ndethist": len({point["task"] for point in seen}),
+        "ncovhist": len({point["task"] for point in history}),
+        "jdstarthist": min(times, default=None),
+        "jdendhist": max(times, default=None),
+    }
+
+
+def _previous(point: Point) -> dict[str, Any]:
+    seen = point["detected"]
+    return {
+        "jd": point["time"] + _JD_OF_MJD,
+        "filter": point["filter"],
+        "ra": point["ra"],
+        "dec": point["dec"],
+        "magpsf": point["mag"] if seen else None,
+        "sigmapsf": point["mag_error"] if seen else None,
+        "diffmaglim": point["mag_limit"],
+        "distance": point["distance"],
+        "flags": point["flags"],
+        "source": point["source"],
+        "task": point["task"],
+        "image": point["original_name"],
+    }
 
 
 def _number_of(name: str) -> int:

@@ -14,13 +14,15 @@ from sqlalchemy.orm import undefer
 
 from gateway.core import Gateway
 from gateway.followups import duties
-from gateway.followups.alerts import AVRO, alert, cutouts_of
+from gateway.followups.alerts import AVRO, alert, cutouts_of, history_of
 from gateway.measurements.products import Row
-from gateway.models import Duty, FollowUp, Task, TaskResults
+from gateway.models import Duty, FollowUp, Task, TaskResults, User
+from gateway.permissions import visible_to
+from skyrelay import logs
 from skyrelay.broker.publisher import BrokerAway, Publisher
 from skyrelay.broker.topology import TopologyConflict, candidate_route
 
-#: Version of the JSON messages; docs/candidates.md says what is in them.
+#: Version of the JSON messages; docs/push.md says what is in them.
 VERSION = 1
 _AT_ONCE = 10
 
@@ -42,7 +44,8 @@ class Announcer:
         for each in claimed:
             try:
                 if self._gateway.settings.skyrelay_announce_candidates:
-                    self._announce(each)
+                    with logs.about(task=each.task_id, run=each.run_id, stage=each.step):
+                        self._announce(each)
             except (BrokerAway, TopologyConflict, OSError) as error:
                 duties.put_off(database, [each], error)
             else:
@@ -74,8 +77,11 @@ class Announcer:
             message_id=name,
         )
         cutouts = cutouts_of(self._gateway.store, task.id, row)
+        with self._gateway.database.reading() as session:
+            owner = session.get_one(User, task.user_id)
+            history = history_of(session, found, row, visible_to(owner))
         self._publisher.publish_raw(
-            alert(name, task, found, row, cutouts),
+            alert(name, task, found, row, cutouts, history),
             candidate_route("avro", duty.step, found.filter),
             content_type=AVRO,
             message_id=name,

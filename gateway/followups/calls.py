@@ -12,9 +12,10 @@ import ipaddress
 import socket
 import ssl
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import IO
 from urllib.parse import SplitResult, urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -22,6 +23,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 #: Seconds to connect and for each word of the answer, and for all of it.
 _PATIENCE, _ALTOGETHER = 10.0, 20.0
+#: Bytes of an answer that are in memory at once.
+_CHUNK = 1024 * 1024
 #: Addresses of IPv4 in the words of IPv6, by way of a translator.
 _TRANSLATED = (
     ipaddress.ip_network("64:ff9b::/96"),
@@ -66,6 +69,33 @@ class Caller:
         CallFailed
             If there is no answer, or the address must not be called.
         """
+        with self._answer("POST", url, body, headers) as answer:
+            return answer.status
+
+    def fetch(self, url: str, target: IO[bytes], most: int) -> None:
+        """Write what is there, of at most ``most`` bytes, to ``target``.
+
+        Raises
+        ------
+        CallFailed
+            If it is not there in good time, is too large, or must not be fetched.
+        """
+        with self._answer("GET", url, None, {"User-Agent": "Skyrelay"}) as answer:
+            if answer.status != http.client.OK:
+                raise CallFailed(f"it answered {answer.status}")
+            left = most
+            while chunk := answer.read(_CHUNK):
+                left -= len(chunk)
+                if left < 0:
+                    raise CallFailed(f"it is larger than {most} bytes")
+                target.write(chunk)
+            if answer.length:
+                raise CallFailed("it broke off")
+
+    @contextmanager
+    def _answer(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Iterator[http.client.HTTPResponse]:
         parts = _parts(url)
         host = str(parts.hostname)
         port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -78,8 +108,8 @@ class Caller:
         watch.start()
         try:
             target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
-            connection.request("POST", target, body, dict(headers))
-            return connection.getresponse().status
+            connection.request(method, target, body, dict(headers))
+            yield connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise CallFailed(f"no answer: {error or type(error).__name__}") from error
         finally:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from gateway.database import Database
 from gateway.models import Duty, FollowUp, now
+from skyrelay import logs
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +56,8 @@ def put_off(database: Database, follow_ups: Collection[FollowUp], error: BaseExc
     """Something is in the way now: try again, later each time."""
     for each in follow_ups:
         pause = _PAUSES[min(each.tries, len(_PAUSES)) - 1]
-        _log.warning("%s of task %d is put off by %g s: %s", each.duty, each.task_id, pause, error)
+        with logs.about(task=each.task_id, run=each.run_id, stage=each.step):
+            _log.warning("%s is put off by %g s: %s", each.duty, pause, error)
         with database.writing() as session:
             session.execute(
                 update(FollowUp)

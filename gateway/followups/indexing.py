@@ -12,6 +12,7 @@ from gateway.followups import duties, events
 from gateway.measurements.index import bring_up_to_date
 from gateway.measurements.products import TaskProducts
 from gateway.models import Duty, FollowUp, Task
+from skyrelay import logs
 from skyrelay.stages import SIMPLE_TRANSIENTS, SUBTRACTION
 
 #: Duties taken on at once: one task's are done together.
@@ -28,7 +29,9 @@ def index(gateway: Gateway) -> bool:
         by_task[each.task_id].append(each)
     for task_id, own in by_task.items():
         try:
-            _finish(gateway, task_id, own, bring_up_to_date(gateway, task_id))
+            with logs.about(task=task_id):
+                found = bring_up_to_date(gateway, task_id)
+            _finish(gateway, task_id, own, found)
         except (IntegrityError, OperationalError, OSError) as error:
             duties.put_off(gateway.database, own, error)
     return bool(claimed)

@@ -1,4 +1,4 @@
-"""The process that does what follows: indexing, announcements, webhooks, the intake of files.
+"""The process that does what follows: indexing, announcements, webhooks, analyses, intake.
 
 It is a child of the process of the events and ends with it. Its work takes processor time and
 memory that the chain of stages must not wait for; if it dies, it is started again, and goes on
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 
 from gateway.core import Gateway
-from gateway.followups import indexing, intake, webhooks
+from gateway.followups import analyses, indexing, intake, webhooks
 from gateway.followups.announcing import Announcer
 from gateway.measurements.index import sweep
 
@@ -37,6 +37,8 @@ def serve_followups(gateway: Gateway) -> None:
         ("announce", announcer.announce, _LOOK),
         ("spread", partial(webhooks.spread, gateway), _LOOK),
         ("deliver", partial(webhooks.deliver, gateway), _LOOK),
+        ("compose", partial(analyses.compose, gateway), _LOOK),
+        ("answer", partial(analyses.deliver, gateway), _LOOK),
         ("look", partial(intake.look, gateway), gateway.settings.skyrelay_watch_interval),
         ("take", partial(intake.take, gateway), _LOOK),
         ("tidy", partial(_tidy, gateway), _TIDY),
@@ -55,6 +57,7 @@ def serve_followups(gateway: Gateway) -> None:
 def _tidy(gateway: Gateway) -> bool:
     sweep(gateway)
     webhooks.forget_old(gateway)
+    analyses.forget_old(gateway)
     intake.forget_answers(gateway)
     return False
 

@@ -10,11 +10,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import delete, select, update
@@ -22,17 +20,11 @@ from sqlalchemy.orm import joinedload
 
 from gateway.core import Gateway
 from gateway.followups import duties
-from gateway.followups.calls import Caller, CallFailed
+from gateway.followups.sending import CALLS, HOLD, KEPT, after, send
 from gateway.models import IS_PENDING, Duty, FollowUp, Webhook, WebhookDelivery, now
 
-_log = logging.getLogger(__name__)
-
-#: Duties taken on, and calls made, at once.
-_AT_ONCE, _CALLS = 50, 8
-#: A call that was begun and of which nothing was heard belongs to a process that has died.
-_HOLD = timedelta(minutes=1)
-#: For how long the log of deliveries is kept.
-_KEPT = timedelta(days=30)
+#: Duties taken on at once.
+_AT_ONCE = 50
 
 
 def secret_of(secret_key: str, webhook: Webhook) -> str:
@@ -88,7 +80,7 @@ def deliver(gateway: Gateway) -> bool:
     claimed = _claim(gateway)
     if not claimed:
         return False
-    with ThreadPoolExecutor(_CALLS) as pool:
+    with ThreadPoolExecutor(CALLS) as pool:
         list(pool.map(lambda each: _call(gateway, each), claimed))
     return True
 
@@ -100,7 +92,7 @@ def _claim(gateway: Gateway) -> Sequence[WebhookDelivery]:
         .join(Webhook)
         .where(IS_PENDING, WebhookDelivery.due <= now(), Webhook.active)
         .order_by(WebhookDelivery.due, WebhookDelivery.id)
-        .limit(10 * _CALLS)
+        .limit(10 * CALLS)
     )
     with gateway.database.reading() as session:
         if session.scalar(pending.limit(1)) is None:
@@ -114,55 +106,23 @@ def _claim(gateway: Gateway) -> Sequence[WebhookDelivery]:
         first: dict[int, WebhookDelivery] = {}
         for each in due:
             first.setdefault(each.webhook_id, each)
-        chosen = list(first.values())[:_CALLS]
+        chosen = list(first.values())[:CALLS]
         for each in chosen:
-            each.due = now() + _HOLD
+            each.due = now() + HOLD
     return chosen
 
 
 def _call(gateway: Gateway, delivery: WebhookDelivery) -> None:
     hook, body = delivery.webhook, delivery.body.encode()
-    begun = now()
     headers = {
-        "Content-Type": "application/json",
-        "User-Agent": "Skyrelay",
         "X-Skyrelay-Event": delivery.event,
         "X-Skyrelay-Delivery": str(delivery.id),
         "X-Skyrelay-Signature": signature(
             secret_of(gateway.settings.secret_key, hook), int(time.time()), body
         ),
     }
-    status, error = 0, ""
-    try:
-        caller = Caller.of(gateway.settings.skyrelay_webhook_networks)
-        status = caller.post(hook.url, body, headers)
-    except CallFailed as failure:
-        error = str(failure)
-    if not error and not 200 <= status < 300:
-        error = f"it answered {status}"
-    seconds = round((now() - begun).total_seconds(), 3)
-    _log_try(
-        gateway,
-        delivery,
-        {
-            "at": begun.isoformat(),
-            "status": status or None,
-            "seconds": seconds,
-            "error": error,
-        },
-    )
-
-
-def _log_try(gateway: Gateway, delivery: WebhookDelivery, tried: dict[str, Any]) -> None:
-    tries = [*delivery.tries, tried]
-    delays = gateway.settings.skyrelay_webhook_delays
-    values: dict[str, Any] = {"tries": tries, "last_error": tried["error"]}
-    if not tried["error"]:
-        values["state"] = "delivered"
-    elif len(tries) > len(delays):
-        values["state"] = "failed"
-    else:
-        values["due"] = now() + timedelta(seconds=delays[len(tries) - 1])
+    tried = send(gateway.settings, hook.url, body, headers)
+    values = after(gateway.settings, delivery.tries, tried)
     with gateway.database.writing() as session:
         session.execute(
             update(WebhookDelivery).where(WebhookDelivery.id == delivery.id).values(**values)
@@ -174,6 +134,6 @@ def forget_old(gateway: Gateway) -> None:
     with gateway.database.writing() as session:
         session.execute(
             delete(WebhookDelivery).where(
-                WebhookDelivery.created < now() - _KEPT, WebhookDelivery.state != "pending"
+                WebhookDelivery.created < now() - KEPT, WebhookDelivery.state != "pending"
             )
         )

@@ -1,5 +1,6 @@
 """The tables of the gateway's database."""
 
+from gateway.models.analyses import Analysis
 from gateway.models.audit import AuditEntry
 from gateway.models.base import Base, now
 from gateway.models.followups import Duty, FollowUp
@@ -44,6 +45,7 @@ __all__ = [
     "IS_READY",
     "IS_WAITING",
     "LIVE",
+    "Analysis",
     "AnsweredRequest",
     "ApiToken",
     "AttemptState",

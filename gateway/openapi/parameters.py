@@ -15,6 +15,7 @@ _KNOWN: dict[str, tuple[str, Any]] = {
     "token_id": ("Number of the token.", 7),
     "webhook_id": ("Number of the webhook.", 5),
     "delivery_id": ("Number of the delivery.", 11),
+    "analysis_id": ("Number of the analysis.", 4),
     "intake_id": ("Number of the batch, or of the watched folder.", 2),
     "run_id": ("Id of the run.", "0b7a5e3e-0a53-4d3f-9a8e-5b0c1c6f2f11"),
     "step": ("Name of the step.", "photometry"),

@@ -20,6 +20,7 @@ from gateway.orchestration import dead_letters, outcomes
 from gateway.orchestration.dead_letters import GivenUp
 from gateway.orchestration.queueing import leave, release
 from gateway.orchestration.runs import hold_tasks
+from skyrelay import logs
 from skyrelay.broker.consumer import DeadLetter, News
 from skyrelay.errors import Retriable
 from skyrelay.messages import Event, Place, StageFinished, StageProgressed, StageStarted
@@ -54,7 +55,7 @@ def record(gateway: Gateway, batch: Sequence[News]) -> None:
     Retriable
         If the database or the store does not answer now; nothing was recorded.
     """
-    over: set[UUID] = set()
+    over: dict[UUID, int] = {}
     freed: set[str] = set()
     try:
         with gateway.database.writing() as session:
@@ -63,15 +64,17 @@ def record(gateway: Gateway, batch: Sequence[News]) -> None:
             lasting = [each for each in news if not isinstance(each, StageProgressed)]
             known = _Known(session, [_place_of(each) for each in lasting])
             for each in lasting:
-                _record(gateway, session, known, each, over, freed)
+                with logs.about(_place_of(each)):
+                    _record(gateway, session, known, each, over, freed)
             release(gateway, session, freed)
     except (OperationalError, InterfaceError, OSError) as error:
         raise Retriable(f"the database or the store does not answer: {error}") from error
-    for run in over:
+    for run, task in over.items():
         try:
             gateway.store.close_run(run)
         except OSError:
-            _log.exception("cannot clear away run %s; the janitor tries again", run)
+            with logs.about(task=task, run=run):
+                _log.exception("its folder cannot be cleared away; the janitor tries again")
 
 
 def _news_of_tasks(session: Session, batch: Sequence[News]) -> list[Event | GivenUp]:
@@ -161,24 +164,25 @@ def _record(
     session: Session,
     known: _Known,
     news: StageStarted | StageFinished | GivenUp,
-    over: set[UUID],
+    over: dict[UUID, int],
     freed: set[str],
 ) -> None:
     """Record one of the news.
 
-    ``over`` gets the runs whose folders are of no use any more, ``freed`` the queues in which
-    there may be room now.
+    ``over`` gets the runs whose folders are of no use any more, and their tasks, ``freed`` the
+    queues in which there may be room now.
     """
     place = _place_of(news)
     found = known.open_run(place)
     if found is None:
         _log.debug("old news: %s", news)
         if not isinstance(news, StageStarted):
-            over.add(place.run)
+            over[place.run] = place.task
         return
     task, run = found
     attempt = known.attempt(place) if place.index == run.position else None
     if attempt is None:
+        _log.debug("old news: %s", news)
         return
     if isinstance(news, StageStarted):
         _started(task, run, attempt, news)
@@ -190,7 +194,7 @@ def _record(
     else:
         outcomes.give_up(gateway, session, task, run, attempt, news.reason)
     if run.state != RunState.OPEN:
-        over.add(place.run)
+        over[place.run] = place.task
 
 
 def _started(task: Task, run: Run, attempt: StageAttempt, event: StageStarted) -> None:

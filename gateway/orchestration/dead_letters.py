@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from gateway.core import Gateway
 from gateway.models import DeadLetter, Run, now
 from gateway.orchestration import runs
+from skyrelay import logs
 from skyrelay.broker import consumer, topology
 from skyrelay.errors import Permanent
 from skyrelay.messages import Place, StageStarted, UnreadableMessage, parse, place_in
@@ -48,7 +49,8 @@ def keep(session: Session, letter: consumer.DeadLetter) -> GivenUp | None:
         DeadLetter.handled == "",
     )
     if session.scalar(known.limit(1)) is None:
-        _log.error("DEAD LETTER for %s: %s %.500s", letter.meant_for, letter.reason, body)
+        with logs.about(place):
+            _log.error("DEAD LETTER for %s: %s %.500s", letter.meant_for, letter.reason, body)
         session.add(
             DeadLetter(
                 meant_for=letter.meant_for,

@@ -20,6 +20,7 @@ from gateway.models import IS_OPEN, Run, RunState, Task, now
 from gateway.orchestration.cancel import NotRunning, cancel
 from gateway.orchestration.outcomes import fail
 from gateway.orchestration.runs import lock_task
+from skyrelay import logs
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +55,8 @@ def drop_orphans(gateway: Gateway) -> None:
             try:
                 gateway.store.drop_orphans(task, gone=task not in known)
             except OSError:
-                _log.exception("cannot clear away what is left of task %d", task)
+                with logs.about(task=task):
+                    _log.exception("what is left of it cannot be cleared away")
 
 
 def empty_trash(gateway: Gateway) -> None:
@@ -71,7 +73,8 @@ def _close_runs(gateway: Gateway) -> None:
                 _close_if_over(gateway, run_id, made, known.get(str(run_id)))
             except OSError:
                 # One folder that cannot be touched is no reason to leave the others.
-                _log.exception("cannot clear away run %s", run_id)
+                with logs.about(run=run_id):
+                    _log.exception("its folder cannot be cleared away")
 
 
 def _runs(gateway: Gateway, ids: Sequence[str]) -> dict[str, Run]:
@@ -101,8 +104,9 @@ def _end_runs_without_folder(gateway: Gateway) -> None:
             task = lock_task(session, task_id)
             run = session.get(Run, run_id)
             if task is not None and run is not None and run.state == RunState.OPEN:
-                _log.error("run %s of task %d has lost its folder", run.id, task.id)
-                fail(gateway, session, task, run, "The files of this run are gone.")
+                with logs.about(task=task.id, run=run.id, stage=run.step):
+                    _log.error("the run has lost its folder")
+                    fail(gateway, session, task, run, "The files of this run are gone.")
 
 
 def _open_runs(gateway: Gateway) -> Iterator[tuple[str, int]]:
@@ -133,7 +137,8 @@ def _cancel_again(gateway: Gateway, found: Run) -> None:
                 cancel(gateway, session, task)
             except NotRunning:
                 return
-            _log.warning("run %s had been cancelled by half; now it is", found.id)
+            with logs.about(task=task.id, run=found.id):
+                _log.warning("the run had been cancelled by half; now it is")
 
 
 def _batched(items: Iterable[_T]) -> Iterator[list[_T]]:

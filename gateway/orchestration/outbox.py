@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from gateway.database import Database
 from gateway.models import OutboxMessage, now
-from skyrelay import messages
+from skyrelay import logs, messages
 from skyrelay.broker.publisher import BrokerAway, Publisher, Unroutable
 from skyrelay.broker.topology import TopologyConflict
 from skyrelay.messages import KillRun, Message, UnreadableMessage
@@ -196,7 +196,9 @@ class Outbox:
                 publisher.publish(message)
                 self._sent.add(row)
             except Unroutable:
-                _log.error("NO QUEUE takes %s; it is kept and tried again", message.to_json())
+                with logs.about(message):
+                    said = message.to_json()
+                    _log.error("NO QUEUE takes %s; it is kept and tried again", said)
                 self._put_off(row)
 
     def _remove_sent(self) -> None:
@@ -237,5 +239,6 @@ def _readable(row: int, body: str) -> list[tuple[int, Message]]:
     try:
         return [(row, messages.parse(body))]
     except UnreadableMessage:
-        _log.error("outbox row %d is of another version and stays where it is: %s", row, body)
+        with logs.about(messages.place_in(body)):
+            _log.error("outbox row %d is of another version and stays where it is: %s", row, body)
         return []

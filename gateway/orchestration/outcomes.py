@@ -18,7 +18,7 @@ from gateway.models import AttemptState, Duty, FollowUp, Run, RunState, StageAtt
 from gateway.orchestration.runs import end, give_up_attempts, queue_stage
 from skyrelay.messages import Outcome, StageFinished
 from skyrelay.records import AttemptRecord
-from skyrelay.stages import PHOTOMETRY, SIMPLE_TRANSIENTS, SUBTRACTION, stage_of
+from skyrelay.stages import ARCHIVE, PHOTOMETRY, SIMPLE_TRANSIENTS, SUBTRACTION, stage_of
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def fail(gateway: Gateway, session: Session, task: Task, run: Run, reason: str) 
     except OSError:
         if not gateway.store.answers():
             raise
-        _log.exception("cannot mark run %s as over", run.id)
+        _log.exception("the run cannot be marked as over")
 
 
 def _is_part(run: Run, attempt: StageAttempt) -> bool:
@@ -161,8 +161,8 @@ def _succeeded(
 
 
 def _is_searched(step: str) -> bool:
-    """Whether what the step has found out is looked for across tasks."""
-    return stage_of(step).locates or step in _MEASURES
+    """Whether what the step has found out, or removed, is looked for across tasks."""
+    return stage_of(step).locates or step in _MEASURES or step == ARCHIVE.step
 
 
 def _take_over(task: Task, kept: AttemptRecord) -> None:

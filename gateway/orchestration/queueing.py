@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import bindparam, func, insert, select
 from sqlalchemy.orm import Session
@@ -68,12 +68,13 @@ class _Window:
     """A service's queue, as one transaction has found it and adds to it.
 
     ``out``: commands that the broker or a replica has; ``turn``: the latest turn of those;
-    ``last``: the latest turn of each user.
+    ``last``: the latest turn of each user, among those that wait only if they are among ``known``.
     """
 
     out: int
     turn: int
     last: dict[int | None, int]
+    known: set[int | None] = field(default_factory=set)
 
     def send(self, turn: int) -> None:
         """Give the broker one more."""
@@ -88,8 +89,9 @@ def enqueue(gateway: Gateway, session: Session, run: Run, command: RunStage) -> 
     size = gateway.settings.skyrelay_queue_window
     waits = bool(size) and _out(session, queue) >= size
     last = window.last.get(run.user_id, -1)
-    if waits:
+    if waits and run.user_id not in window.known:
         last = max(last, _last_waiting(session, queue, run.user_id))
+        window.known.add(run.user_id)
     turn = max(window.turn, last + 1)
     window.last[run.user_id] = turn
     if not waits:

@@ -17,6 +17,7 @@ from gateway.core import Gateway
 from gateway.models import IS_OUT, IS_WAITING, LIVE, AttemptState, Run, RunState, StageAttempt, now
 from gateway.orchestration.queueing import QUEUES, release
 from gateway.orchestration.runs import lock_task
+from skyrelay import logs
 from skyrelay.broker import topology
 from skyrelay.broker.connection import CHANNEL_ERRORS, CONNECTION_ERRORS, connect, using
 from skyrelay.broker.lengths import lengths
@@ -89,11 +90,8 @@ def _send_again(gateway: Gateway, silent: StageAttempt) -> None:
             return
         if attempt.state not in LIVE or attempt.heard != silent.heard:
             return
-        _log.error(
-            "nothing was heard of %s of task %d since %s: its command is sent again",
-            attempt.step,
-            task.id,
-            attempt.heard.isoformat(timespec="seconds"),
-        )
+        since = attempt.heard.isoformat(timespec="seconds")
+        with logs.about(command):
+            _log.error("nothing was heard of it since %s: its command is sent again", since)
         attempt.heard = now()
         gateway.outbox.add(session, command)

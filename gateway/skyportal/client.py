@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import requests
 
@@ -57,6 +58,14 @@ class SkyPortal:
             if sources:
                 return str(sources[0]["id"])
         raise SkyPortalError(f"SkyPortal has no source within 30' of RA={ra:.4f} Dec={dec:.4f}.")
+
+    def position_of(self, source: str) -> tuple[float, float]:
+        """Right ascension and declination of a source in degrees."""
+        found = self._ask("GET", f"sources/{quote(source, safe='')}")
+        try:
+            return float(found["ra"]), float(found["dec"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise SkyPortalError(f"SkyPortal gives no position of {source}.") from error
 
     def put_photometry(self, photometry: dict[str, Any]) -> None:
         """Store a measurement; the same one again changes nothing."""

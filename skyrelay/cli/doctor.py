@@ -23,28 +23,17 @@ import requests
 from skyrelay.broker import topology
 from skyrelay.broker.connection import CHANNEL_ERRORS, CONNECTION_ERRORS, connect, using
 from skyrelay.broker.lengths import lengths
+from skyrelay.programs import PATIENCE, PROGRAMS, Program, told_version
 from skyrelay.settings import Settings, get_settings
 from skyrelay.sky.remote import services
 from skyrelay.sky.remote.services import Service
 from skyrelay.stages import SERVICES
 from skyrelay.store import open_store
 
-#: Seconds that anybody may take to answer.
-PATIENCE = 10.0
 #: Part of the store that should be free, as the alert has it.
 ROOM = 0.1
 #: Seconds by which clocks may differ before waiting times make no sense.
 SKEW = 5.0
-
-#: External programs by the setting that names their path: names of their executables, and how they
-#: are asked for their version.
-_PROGRAMS = {
-    "stdpipe_sextractor": (("source-extractor", "sex"), "-v"),
-    "stdpipe_scamp": (("scamp",), "-v"),
-    "stdpipe_psfex": (("psfex",), "-v"),
-    "stdpipe_swarp": (("SWarp", "swarp"), "-v"),
-    "stdpipe_solve_field": (("solve-field",), "--version"),
-}
 
 
 class Health(StrEnum):
@@ -80,25 +69,23 @@ def doctor(sky: bool) -> None:
 
 
 def _programs(settings: Settings) -> Iterator[Finding]:
-    for setting, (names, asked) in _PROGRAMS.items():
-        given: str | None = getattr(settings, setting)
-        path = given if given else next(filter(None, map(shutil.which, names)), None)
-        if path is None or shutil.which(path) is None:
-            said = f"not found; where stages run, install it or name it in {setting.upper()}"
-            yield Finding(Health.BAD if given else Health.NOTE, names[0], said)
-        else:
-            yield Finding(Health.GOOD, names[0], f"{_version(path, asked)} ({path})")
+    for program in PROGRAMS:
+        given: str | None = getattr(settings, program.setting)
+        name = program.executables[0]
+        path = given if given else next(filter(None, map(shutil.which, program.executables)), None)
+        if path is not None and shutil.which(path) is not None:
+            yield Finding(Health.GOOD, name, f"{_version(path, program)} ({path})")
+        elif given or program.packaged:
+            setting = program.setting.upper()
+            said = f"not found; where stages run, install it or name it in {setting}"
+            yield Finding(Health.BAD if given else Health.NOTE, name, said)
 
 
-def _version(path: str, asked: str) -> str:
+def _version(path: str, program: Program) -> str:
     try:
-        done = subprocess.run(
-            [path, asked], capture_output=True, text=True, timeout=PATIENCE, check=False
-        )
+        return told_version(path, program)[:80] or "of unknown version"
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"it does not run: {error}"
-    lines = (done.stdout + done.stderr).strip().splitlines()
-    return lines[0][:80] if lines else "of unknown version"
 
 
 def _broker(settings: Settings) -> Iterator[Finding]:

@@ -11,15 +11,23 @@
 
 from skyrelay.client.answers import (
     Attempt,
+    AuditEntry,
+    DeadLetter,
+    Delivery,
     FileEntry,
+    Group,
     Intake,
     LightCurvePoint,
+    Preset,
+    QueueEntry,
     Results,
     Run,
     StageReport,
     Started,
     Task,
     TaskState,
+    Token,
+    User,
     Webhook,
 )
 from skyrelay.client.client import Client
@@ -36,15 +44,21 @@ from skyrelay.client.errors import (
 
 __all__ = [
     "Attempt",
+    "AuditEntry",
     "Client",
     "ClientError",
     "Conflict",
+    "DeadLetter",
+    "Delivery",
     "FileEntry",
     "Forbidden",
+    "Group",
     "Intake",
     "LightCurvePoint",
     "NotAuthenticated",
     "NotFound",
+    "Preset",
+    "QueueEntry",
     "RequestRefused",
     "Results",
     "Run",
@@ -54,5 +68,7 @@ __all__ = [
     "StillRunning",
     "Task",
     "TaskState",
+    "Token",
+    "User",
     "Webhook",
 ]

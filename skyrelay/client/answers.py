@@ -170,3 +170,92 @@ class Webhook(Answer):
     events: list[str]
     active: bool
     secret: str | None = None
+
+
+class Delivery(Answer):
+    """One event for one webhook; ``state`` is pending, delivered or failed."""
+
+    id: int
+    event: str
+    state: str
+    created: str
+    due: str | None
+    tries: list[dict[str, Any]]
+    last_error: str
+    body: dict[str, Any]
+
+
+class Preset(Answer):
+    """A configuration, and files, that a task may begin with."""
+
+    id: int
+    name: str
+    config: dict[str, Any]
+    files: list[str] = []
+    warnings: list[str] = []
+
+
+class QueueEntry(Answer):
+    """A run as STDWeb's queue shows it; the task only where we may see it."""
+
+    id: str
+    state: str
+    name: str = ""
+    task_id: int | None = None
+    task_name: str = ""
+
+
+class User(Answer):
+    """A user; administrators see more fields."""
+
+    id: int
+    username: str
+    first_name: str
+    last_name: str
+    email: str
+    is_staff: bool
+    permissions: list[str]
+    groups: list[str] = []
+
+
+class Token(Answer):
+    """A token; ``token`` is its key, which is told only when it is made."""
+
+    id: int
+    name: str
+    created: str
+    expires: str | None
+    token: str = ""
+
+
+class Group(Answer):
+    """A group: how many members it has, in a list, or which."""
+
+    id: int
+    name: str
+    members: int | list[str]
+
+
+class AuditEntry(Answer):
+    """A change: when, by whom, from where."""
+
+    id: int
+    timestamp: str
+    user: str | None
+    action: str
+    task: int | None
+    ip: str
+    details: dict[str, Any]
+
+
+class DeadLetter(Answer):
+    """A message on which nobody could work."""
+
+    id: int
+    died: str
+    meant_for: str
+    reason: str
+    task: int | None
+    run: str | None
+    body: str
+    handled: str

@@ -46,5 +46,14 @@ class FileCalls(Transport):
         """Remove a file, or a folder with all that is in it."""
         self._request("DELETE", self._file(task, path))
 
+    def data_files(self, folder: str = "") -> list[FileEntry]:
+        """What is in the data folder, or a folder below it, whose files tasks may be made of."""
+        found = self._json("GET", f"files/{quote(folder)}")
+        return [FileEntry.model_validate(each) for each in found]
+
+    def read_data(self, path: str) -> bytes:
+        """The content of a file of the data folder."""
+        return self._request("GET", f"files/{quote(path)}").content
+
     def _file(self, task: int, path: str) -> str:
         return f"tasks/{task}/files/{quote(path)}"

@@ -26,6 +26,23 @@ class IntakeCalls(Transport):
         """What has become of a batch."""
         return Intake.model_validate(self._json("GET", f"batches/{number}/"))
 
+    def batches(self) -> list[Intake]:
+        """Our batches, newest first."""
+        return [Intake.model_validate(each) for each in self._json("GET", "batches/")]
+
+    def watches(self) -> list[Intake]:
+        """The folders that are watched."""
+        return [Intake.model_validate(each) for each in self._json("GET", "watches/")]
+
+    def watched(self, number: int) -> Intake:
+        """What has become of the files of a watched folder."""
+        return Intake.model_validate(self._json("GET", f"watches/{number}/"))
+
+    def pause_watch(self, number: int, *, active: bool = False) -> Intake:
+        """Look no more into a watched folder for now, or with ``active`` again."""
+        body = {"active": active}
+        return Intake.model_validate(self._json("PATCH", f"watches/{number}/", json=body))
+
     def watch(self, folder: str, **fields: Any) -> Intake:
         """Have each new file of the folder become a task; see `create_batch` for the fields."""
         body = {"folder": folder, **fields}

@@ -56,8 +56,14 @@ class ProcessingCalls(Transport):
         Ends, too, when the server ends the stream, as it does now and then: call it again. Who
         leaves it before its end closes it, or its connection stays open.
         """
+        return self._stream(f"tasks/{task}/events/", until_gone=True)
+
+    def follow_all(self) -> Generator[TaskState]:
+        """The states of all our tasks, whenever one changes; ends as `follow` does."""
+        return self._stream("events/", until_gone=False)
+
+    def _stream(self, path: str, *, until_gone: bool) -> Generator[TaskState]:
         headers = {"Accept": "text/event-stream"}
-        path = f"tasks/{task}/events/"
         with self._response("GET", path, headers=headers, stream=True) as response:
             kind = ""
             with translated():
@@ -66,7 +72,7 @@ class ProcessingCalls(Transport):
                         kind = line.removeprefix("event: ")
                     elif line.startswith("data: ") and kind == "state":
                         yield TaskState.model_validate_json(line.removeprefix("data: "))
-                    elif kind == "gone":
+                    elif kind == "gone" and until_gone:
                         return
 
     def runs(self, task: int) -> list[Run]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from skyrelay.client.answers import LightCurvePoint, Results
 from skyrelay.client.errors import RequestRefused
@@ -65,6 +66,10 @@ class ResultCalls(Transport):
     def provenance(self, task: int) -> list[dict[str, Any]]:
         """Of each product of a task: its checksum, and the attempt that has made it."""
         return list(self._json("GET", f"tasks/{task}/provenance/"))
+
+    def origin(self, task: int, path: str) -> dict[str, Any]:
+        """How a product came to be: attempt, checksum, software with versions, parameters."""
+        return dict(self._json("GET", f"tasks/{task}/provenance/{quote(path)}"))
 
     def log(self, task: int, step: str, start: int = 0) -> tuple[str, bool]:
         """What a step has said from byte ``start`` on, and whether it may still say more."""

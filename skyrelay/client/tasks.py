@@ -77,6 +77,10 @@ class TaskCalls(Transport):
         """Delete a task with its files, and stop its run."""
         self._request("DELETE", f"tasks/{task}/")
 
-    def duplicate(self, task: int) -> Task:
-        """Make a task of one's own with the same files and configuration."""
-        return Task.model_validate(self._json("POST", f"tasks/{task}/duplicate/"))
+    def duplicate(self, task: int, *, products: bool = True) -> Task:
+        """Make a task of one's own with the same files and configuration.
+
+        Without ``products`` it has only what a stage cannot make again.
+        """
+        body = {"products": products}
+        return Task.model_validate(self._json("POST", f"tasks/{task}/duplicate/", json=body))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from skyrelay.client.answers import Webhook
+from skyrelay.client.answers import Delivery, Webhook
 from skyrelay.client.transport import Transport
 
 
@@ -25,6 +25,20 @@ class WebhookCalls(Transport):
         """Delete a webhook."""
         self._request("DELETE", f"webhooks/{number}/")
 
-    def deliveries(self, number: int) -> list[dict[str, Any]]:
+    def webhook(self, number: int) -> Webhook:
+        """One webhook, with its secret."""
+        return Webhook.model_validate(self._json("GET", f"webhooks/{number}/"))
+
+    def update_webhook(self, number: int, **fields: Any) -> Webhook:
+        """Change url, events or active."""
+        return Webhook.model_validate(self._json("PATCH", f"webhooks/{number}/", json=fields))
+
+    def deliveries(self, number: int) -> list[Delivery]:
         """The log of a webhook, newest first."""
-        return list(self._json("GET", f"webhooks/{number}/deliveries/"))
+        found = self._json("GET", f"webhooks/{number}/deliveries/")
+        return [Delivery.model_validate(each) for each in found]
+
+    def redeliver(self, number: int, delivery: int) -> Delivery:
+        """Send a delivery of a webhook once more."""
+        path = f"webhooks/{number}/deliveries/{delivery}/redeliver/"
+        return Delivery.model_validate(self._json("POST", path))

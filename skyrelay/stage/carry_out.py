@@ -20,6 +20,7 @@ from skyrelay.errors import Retriable
 from skyrelay.messages import Outcome, RunStage
 from skyrelay.records import AttemptRecord
 from skyrelay.settings import Settings
+from skyrelay.stage import programs
 from skyrelay.stage.answers import Answer, Busy, Ended, Over, Progressed, Started, TryAgain
 from skyrelay.stage.context import Piece
 from skyrelay.stage.execute import (
@@ -132,6 +133,7 @@ def _work(
 ) -> Answer:
     stage = stage_of(command.step)
     started = datetime.now(UTC)
+    programs.forget()
     try:
         config = store.read_config(command.config)
     except (FileNotFoundError, ValueError, KeyError):
@@ -208,7 +210,7 @@ def _publish(attempt: Attempt, stage: Stage, result: StageResult, started: datet
         config=result.config,
         field=result.field,
         values=result.values,
-        software=software(),
+        software=_software(attempt),
         products={} if failed or is_piece else products_in(attempt.scratch),
     )
     if is_piece:
@@ -216,6 +218,17 @@ def _publish(attempt: Attempt, stage: Stage, result: StageResult, started: datet
     else:
         attempt.publish(record, stage.log_name if failed else None)
     return Ended.of(record, attempt.record_key)
+
+
+def _software(attempt: Attempt) -> dict[str, str]:
+    """With what the attempt has worked, and those of the parts that it joins."""
+    command = attempt.message
+    found: dict[str, str] = {}
+    if command.joins:
+        for part in range(1, command.parts + 1):
+            if record := attempt.record_of_piece(part):
+                found |= record.software
+    return found | software() | programs.versions()
 
 
 def _failed_without_record(reason: str) -> Ended:

@@ -16,7 +16,8 @@ from skyrelay.store.attempt import RESERVED_PREFIX
 #: Packages on whose versions the figures depend.
 _PACKAGES = (
     *("skyrelay", "stdpipe", "astropy", "numpy", "scipy", "photutils", "sep-x", "statsmodels"),
-    *("reproject", "astroscrappy", "astroalign"),
+    *("reproject", "astroscrappy", "astroalign", "astroquery", "scikit-image", "scikit-learn"),
+    *("pyerfa", "astropy-iers-data", "pyarrow", "mocpy", "cdshealpix"),
 )
 
 

@@ -60,7 +60,7 @@ def _serve(service: str, channel: socket.socket, guard: int) -> None:
     gc.freeze()
     _give_way()
     voice = Voice(channel, settings.skyrelay_silence)
-    programs.watch()
+    programs.watch(settings)
     episodes.listen(lambda episode: voice.tell(Noted(episode=episode)))
     voice.ready(guard)
     for line in channel.makefile("rb"):

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -124,15 +124,17 @@ def make_folder(path: Path) -> bool:
     return True
 
 
-def clone_tree(source: Path, target: Path) -> None:
+def clone_tree(source: Path, target: Path, names: Set[str] | None = None) -> None:
     """Make ``target`` a copy of the folder ``source`` that shares its files by hard links.
+
+    ``names``: only these, of what is at its top.
 
     Files are copied where the file system has no hard links. Symbolic links are left out: they
     could lead out of the task's folder.
     """
     target.mkdir(parents=True)
     for entry in os.scandir(source):
-        if entry.is_symlink():
+        if entry.is_symlink() or (names is not None and entry.name not in names):
             continue
         if entry.is_dir():
             clone_tree(Path(entry.path), target / entry.name)

@@ -12,7 +12,7 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -88,11 +88,14 @@ class TaskStore:
             files.link_atomically(f"{VERSIONS}/{version.name}", self._link(task))
         return self._link(task)
 
-    def duplicate(self, source: int, task: int) -> None:
-        """Make the folder of a new task, with the files of another one as they are now."""
+    def duplicate(self, source: int, task: int, names: Set[str] | None = None) -> None:
+        """Make the folder of a new task, with the files of another one as they are now.
+
+        ``names``: only these, of those at the top of the folder.
+        """
         with self.locked(task), self.locked(source):
             version = self._new_version(task)
-            files.clone_tree(self._link(source).resolve(), version)
+            files.clone_tree(self._link(source).resolve(), version, names)
             files.link_atomically(f"{VERSIONS}/{version.name}", self._link(task))
 
     def delete(self, task: int) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+from prometheus_client import REGISTRY
+
 from skyrelay.broker.consumer import DeadLetter
 from skyrelay.broker.topology import DEAD_EVENT
 from skyrelay.messages import RunStage
@@ -28,6 +31,24 @@ def test_a_dead_letter_is_kept_with_its_reason(bench: Bench, alice: Caller, admi
     assert (letter["task"], letter["run"]) == (task, str(command.run))
     assert admin.get(f"dead/{letter['id']}/").json == letter
     assert RunStage.model_validate_json(letter["body"]) == command
+
+
+def test_a_letter_that_is_delivered_again_is_counted_once(
+    bench: Bench, alice: Caller, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = _counted()
+    _, command = _dead_command(bench, alice)
+    letter = DeadLetter(
+        command.to_json().encode(), "photometry", "The worker died 7 times while working on it."
+    )
+    bench.hear(letter, letter)
+    assert _counted() - before == 1
+    (said,) = [record for record in caplog.records if "DEAD LETTER" in record.getMessage()]
+    assert said.levelname == "ERROR"
+
+
+def _counted() -> float:
+    return REGISTRY.get_sample_value("skyrelay_dead_letters_total") or 0.0
 
 
 def test_only_administrators_see_dead_letters(bench: Bench, alice: Caller) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +12,13 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from gateway.api import preprocessing
+from gateway.followups.indexing import index
 from gateway.models import AuditEntry, Task
 from skyrelay.messages import Outcome, RunStage
 from skyrelay.records import SkyField
+from skyrelay.stages import ARCHIVE
 from tests.support.gateway import Bench, Caller
+from tests.support.measured import Field, measured_task
 from tests.support.processes import wait_until
 
 
@@ -185,6 +189,35 @@ def test_a_duplicate_is_a_task_of_ones_own(bench: Bench, alice: Caller, bob: Cal
     with bench.gateway.database.reading() as session:
         entry = session.scalar(select(AuditEntry).where(AuditEntry.action == "task_duplicate"))
     assert entry is not None
+
+
+def test_a_duplicate_without_products_begins_anew(bench: Bench, alice: Caller) -> None:
+    task = with_image(alice)
+    for path in ("custom_mask.fits", "image.wcs", "objects.parquet", "candidates/a.cutout"):
+        put(alice, task, path, b"x")
+    copy = alice.post(f"tasks/{task}/duplicate/", json={"products": False}).json
+    assert copy["state"] == "duplicated"
+    files = {entry["name"] for entry in alice.get(f"tasks/{copy['id']}/files/").json}
+    assert files == {"image.fits", "custom_mask.fits", "image.wcs"}
+
+
+def test_an_archived_task_says_so_and_leaves_the_light_curves(bench: Bench, alice: Caller) -> None:
+    seen = Field(objects=[(10.0, 20.0, 17.0)])
+    task = measured_task(bench, alice, seen)
+    index(bench.gateway)
+    where = "lightcurve/?ra=10&dec=20&limits=0"
+    assert len(alice.get(where).json["results"]) == 1
+
+    def remove(folder: Path) -> None:
+        (folder / "objects.parquet").unlink()
+
+    bench.run(alice, task, ARCHIVE.step, make=remove)
+    assert bench.state(task) == "archive"
+    index(bench.gateway)
+    assert alice.get(where).json["results"] == []
+    about = alice.get(f"tasks/{task}/").json
+    assert alice.get("tasks/", query_string={"state": "archive"}).json[0]["id"] == about["id"]
+    assert len(alice.get("coverage/?ra=10&dec=20").json["results"]) == 1
 
 
 def test_only_who_may_edit_a_task_duplicates_it(bench: Bench, alice: Caller, eve: Caller) -> None:

@@ -15,6 +15,7 @@ import pika
 import pytest
 from astropy.io import fits
 
+from gateway.followups.alerts import SCHEMA, SCHEMA_VERSION
 from gateway.followups.announcing import Announcer
 from gateway.followups.indexing import index
 from gateway.models import Duty, FollowUp
@@ -26,6 +27,7 @@ from tests.support.processes import wait_until
 from tests.support.receiver import receiving
 from tests.support.servers import installation
 
+PROJECT = Path(__file__).parents[2]
 _SEEN = Field(candidates=[(10.0, 20.0, 18.0), (10.01, 20.01, 19.0)], filter="r")
 _EXCHANGE = "skyrelay.candidates"
 
@@ -109,6 +111,44 @@ def test_candidates_come_as_avro_with_their_stamps(bench: Bench, amqp_uri: str) 
     outsider.close()
 
 
+def test_an_alert_has_what_earlier_images_show_at_its_place(bench: Bench, amqp_uri: str) -> None:
+    declare_topology(amqp_uri)
+    alice, eve = bench.caller("alice"), bench.caller("eve")
+
+    def night(day: int, *objects: tuple[float, float, float]) -> Field:
+        return Field(objects=[(10.1, 20.1, 16.0), *objects], time=f"2026-01-{day:02d}T00:00:00")
+
+    measured_task(bench, alice, night(1, (10.0, 20.0, 17.5)), "seen.fits")
+    measured_task(bench, alice, night(2), "limit.fits")
+    measured_task(bench, alice, night(9, (10.0, 20.0, 19.5)), "later.fits")
+    measured_task(bench, eve, night(1, (10.0, 20.0, 17.0)), "not ours.fits")
+    _announce(bench)
+    outsider = _Outsider(amqp_uri, "avro.#")
+    found = Field(candidates=[(10.0, 20.0, 18.0)], time="2026-01-03T00:00:00")
+    measured_task(bench, alice, found, "present.fits")
+    _announce(bench)
+    schema = fastavro.schema.load_schema(PROJECT / "docs" / "schemas" / "alert-1.0.avsc")
+    ((*_, content),) = outsider.messages()
+    (packet,) = fastavro.reader(io.BytesIO(content), reader_schema=schema)
+    earlier = packet["prv_candidates"]
+    assert [each["image"] for each in earlier] == ["seen.fits", "limit.fits"]
+    assert [each["magpsf"] for each in earlier] == [17.5, None]
+    assert [each["diffmaglim"] for each in earlier] == [20.5, 20.5]
+    assert [each["jd"] for each in earlier] == [2461041.5, 2461042.5]
+    candidate = packet["candidate"]
+    assert (candidate["ndethist"], candidate["ncovhist"]) == (1, 2)
+    assert candidate["jdstarthist"] == candidate["jdendhist"] == 2461041.5
+    outsider.close()
+
+
+def test_the_schema_of_alerts_is_the_one_that_is_published() -> None:
+    name = f"alert-{SCHEMA_VERSION}.avsc"
+    published = json.loads((PROJECT / "docs" / "schemas" / name).read_text())
+    assert fastavro.schema.to_parsing_canonical_form(
+        published
+    ) == fastavro.schema.to_parsing_canonical_form(SCHEMA)
+
+
 def test_candidates_wait_while_the_broker_is_away(
     bench: Bench, broker: BrokerNode, amqp_uri: str
 ) -> None:
@@ -146,11 +186,20 @@ def test_what_follows_is_done_by_a_process_that_may_be_killed(
         alice = bench.caller("alice")
         hook = alice.post("webhooks/", json={"url": receiver.url, "events": ["candidates.found"]})
         assert hook.status_code == 201
+        question = {
+            "callback_url": receiver.url,
+            "resource_id": "AT2026abc",
+            "inputs": {"analysis_parameters": {"ra": 10, "dec": 20}},
+        }
+        assert alice.post("skyportal/analyses/", json=question).status_code == 200
         events = site.events()
         events.kill()
         measured_task(bench, alice, _SEEN)
         site.events()
         assert wait_until(lambda: receiver.calls), site.logs()
         assert wait_until(lambda: len(alice.get("lightcurve/?ra=10&dec=20").json["results"]) == 1)
-        assert [call.body["candidates"] for call in receiver.calls] == [2]
+        assert wait_until(lambda: len(receiver.calls) == 2), site.logs()
+        bodies = [call.body for call in receiver.calls]
+        assert [body["candidates"] for body in bodies if "event" in body] == [2]
+        assert [body["status"] for body in bodies if "analysis" in body] == ["success"]
         bench.close()

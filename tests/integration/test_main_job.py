@@ -65,6 +65,12 @@ def test_the_products_are_there_under_their_known_names(client: Client, results:
     assert wanted <= names
 
 
+def test_a_product_says_with_which_programs_it_was_made(client: Client, results: Results) -> None:
+    software = client.origin(results.task, OBJECTS)["software"]
+    assert software["sextractor"].startswith("2.")
+    assert {"skyrelay", "python", "stdpipe", "astropy"} <= software.keys()
+
+
 def test_nothing_of_the_run_is_left_beside_its_products(
     whole_stack: Stack, results: Results
 ) -> None:

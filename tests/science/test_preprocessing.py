@@ -178,6 +178,19 @@ def test_without_a_change_there_is_nothing_to_reset(folder: Path) -> None:
     assert "never changed" in result.reasons[0]
 
 
+def test_an_archive_keeps_what_was_brought_and_all_that_is_known(folder: Path) -> None:
+    config = run_stage("inspect", folder, {"gain": 2.0, "target": "262.0 48.0"}).config
+    (folder / products.CUSTOM_TEMPLATE).write_bytes(b"template")
+    (folder / products.CANDIDATES_CUTOUTS).mkdir()
+    result = run_stage("archive", folder, config)
+    assert result.outcome is Outcome.DONE
+    assert result.config == config and "inspected" in result.config
+    assert {path.name for path in folder.iterdir()} == {
+        *(products.IMAGE, products.CUSTOM_TEMPLATE),
+        *("archive.log", "archive_results.json"),
+    }
+
+
 def test_cleanup_leaves_the_image_and_what_the_user_said(folder: Path) -> None:
     config = run_stage("inspect", folder, {"gain": 2.0, "target": "262.0 48.0"}).config
     run_stage("destripe", folder, dict(config))

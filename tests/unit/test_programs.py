@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from skyrelay import episodes
 from skyrelay.episodes import Ending, Episode, Kind
+from skyrelay.programs import program_of
+from skyrelay.settings import Settings
 from skyrelay.stage import programs
 
 
@@ -19,7 +23,7 @@ def noted(monkeypatch: pytest.MonkeyPatch) -> list[Episode]:
     monkeypatch.setattr(subprocess, "run", subprocess.run)
     found: list[Episode] = []
     monkeypatch.setattr(episodes, "_listener", found.append)
-    programs.watch()
+    programs.watch(Settings(_env_file=None))
     return found
 
 
@@ -34,7 +38,37 @@ def noted(monkeypatch: pytest.MonkeyPatch) -> list[Episode]:
     ],
 )
 def test_a_command_is_counted_under_one_of_few_names(command: str, name: str) -> None:
-    assert programs.name_of(command) == name
+    found = program_of(programs.executable_of(command), Settings(_env_file=None))
+    assert (found.name if found else programs.OTHER) == name
+
+
+def test_what_an_attempt_has_started_is_told_with_its_version(
+    noted: list[Episode], tmp_path: Path
+) -> None:
+    script = tmp_path / "hotpants"
+    script.write_text("#!/bin/sh\necho usage:\necho Version 5.1.11b\nexit 1\n")
+    script.chmod(0o755)
+    mute = tmp_path / "swarp"
+    mute.write_text("#!/bin/sh\n")
+    mute.chmod(0o755)
+    subprocess.run(["source-extractor", "-v"], capture_output=True)
+    programs.forget()
+    os.system(f"'{script}' -inim x > /dev/null")
+    subprocess.run([mute])
+    subprocess.run(["true"])
+    assert programs.versions() == {
+        "hotpants": "5.1.11b",
+        "swarp": f"sha256:{hashlib.sha256(mute.read_bytes()).hexdigest()[:16]}",
+    }
+    subprocess.run(["source-extractor", "-v"], capture_output=True)
+    assert programs.versions()["sextractor"].startswith("2.")
+    assert {episode.name for episode in noted} == {"sextractor", "hotpants", "swarp", "other"}
+
+
+def test_a_program_is_known_by_the_path_in_the_settings(tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, stdpipe_hotpants="/opt/subtract")
+    found = program_of("/opt/subtract", settings)
+    assert found is not None and found.name == "hotpants"
 
 
 def test_what_a_program_returns_and_how_long_it_takes_are_kept(noted: list[Episode]) -> None:

@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -121,9 +121,11 @@ class S3TaskStore(TaskStore):
             raise FileExistsError(str(task)) from error
         return self.folder(task)
 
-    def duplicate(self, source: int, task: int) -> None:
+    def duplicate(self, source: int, task: int, names: Set[str] | None = None) -> None:
         copies = {}
         for name, stored in self.manifest(source).files.items():
+            if names is not None and name.partition("/")[0] not in names:
+                continue
             key = f"{task}/objects/{secrets.token_hex(8)}/{name}"
             self.bucket.copy(stored.key, key)
             copies[name] = stored.model_copy(update={"key": key})

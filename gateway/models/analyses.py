@@ -1,0 +1,46 @@
+"""Which analyses has SkyPortal asked for, and what is it told when they are done?"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from gateway.models.base import Base, JsonObject, PlainText, UtcDateTime, now
+from gateway.models.runs import IS_WAITING
+from gateway.models.webhooks import IS_PENDING
+
+
+class Analysis(Base):
+    """One analysis of an object, which is answered by a call of ``callback_url``.
+
+    ``state``: waiting (for the run, if it has one, and to be put together), pending (``body`` is
+    to be delivered), delivered, or failed. ``ra``, ``dec`` in degrees (ICRS), ``radius`` in arcsec.
+    After ``expires`` nobody listens at the address any more.
+    """
+
+    __tablename__ = "analyses"
+    __table_args__ = (
+        Index("ix_analyses_waiting", "due", sqlite_where=IS_WAITING, postgresql_where=IS_WAITING),
+        Index("ix_analyses_due", "due", sqlite_where=IS_PENDING, postgresql_where=IS_PENDING),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    object_id: Mapped[str] = mapped_column(String(250))
+    ra: Mapped[float]
+    dec: Mapped[float]
+    radius: Mapped[float]
+    callback_url: Mapped[str] = mapped_column(String(2000))
+    task_id: Mapped[int | None]
+    run_id: Mapped[str | None] = mapped_column(String(36))
+    state: Mapped[str] = mapped_column(String(20), default="waiting")
+    body: Mapped[str] = mapped_column(Text, default="", deferred=True)
+    created: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    expires: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    due: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    tries: Mapped[list[dict[str, Any]]] = mapped_column(JsonObject, default=list)
+    last_error: Mapped[str] = mapped_column(PlainText, default="")

@@ -1,0 +1,31 @@
+"""Does what the gateway logs while it answers say which task it is about?"""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from skyrelay import logs
+from tests.support.gateway import Bench, Caller
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+def test_what_a_request_logs_says_which_task_it_is_about(
+    bench: Bench, alice: Caller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    logs.configure(bench.gateway.settings.model_copy(update={"skyrelay_log_format": "json"}))
+    task = alice.new_task()
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("it cannot be removed")
+
+    monkeypatch.setattr(bench.gateway.store, "remove", broken)
+    assert alice("DELETE", f"tasks/{task}/files/x").status_code == 500
+    said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["task"] for line in said if "unexpected error" in line["message"]] == [task]

@@ -1,0 +1,42 @@
+"""Is every setting written down, and does the example name what Compose hands on?"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+from skyrelay.settings import Settings
+from skyrelay.settings_page import as_markdown
+
+ROOT = Path(__file__).parents[2]
+OPERATIONS = ROOT / "docs" / "operations"
+#: A setting in a text, alone or with a value.
+_NAMED = re.compile(r"`((?:SKYRELAY|STDPIPE|SKYPORTAL)_[A-Z0-9_]*[A-Z0-9])[`=]")
+
+
+def test_the_reference_of_settings_is_up_to_date() -> None:
+    assert (OPERATIONS / "settings.md").read_text() == as_markdown()
+
+
+def test_every_setting_says_what_it_means() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+    assert as_markdown().count("\n## ") == 9
+
+
+def test_settings_that_the_manuals_name_exist() -> None:
+    known = {name.upper() for name in Settings.model_fields}
+    # Those of the Compose file, which no process reads.
+    known |= set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    for page in [*OPERATIONS.glob("**/*.md"), ROOT / "docs" / "push.md"]:
+        for name in _NAMED.findall(page.read_text()):
+            assert name in known, (page.name, name)
+
+
+def test_what_compose_sets_are_settings() -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    known = {name.upper() for name in Settings.model_fields}
+    for part in ("x-gateway", "x-stage"):
+        assert compose[part]["environment"].keys() <= known
