@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.database import Database
+from gateway.listings import Listings
 from gateway.orchestration.outbox import Outbox
 from gateway.orchestration.patience import Patience
 from skyrelay.errors import Permanent
@@ -16,12 +17,13 @@ _SECRET_KEY_LENGTH = 16
 
 @dataclass(frozen=True)
 class Gateway:
-    """Settings, database, task store and outbox of one process."""
+    """Settings, database, task store, outbox and lists of one process."""
 
     settings: Settings
     database: Database
     store: TaskStore
     outbox: Outbox
+    listings: Listings
     patience: Patience = field(default_factory=Patience)
 
     def close(self) -> None:
@@ -46,4 +48,4 @@ def open_gateway(settings: Settings) -> Gateway:
     database = Database(settings.database_url)
     store = open_store(settings)
     outbox = Outbox(database, store, settings.amqp_uri, settings.skyrelay_heartbeat)
-    return Gateway(settings, database, store, outbox)
+    return Gateway(settings, database, store, outbox, Listings(database))

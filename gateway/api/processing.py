@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 
 from gateway.accounts.quotas import check_run
 from gateway.api import schemas, serializers
-from gateway.api.access import get_locked_task, get_task
+from gateway.api.access import get_locked_task, get_standing, get_task
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import BadConfig, Body, checked_config, read_body, warnings_of
@@ -117,7 +117,7 @@ def cancel_task(task_id: int) -> ResponseReturnValue:
 def state(task_id: int) -> ResponseReturnValue:
     """Where the task stands, and how far its run is."""
     with gateway().database.reading() as session:
-        task = get_task(session, task_id, Right.VIEW)
+        task = get_standing(session, task_id)
         run, attempts = _present(session, task.celery_id)
     return jsonify(serializers.task_state(task, run, attempts))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from pydantic import Field
 from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy.orm import Session
 from typing_extensions import TypedDict
 
 from gateway import lifetime
@@ -20,12 +22,26 @@ from gateway.api.creation import LONGEST_NAME
 from gateway.api.errors import invalid
 from gateway.models import Group, Task, User, task_groups
 from gateway.openapi import NOTHING, documented
-from gateway.permissions import Right, visible_to
+from gateway.permissions import Right, sees_all, visible_to
 
 blueprint = Blueprint("tasks", __name__)
 
 #: What a list says of a task. A configuration or a coverage of the sky may be long.
-_LISTED = (Task.id, Task.original_name, Task.title, Task.state, Task.created, Task.modified)
+_LISTED = (
+    select(
+        Task.id,
+        Task.original_name,
+        Task.title,
+        Task.state,
+        Task.created,
+        Task.modified,
+        User.username.label("user"),
+    )
+    .select_from(Task)
+    .join(User, User.id == Task.user_id)
+)
+#: Of a longer page the database finds the tasks itself: a statement has room for so many numbers.
+_MOST_BY_NUMBER = 1000
 
 
 class _ListQuery(TypedDict, total=False):
@@ -48,24 +64,11 @@ class _TaskChange(TypedDict, total=False):
 def list_tasks() -> ResponseReturnValue:
     """The tasks that the user may see, newest first; a page of them where a limit is given."""
     limit, offset = _number("limit"), _number("offset") or 0
-    chosen = _chosen()
-    page = chosen.order_by(Task.id.desc())
-    if limit:
-        page = page.limit(limit).offset(offset)
-    # Only the rows of the page are read in full; to pass by the others their numbers are enough.
-    found = (
-        select(*_LISTED, User.username.label("user"))
-        .select_from(Task)
-        .join(User, User.id == Task.user_id)
-        .where(Task.id.in_(page))
-        .order_by(Task.id.desc())
-    )
     with gateway().database.reading() as session:
-        rows = session.execute(found).all()
-        results = [serializers.task_in_list(row._mapping) for row in rows]
         if not limit:
-            return jsonify(results)
-        count = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
+            return jsonify(_rows(session, Task.id.in_(_chosen(session))))
+        page, count = _page(session, limit, offset)
+        results = _rows(session, page)
     return jsonify(
         {
             "count": count,
@@ -132,37 +135,72 @@ def delete_task(task_id: int) -> ResponseReturnValue:
     return Response(status=204)
 
 
-def _chosen() -> Select[Any]:
+def _page(session: Session, limit: int, offset: int) -> tuple[ColumnElement[bool], int]:
+    """The condition on tasks of a page, and how many there are on all pages."""
+    listings, user = gateway().listings, current_user()
+    if query.text("state") or limit > _MOST_BY_NUMBER:
+        chosen = _chosen(session)
+        count = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
+        # To pass by the tasks of other pages their numbers are enough.
+        page = chosen.order_by(Task.id.desc()).limit(limit).offset(offset)
+        return Task.id.in_(page), count
+    key = (None if sees_all(user) else user.id, query.text("query"), query.text("user"))
+    numbers = listings.known(session, key)
+    if numbers is None:
+        numbers = listings.find(session, key, _chosen(session))
+    return Task.id.in_(numbers[offset : offset + limit].tolist()), len(numbers)
+
+
+def _rows(session: Session, chosen: ColumnElement[bool]) -> list[schemas.TaskInList]:
+    """These tasks, newest first, as a list shows them."""
+    found = session.execute(_LISTED.where(chosen).order_by(Task.id.desc()))
+    return [serializers.task_in_list(row._mapping) for row in found]
+
+
+def _chosen(session: Session) -> Select[Any]:
     """The numbers of the tasks that are asked for."""
     chosen = select(Task.id).where(visible_to(current_user()))
-    words, username = query.text("query").split(), query.text("user")
-    if words or username:
-        chosen = chosen.join(User, User.id == Task.user_id)
-    chosen = chosen.where(*map(_matches, words))
+    if words := query.text("query").split():
+        chosen = chosen.where(*_matching(session, words))
     if state := query.text("state"):
         chosen = chosen.where(Task.state == state)
-    if username:
-        chosen = chosen.where(User.username == username)
+    if username := query.text("user"):
+        owner = select(User.id).where(User.username == username).scalar_subquery()
+        chosen = chosen.where(Task.user_id == owner)
     return chosen
 
 
-def _matches(word: str) -> ColumnElement[bool]:
-    """The word is somewhere in what a person calls the task, its owner or its groups."""
-    columns: tuple[Any, ...] = (
-        Task.original_name,
-        Task.title,
-        User.username,
-        User.first_name,
-        User.last_name,
-    )
-    shared = (
-        select(task_groups.c.task_id)
-        .join(Group, Group.id == task_groups.c.group_id)
-        .where(Group.name.icontains(word, autoescape=True))
-    )
-    return or_(
-        *(column.icontains(word, autoescape=True) for column in columns), Task.id.in_(shared)
-    )
+def _matching(session: Session, words: Sequence[str]) -> Iterator[ColumnElement[bool]]:
+    """Each word is somewhere in what a person calls the task, its owner or its groups.
+
+    Owners and groups are looked up first: only without them can the indexes of the words be used.
+    """
+    names = (User.username, User.first_name, User.last_name)
+    owners = _named(session, User.id, names, words)
+    groups = _named(session, Group.id, (Group.name,), words)
+    for word, some_owners, some_groups in zip(words, owners, groups, strict=True):
+        ways = [_contains(Task.original_name, word), _contains(Task.title, word)]
+        if some_owners:
+            ways.append(Task.user_id.in_(some_owners))
+        if some_groups:
+            shared = select(task_groups.c.task_id).where(task_groups.c.group_id.in_(some_groups))
+            ways.append(Task.id.in_(shared))
+        yield or_(*ways)
+
+
+def _named(
+    session: Session, number: Any, names: Sequence[Any], words: Sequence[str]
+) -> list[list[int]]:
+    """For each word, the numbers of those in one of whose names it is."""
+    matches = [or_(*(_contains(name, word) for name in names)) for word in words]
+    found = session.execute(select(number, *matches).where(or_(*matches))).all()
+    return [[row[0] for row in found if row[place]] for place in range(1, len(words) + 1)]
+
+
+def _contains(column: Any, word: str) -> ColumnElement[bool]:
+    escaped = word.replace("/", "//").replace("%", "/%").replace("_", "/_")
+    contains: ColumnElement[bool] = column.ilike(f"%{escaped}%", escape="/")
+    return contains
 
 
 def _number(name: str) -> int | None:

@@ -5,6 +5,7 @@ from gateway.models.audit import AuditEntry
 from gateway.models.base import Base, now
 from gateway.models.followups import Duty, FollowUp
 from gateway.models.intake import IS_READY, AnsweredRequest, Intake, IntakeFile, IntakeState
+from gateway.models.lists import ListChange
 from gateway.models.measurements import (
     IS_LITTER,
     CoverageCell,
@@ -60,6 +61,7 @@ __all__ = [
     "Intake",
     "IntakeFile",
     "IntakeState",
+    "ListChange",
     "LoginAttempts",
     "Measurement",
     "MeasurementSet",

@@ -33,6 +33,16 @@ class Task(Base):
     __table_args__ = (
         Index("ix_tasks_user_id_id", "user_id", "id"),
         Index("ix_tasks_user_id_modified", "user_id", "modified"),
+        *(
+            # Of three letters each, so that a word is found wherever it stands.
+            Index(
+                f"ix_tasks_{name}_words",
+                name,
+                postgresql_using="gin",
+                postgresql_ops={name: "gin_trgm_ops"},
+            ).ddl_if(dialect="postgresql")
+            for name in ("original_name", "title")
+        ),
         {"sqlite_autoincrement": True},
     )
 

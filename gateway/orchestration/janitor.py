@@ -16,6 +16,7 @@ from uuid import UUID
 from sqlalchemy import select
 
 from gateway.core import Gateway
+from gateway.listings import forget_changes
 from gateway.models import IS_OPEN, Run, RunState, Task, now
 from gateway.orchestration.cancel import NotRunning, cancel
 from gateway.orchestration.outcomes import fail
@@ -46,8 +47,10 @@ def clean_up(gateway: Gateway) -> None:
 
 
 def drop_orphans(gateway: Gateway) -> None:
-    """Remove uploads and versions that were never published, and locks of deleted tasks."""
+    """Remove uploads and versions that were never published, locks of deleted tasks, old notes."""
     gateway.store.drop_incoming(now() - _ABANDONED_UPLOAD)
+    with gateway.database.writing() as session:
+        forget_changes(session)
     for chunk in _batched(sorted(gateway.store.orphans())):
         with gateway.database.reading() as session:
             known = set(session.scalars(select(Task.id).where(Task.id.in_(chunk))))

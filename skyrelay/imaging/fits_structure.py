@@ -28,6 +28,9 @@ _MOST_BLOCKS = 2000
 _MOST_HEADERS = 1000
 #: The standard's limit for NAXIS and TFIELDS.
 _MOST = 999
+#: Bytes of data after one header of a packed file. A few kilobytes may promise, and unpack to, any
+#: number; who has more than this to say has more than the memory of a worker.
+_MOST_UNPACKED = 16 * 1024**3
 _NUMBER = re.compile(rb"^= *([+-]?\d+) *(?:/.*)?$")
 
 
@@ -37,7 +40,8 @@ def check_structure(path: Path) -> None:
     Raises
     ------
     Permanent
-        If it does. What else may be wrong with the file is for its reader to say.
+        If it does, or if it unpacks to more than a worker could hold. What else may be wrong
+        with the file is for its reader to say.
     OSError
         If it cannot be read at all.
     """
@@ -52,6 +56,11 @@ def check_structure(path: Path) -> None:
                         raise Permanent(
                             f"The file {path.name} is a broken FITS file: {keyword} is {number}."
                         )
+                if _size(header) > max(_MOST_UNPACKED, 0 if packed else path.stat().st_size):
+                    raise Permanent(
+                        f"The file {path.name} is too large, or truncated: a header promises more "
+                        f"than {_MOST_UNPACKED // 1024**3} GiB."
+                    )
     except (EOFError, gzip.BadGzipFile, zlib.error):
         return  # Truncated, or packed in another way.
 
@@ -81,6 +90,8 @@ def _is_whole(stream: IO[bytes]) -> bool:
         size, start = _size(header), stream.tell()
         if _END not in header or size < 0:
             return False
+        if size > _MOST_UNPACKED and isinstance(stream, gzip.GzipFile):
+            return True  # Its reader will refuse it, at once.
         if size:
             stream.seek(start + size - 1)
             if not stream.read(1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -24,7 +25,12 @@ def test_the_migrations_make_the_tables_of_the_models(database_url: str) -> None
     database = Database(database_url)
     migrate(database)
     with database.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        # Words are indexed on PostgreSQL alone.
+        def is_here(item: Any, *_: Any) -> bool:
+            return not (database.is_sqlite and str(item.name).endswith("_words"))
+
+        opts = {"compare_type": True, "include_object": is_here}
+        context = MigrationContext.configure(connection, opts=opts)
         assert compare_metadata(context, Base.metadata) == []
         indexes = inspect(connection).get_indexes("runs")
     assert any(index["name"] == "uq_runs_open_task_id" and index["unique"] for index in indexes)

@@ -11,6 +11,7 @@ from astropy.io import fits
 
 from skyrelay.errors import Permanent
 from skyrelay.imaging.fits import read_image, write_image
+from skyrelay.imaging.fits_structure import is_complete
 from skyrelay.imaging.wcs import wcs_of
 
 PIXELS = np.arange(40 * 50, dtype=np.float32).reshape(40, 50)
@@ -191,6 +192,37 @@ def test_a_header_that_promises_what_nobody_can_count_to_is_refused(
     path = tmp_path / "image.fits"
     path.write_bytes(gzip.compress(content) if packed else content)
     with pytest.raises(Permanent, match=f"{keyword} is {number}"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("extension", [0, 1])
+def test_a_small_file_that_unpacks_to_terabytes_is_refused_without_unpacking(
+    tmp_path: Path, extension: int
+) -> None:
+    header = fits.Header([("SIMPLE", True)] if extension == 0 else [("XTENSION", "IMAGE")])
+    header.update({"BITPIX": -32, "NAXIS": 3, "NAXIS1": 1000, "NAXIS2": 1000, "NAXIS3": 10**6})
+    first = b"" if extension == 0 else fits.PrimaryHDU().header.tostring().encode()
+    path = tmp_path / "image.fits.gz"
+    with path.open("wb") as file:
+        file.write(gzip.compress(first + header.tostring().encode()))
+        zeros = gzip.compress(bytes(2**26))
+        for _ in range(200):  # 12.5 GiB, which take minutes to unpack.
+            file.write(zeros)
+    assert path.stat().st_size < 2**24
+    with pytest.raises(Permanent, match="promises more than 16 GiB"):
+        read_image(path)
+    assert is_complete(path)
+
+
+@pytest.mark.parametrize("shape", [(2**20, 2**20), (2**31 - 1, 2**31 - 1)])
+def test_an_image_that_is_larger_than_any_memory_is_refused_by_its_header(
+    tmp_path: Path, shape: tuple[int, int]
+) -> None:
+    header = fits.Header([("SIMPLE", True), ("BITPIX", 8), ("NAXIS", 2)])
+    header.update({"NAXIS1": shape[1], "NAXIS2": shape[0]})
+    path = tmp_path / "image.fits"
+    path.write_bytes(header.tostring().encode() + bytes(2880))
+    with pytest.raises(Permanent, match="promises more than 16 GiB"):
         read_image(path)
 
 
