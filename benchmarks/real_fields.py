@@ -21,6 +21,7 @@ from skyrelay.stage.execute import StageResult
 from tests.science.test_bulge import KNOWN
 from tests.science.test_decam import TRANSIENT, write_catalogue
 from tests.science.test_sn2015bn import RADIUS, ZERO_POINT
+from tests.support.differences import aperture_pull
 from tests.support.stages import run_stage
 
 Values = Iterator[tuple[str, float]]
@@ -94,12 +95,8 @@ def _of_event(method: str, folder: Path, place: tuple[float, float], result: Sta
     ranks = np.flatnonzero(away < _AT)
     yield f"{method}: rank of the event", float(ranks[0] + 1) if len(ranks) else float("nan")
     yield f"{method}: other candidates", float(len(candidates) - len(ranks))
-    yield (
-        f"{method}: scatter in units of the noise",
-        float(
-            result.values["difference_noise_ratio"].value  # type: ignore[arg-type]
-        ),
-    )
+    fwhm = float(result.config["fwhm"])
+    yield f"{method}: scatter of apertures in units of the noise", aperture_pull(folder, fwhm)
 
 
 def _run(folder: Path, config: dict[str, Any], *steps: str) -> StageResult:

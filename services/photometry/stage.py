@@ -21,6 +21,7 @@ from skyrelay.errors import Permanent
 from skyrelay.imaging import calibration, detection
 from skyrelay.imaging.apertures import Apertures, measure
 from skyrelay.imaging.calibration import Calibration
+from skyrelay.imaging.confusion import confusion_noise
 from skyrelay.imaging.fits import write_image
 from skyrelay.imaging.forced import keep_targets, measure_targets
 from skyrelay.imaging.plots import PhotometryPlots
@@ -224,10 +225,29 @@ def _calibrate(
     if context.parameter("diagnose_color"):
         calibration.scan_colors(objects, chosen, model, radius=radius, sn=sn, log=context.log)
     solution = calibration.calibrate(
-        objects, chosen, columns, model, shape=frame.shape, radius=radius, sn=sn, log=context.log
+        objects,
+        chosen,
+        columns,
+        model,
+        shape=frame.shape,
+        radius=radius,
+        sn=sn,
+        confusion=_confusion(context, frame, objects, apertures),
+        log=context.log,
     )
     calibration.report(solution, context.log)
     return solution, chosen
+
+
+def _confusion(context: StageContext, frame: Frame, objects: Table, apertures: Apertures) -> float:
+    """What unseen stars scatter the fluxes by; the fit of profiles counts it in its errors."""
+    if context.parameter("photometry_method") == "psf":
+        return 0.0
+    noise = confusion_noise(objects, frame.exposure, apertures, log=context.log)
+    context.measure(
+        "confusion_noise", noise, unit="adu", doc="Scatter of fluxes by stars too faint to be seen."
+    )
+    return noise
 
 
 def _limit(

@@ -41,6 +41,8 @@ _BLEND_CONTRAST = 4.0
 _MOST_INTRINSIC = 0.1
 #: Stars farther from the model than this many (total) errors are left out.
 _THRESHOLD = 3.0
+#: Change of a magnitude per relative change of the flux.
+_MAGNITUDE = 2.5 / np.log(10)
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class Calibration:
         Robust scatter of the calibrators about the model, in mag.
     astrometric_residual : float
         Residual per coordinate of the calibrators, quadratic mean of both, in arcsec.
+    confusion : float
+        What unseen stars scatter a flux by, in ADU.
     """
 
     match: dict[str, Any]
@@ -89,6 +93,7 @@ class Calibration:
     color_term_error: float | None
     scatter: float
     astrometric_residual: float
+    confusion: float
 
     @property
     def matched(self) -> int:
@@ -101,10 +106,14 @@ class Calibration:
         return int(np.sum(self.match["idx"]))
 
     def apply(self, objects: Table) -> None:
-        """Add ``mag_calib`` and ``mag_calib_err``."""
+        """Add ``mag_calib``, ``mag_calib_err``, and what of that is ``confusion_err`` (mag)."""
         zero_point, error = self.at(objects)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            confusion = _MAGNITUDE * self.confusion / floats(objects["flux"])
+        confusion[~(confusion >= 0)] = np.nan if self.confusion else 0.0
         objects["mag_calib"] = floats(objects["mag"]) + zero_point
-        objects["mag_calib_err"] = np.hypot(floats(objects["magerr"]), error)
+        objects["confusion_err"] = confusion
+        objects["mag_calib_err"] = np.sqrt(floats(objects["magerr"]) ** 2 + error**2 + confusion**2)
 
     def at(self, objects: Table) -> tuple[Any, Any]:
         """Zero point and its error at the positions of objects."""
@@ -159,6 +168,7 @@ def calibrate(
     shape: tuple[int, int],
     radius: float,
     sn: float,
+    confusion: float = 0.0,
     log: Log,
 ) -> Calibration:
     """Fit the photometric model to the objects that lie on catalogue stars.
@@ -171,6 +181,8 @@ def calibrate(
         Match radius in degrees.
     sn : float
         Smallest signal-to-noise ratio of a calibrator.
+    confusion : float
+        What unseen stars scatter a flux by, in ADU.
 
     Raises
     ------
@@ -213,7 +225,7 @@ def calibrate(
             "good catalogue stars, and the fit needs more. Check the astrometric solution, the "
             "filter and the limits of the catalogue."
         )
-    return _calibration(match, model, columns, objects, stars, shape)
+    return _calibration(match, model, columns, objects, stars, shape, confusion)
 
 
 def report(calibration: Calibration, log: Log) -> None:
@@ -312,6 +324,7 @@ def _calibration(
     objects: Table,
     stars: Table,
     shape: tuple[int, int],
+    confusion: float,
 ) -> Calibration:
     used = match["idx"]
     x, y = np.array([(shape[1] - 1) / 2]), np.array([(shape[0] - 1) / 2])
@@ -331,6 +344,7 @@ def _calibration(
         color_term_error=None if error is None else float(error),
         scatter=_robust((match["zero"] - match["zero_model"])[used]),
         astrometric_residual=float(np.sqrt(np.mean(off**2))),
+        confusion=confusion,
     )
 
 

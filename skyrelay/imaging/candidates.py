@@ -41,8 +41,9 @@ _TOLERANCE = 4.0
 _LEAST_GAIN, _LEAST_SHARE = 7.0, 0.15
 #: Part of the S/N that must be left when the level around a source is not known to be zero.
 _LOCAL = 0.7
-#: Largest reduced chi-square of a point source.
-_WORST_FIT = 4.0
+#: Largest reduced chi-square of a point source: with the error of its profile, even the brightest
+#: have little more than 1.
+_WORST_FIT = 2.0
 #: Each detection costs fits and a cut-out with many planes; more than this are no transients but
 #: a bad match, and nobody looks through them.
 MOST = 1000

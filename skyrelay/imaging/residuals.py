@@ -16,7 +16,9 @@ import numpy as np
 from astropy.stats import mad_std
 from astropy.table import Table
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
+from skyrelay.imaging.candidates import Field, matched_filter
 from skyrelay.imaging.point_spread import moffat, unflagged
 
 Plane = NDArray[np.float64]
@@ -35,6 +37,18 @@ _LARGEST_FLUX_ERROR, _LARGEST_SHIFT = 0.1, 0.5
 _SIGNIFICANT = 2.0
 #: Rings, in FWHM: how wide, and how far out. Their light is measured on so many stars.
 _RING, _RINGS, _RING_STARS = 0.5, 10, 30
+#: The first ring of a single star that is judged by itself, and by how many times its error its
+#: scatter must be too large.
+_OWN_FROM, _OWN_SIGNIFICANT = 3, 3.0
+#: Part of the pixels of a ring that a transient in it leaves alone; below which value that part of
+#: the squares of a normal variable lies; and the error of a variance that is made of that value,
+#: relative to it and times the root of the number of values.
+_UPPER, _UPPER_OF_CHI2, _ERROR_OF_UPPER = 0.6, 0.7083, 2.08
+#: Rings that outweigh all other noise in more than this part of the image are judged by its
+#: scatter, and no smaller part of their variance than the other is believed.
+_MOST_RINGS, _LEAST_PART = 0.5, 1e-4
+#: Part of a point source that lies on good pixels where the scatter is taken.
+_WHOLE = 0.9
 
 
 def residual_variance(
@@ -56,13 +70,48 @@ def residual_variance(
         profile = moffat(fwhm, 2 * int(np.ceil(2.5 * fwhm)) + 1)
     shares = _ring_shares(difference, np.sqrt(noise**2 + variance), mask, _stars(objects), fwhm)
     # Pixels are wrong as their neighbours are: it counts as often as a point source has pixels.
-    shares = shares / float(np.sum(profile**2))
+    correlated = float(np.sum(profile**2))
+    shares = shares / correlated
     rings = np.zeros_like(variance)
+    known = noise**2 + variance
+    filtered, _ = matched_filter(Field(difference, np.sqrt(known), convolved, mask, profile, fwhm))
+    if not mask.all():
+        # What scatters too much everywhere is not what is left of a star.
+        filtered = filtered / max(1.0, float(mad_std(filtered[~mask])))
     for row in _stars(objects, clean=False):
         window, ring = _rings_around(row, mask.shape, fwhm)
+        own = _own_rings(filtered[window], known[window], mask[window], ring, correlated)
+        usual = float(row["flux"]) ** 2 * shares
         # Neighbours are in each other's rings, which is why nothing is added up.
-        np.maximum(rings[window], float(row["flux"]) ** 2 * shares[ring], out=rings[window])
-    return np.asarray(variance + rings)
+        np.maximum(rings[window], np.maximum(own, usual)[ring], out=rings[window])
+    return np.asarray(variance + _believable(rings, known, difference, convolved, mask, profile))
+
+
+def _believable(
+    rings: Plane, known: Plane, difference: Plane, convolved: Plane, mask: Mask, profile: Plane
+) -> Plane:
+    """The variance of rings, or the part of it that makes point sources scatter by their noise.
+
+    In a crowded field every ring is full of other stars and of their rings, all of whose light is
+    put down to the star in its middle. Where rings are most of the image, the image itself shows
+    how much of them is true; elsewhere what they are made for is too rare to be judged by a
+    scatter.
+    """
+    judged = ~mask & (rings > known)
+    if judged.sum() <= _MOST_RINGS * (~mask).sum():
+        return rings
+
+    def excess(part: float) -> float:
+        noise = np.sqrt(known + part * rings)
+        filtered, seen = matched_filter(Field(difference, noise, convolved, mask, profile, 0.0))
+        return float(mad_std(filtered[judged & (seen > _WHOLE)])) - 1
+
+    if excess(1.0) >= 0:
+        return rings
+    if excess(_LEAST_PART) <= 0:
+        return np.asarray(_LEAST_PART * rings)
+    magnitude = brentq(lambda power: excess(10**power), np.log10(_LEAST_PART), 0.0, xtol=0.02)
+    return np.asarray(10**magnitude * rings)
 
 
 def _of_shifts(
@@ -116,6 +165,28 @@ def _ring_shares(
     usual = np.nan_to_num(np.where(usual > _SIGNIFICANT * error, usual, 0.0))
     usual[_RINGS] = 0.0
     return np.asarray(usual)
+
+
+def _own_rings(
+    filtered: Plane, variance: Plane, mask: Mask, ring: NDArray[np.intp], independent: float
+) -> NDArray[np.float64]:
+    """Variance by which point sources scatter too much in the rings of this very star.
+
+    The brightest stars are worse than the usual star by more than their light. ``filtered`` is the
+    S/N of point sources, which sees what pixels have in common, of which the part ``independent``
+    is. Not its mean square counts, so that a transient in a ring is not taken for what is left of
+    the star, and not the rings near its middle, which a transient fills.
+    """
+    excess = np.zeros(_RINGS + 1)
+    for each in range(_OWN_FROM, _RINGS):
+        inside = ~mask & (ring == each)
+        count = float(inside.sum()) * independent
+        if count < 1:
+            continue
+        above = float(np.quantile(filtered[inside] ** 2, _UPPER)) / _UPPER_OF_CHI2 - 1
+        if above > _OWN_SIGNIFICANT * _ERROR_OF_UPPER / np.sqrt(count):
+            excess[each] = above * float(np.median(variance[inside]))
+    return excess
 
 
 def _rings_around(

@@ -248,7 +248,7 @@ class Zogy:
             pair.fwhm,
             proper.profile,
         )
-        mask = mask | _border(mask.shape, int(np.ceil(pair.fwhm)))
+        mask = mask | proper.unreliable | _border(mask.shape, int(np.ceil(pair.fwhm)))
         return Difference(
             proper.convolved,
             np.where(mask, 0.0, proper.difference),

@@ -63,10 +63,14 @@ def _plain(column: object) -> NDArray[np.float64]:
 
 
 def _error_of(objects: Table, good: NDArray[np.bool_]) -> float:
-    """Error of the zero point, from what calibration has added to the errors."""
+    """Error of the zero point, from what calibration has added to the errors.
+
+    What it has added for unseen stars is none: a difference image does not show them.
+    """
     if not {"mag_calib_err", "magerr"} <= set(objects.colnames):
         return 0.0
     added = np.asarray(objects["mag_calib_err"][good], dtype=float) ** 2
-    added -= np.asarray(objects["magerr"][good], dtype=float) ** 2
+    for name in {"magerr", "confusion_err"} & set(objects.colnames):
+        added -= np.asarray(objects[name][good], dtype=float) ** 2
     added = added[np.isfinite(added)]
     return float(np.sqrt(max(np.median(added), 0.0))) if added.size else 0.0

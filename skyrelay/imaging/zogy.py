@@ -15,7 +15,13 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 from scipy import fft
-from scipy.ndimage import fourier_shift
+from scipy.ndimage import (
+    binary_dilation,
+    binary_opening,
+    distance_transform_edt,
+    fourier_shift,
+    gaussian_filter,
+)
 
 from skyrelay.imaging.kernel import UNEXPLAINED, NoKernel, choose_objects, explained, surroundings
 
@@ -29,6 +35,12 @@ _ROUNDS = 4
 _LARGEST_SHIFT = 2.0
 #: Part of the light under the mask whose traces around it count as noise: neither image shows it.
 _TRACES = 0.3
+#: So near (FWHM) to missing pixels that can hide a star, as the core of a saturated one is hidden,
+#: its wings are no part of any profile that was measured, and the difference means nothing.
+_HOLE_REACH = 2.0
+#: Missing pixels, if they are fewer than a star is wide, are filled by a mean of this width
+#: (gaussian sigma in FWHM), which does not blur a star much, of at least this part of good pixels.
+_FILLING, _LEAST_WEIGHT = 0.25, 0.05
 #: Part of a point source that is taken as infinitely sharp. At frequencies where the measured
 #: profiles hold only their own noise, dividing by them would smear light over the whole image.
 _SHARP = 0.005
@@ -44,6 +56,8 @@ class ProperDifference:
         What is new, and the template's part that was taken away.
     variance : ndarray
         Variance of the difference by the noise of both images.
+    unreliable : ndarray of bool
+        Near holes in the images, such as the cores of saturated stars.
     profile : ndarray
         A point source in the difference, of sum 1.
     flux_scale : float
@@ -55,6 +69,7 @@ class ProperDifference:
     difference: Plane
     convolved: Plane
     variance: Plane
+    unreliable: Mask
     profile: Plane
     flux_scale: float
     objects: int
@@ -89,7 +104,9 @@ def proper_difference(
         If the two images have no star in common.
     """
     grid = _Grid(bad.shape, max(profile.shape[0] for profile in profiles))
-    image, template = (grid.transform(np.where(bad, 0.0, each)) for each in images)
+    holes = _holes(bad, fwhm)
+    filled = [_filled(each, bad, bad & ~holes, fwhm) for each in images]
+    image, template = (grid.transform(each) for each in filled)
     p_image, p_template = (grid.transform_profile(each) for each in profiles)
     noise = np.sqrt(variances[0])
     scale, shift, count = _match(
@@ -108,16 +125,40 @@ def proper_difference(
     convolved = grid.plane(template * of_template)
     variance = grid.spread(variances[0], of_image)
     variance += scale**2 * grid.spread(variances[1], of_template)
-    hidden = np.where(bad, np.clip(np.nan_to_num(images[0]), 0, None), 0.0)
+    shown = np.maximum(np.nan_to_num(images[0]), filled[0])
+    hidden = np.where(bad, np.clip(shown, 0, None), 0.0)
     variance += (_TRACES * grid.plane(grid.transform(hidden) * of_image)) ** 2
     return ProperDifference(
         difference=grid.plane(image * of_image) - convolved,
         convolved=convolved,
         variance=np.maximum(variance, _tiny(sky)),
+        unreliable=distance_transform_edt(~holes) < _HOLE_REACH * fwhm
+        if holes.any()
+        else np.zeros_like(bad),
         profile=grid.profile(p_image * of_image),
         flux_scale=scale,
         objects=count,
     )
+
+
+def _holes(bad: Mask, fwhm: float) -> Mask:
+    """Missing pixels, so many together that they hide a star, and not a part of it."""
+    side = max(2, round(fwhm))
+    wide = binary_opening(bad, np.ones((side, side)))
+    return np.asarray(bad & binary_dilation(wide, iterations=side))
+
+
+def _filled(image: Plane, bad: Mask, narrow: Mask, fwhm: float) -> Plane:
+    """An image whose missing pixels are zero, or where they are few as bright as the others.
+
+    A dead column through a galaxy would otherwise be cut out of two images of different sharpness,
+    which leaves a difference on both sides of it.
+    """
+    light = gaussian_filter(np.where(bad, 0.0, image), _FILLING * fwhm)
+    weight = gaussian_filter((~bad).astype(float), _FILLING * fwhm)
+    few = narrow & (weight > _LEAST_WEIGHT)
+    around = np.where(few, light / np.where(few, weight, 1.0), 0.0)
+    return np.asarray(np.where(bad, around, image))
 
 
 class _Grid:

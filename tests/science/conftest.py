@@ -56,7 +56,7 @@ def transient_field(tmp_path_factory: pytest.TempPathFactory) -> Field:
     return _with_template(
         tmp_path_factory.mktemp("transients") / "task",
         FieldSpec(
-            seed=41, transients_alone=36, transients_on_galaxies=24, transient_sn=(4.0, 60.0)
+            seed=53, transients_alone=36, transients_on_galaxies=24, transient_sn=(4.0, 60.0)
         ),
     )
 

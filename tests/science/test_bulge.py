@@ -19,6 +19,7 @@ from astropy.table import Table
 from skyrelay import products
 from skyrelay.imaging.star_patterns import match_stars
 from skyrelay.messages import Outcome
+from tests.support.differences import aperture_pull
 from tests.support.stages import run_stage
 
 #: The event in the template and, as an independent measurement has it, in three other frames.
@@ -47,10 +48,17 @@ def _pixels(path: Path) -> Any:
     return fits.getdata(path).astype(float)
 
 
-def test_event_is_the_top_candidate(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
+#: Proper subtraction has no kernel that adapts to these images, whose point source is not the same
+#: all over them: more is left of bright stars.
+@pytest.mark.parametrize(("method", "most"), [("sfft", 10), ("zogy", 20)])
+def test_event_is_the_top_candidate(
+    shared_data: Callable[[str], Path], tmp_path: Path, method: str, most: int
+) -> None:
     folder = tmp_path / "task"
-    candidates = _process(shared_data("bulge_microlensing"), "0100", folder)
-    assert 0 < len(candidates) <= 10
+    source = shared_data("bulge_microlensing")
+    candidates = _process(source, "0100", folder, subtraction_method=method)
+    assert 0 < len(candidates) <= most
+    assert 0.9 < aperture_pull(folder, radius=4.5) < 1.15
     top = candidates[int(np.argmax(candidates["sn"]))]
     assert np.hypot(top["x"] - KNOWN["0100"][0], top["y"] - KNOWN["0100"][1]) < 1
     assert top["sn"] > 2 * np.sort(candidates["sn"])[-2]

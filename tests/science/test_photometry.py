@@ -90,7 +90,8 @@ def test_errors_of_stars_are_honest(synthetic_field: Field) -> None:
     truth = -2.5 * np.log10(stars["flux"]) + synthetic_field.truth.science.zero_point
     pulls = np.asarray((objects["mag_calib"] - truth) / objects["mag_calib_err"])
     assert len(pulls) > 100
-    assert 0.7 < 1.4826 * np.median(np.abs(pulls - np.median(pulls))) < 1.4
+    # What is asked of many fields is 0.9 to 1.15; that of one is known to seven per cent.
+    assert 0.83 < 1.4826 * np.median(np.abs(pulls - np.median(pulls))) < 1.22
 
 
 def test_targets_on_empty_sky_are_measured_right(synthetic_field: Field) -> None:
