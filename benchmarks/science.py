@@ -143,7 +143,8 @@ def _of_photometry(folder: Path, truth: Truth, result: StageResult) -> Iterator[
     values = {name: measured.value for name, measured in result.values.items()}
     radius = float(values["aperture_radius"])  # type: ignore[arg-type]
     zero_point = float(values["zero_point"])  # type: ignore[arg-type]
-    yield "zero-point error, mmag", 1000 * zero_point_deviation(truth.science, zero_point, radius)
+    deviation = zero_point_deviation(truth.science, zero_point, radius)
+    yield "zero-point error, mmag", 1000 * abs(deviation)
     wcs = wcs_of(fits.getheader(folder / products.IMAGE_WCS))
     yield "astrometric error, mas", 1000 * float(np.median(astrometric_residuals(truth, wcs)))
     objects = Table.read(folder / products.OBJECTS)
