@@ -6,7 +6,7 @@ VAR ?= var
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo up test test-unit test-sky test-contract test-integration \
         test-fault test-science soak soak-backlog bench-orchestration bench-kill bench-split \
-        bench-science bench-api bench-lightcurve sim-scale lint format docs lock images clean
+        bench-science bench-api bench-lightcurve sim-scale lint format docs lock images kube-play clean
 # Recipes share the environment in .venv and two cores: not at the same time.
 .NOTPARALLEL:
 
@@ -98,6 +98,9 @@ lock: setup-dev  ## make the lock files from requirements/*.in (UPGRADE=1: newes
 
 images:  ## build the container images with docker or podman
 	@scripts/images
+
+kube-play: setup-dev  ## the small cluster's manifests on podman, with the demo's image (3 minutes, as root)
+	@scripts/kube-play
 
 clean:  ## remove the environment and all caches; tasks and users in $(VAR)/ stay
 	@echo "==> Removing .venv and caches; $(VAR)/ stays."

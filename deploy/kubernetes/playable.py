@@ -8,7 +8,8 @@ are told (commands, settings, users, read-only roots, limits) stays as it is ren
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from typing import Any
 
 import click
@@ -23,9 +24,9 @@ _KEPT = ("ConfigMap", "PersistentVolumeClaim", "Deployment")
 _START = 120
 
 
-def playable(manifests: list[Manifest], address: str, port: int) -> Iterator[Manifest]:
+def playable(manifests: Iterable[Manifest], address: str, port: int) -> Iterator[Manifest]:
     """The same for podman; ``gateway-web`` listens on ``address:port`` of this machine."""
-    for manifest in manifests:
+    for manifest in map(deepcopy, manifests):
         if manifest["kind"] == "StatefulSet":
             yield from _claims(manifest["spec"].pop("volumeClaimTemplates"), manifest["spec"])
             manifest["kind"] = "Deployment"
@@ -40,6 +41,9 @@ def playable(manifests: list[Manifest], address: str, port: int) -> Iterator[Man
                 _adapt(container)
                 if manifest["metadata"]["name"] == "gateway-web":
                     container["ports"][0] |= {"hostIP": address, "hostPort": port}
+                else:
+                    # Podman would open every port on this machine.
+                    del container["ports"]
         yield manifest
 
 

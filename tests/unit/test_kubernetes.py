@@ -15,6 +15,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from deploy.kubernetes.playable import playable
 from skyrelay.broker import topology
 from skyrelay.messages import Lane
 from skyrelay.settings import Settings
@@ -257,3 +258,21 @@ def test_with_s3_no_volume_is_shared_for_the_tasks() -> None:
         assert volume.keys() == {"name", "emptyDir"}, name
         secrets = [entry["secretRef"]["name"] for entry in pod["containers"][0]["envFrom"][1:]]
         assert secrets == ["skyrelay-s3"], name
+
+
+def test_podman_plays_the_same_processes_under_the_same_restrictions() -> None:
+    manifests = rendered("small")
+    played = tuple(playable(manifests, "127.0.0.1", 8000))
+    assert {m["kind"] for m in played} == {"ConfigMap", "PersistentVolumeClaim", "Deployment"}
+    before, after = dict(pods(manifests)), dict(pods(played))
+    assert after.keys() == before.keys()
+    claims = of_kind(played, "PersistentVolumeClaim")
+    for name, pod in after.items():
+        for volume in pod["volumes"]:
+            if "persistentVolumeClaim" in volume:
+                assert volume["persistentVolumeClaim"]["claimName"] in claims, name
+        (container,), (original,) = pod["containers"], before[name]["containers"]
+        for same in ("image", "env", "securityContext", "resources"):
+            assert container[same] == original[same], name
+        assert "exec" in container["livenessProbe"], name
+        assert not any("$(" in argument for argument in container["args"]), name
