@@ -7,6 +7,7 @@ from typing import IO
 from flask import Flask, Request, current_app, request
 from flask.sessions import SecureCookieSessionInterface
 from flask.wrappers import Response
+from werkzeug.wsgi import FileWrapper
 
 from gateway import health, landing, observation
 from gateway.api import api, errors, openid
@@ -34,6 +35,15 @@ class _Request(Request):
             raise detail(400, "No file is taken here.")
         gateway: Gateway = current_app.extensions["skyrelay"]
         return gateway.store.incoming()
+
+
+class _SeekableFile(FileWrapper):
+    """A file that is sent; gunicorn looks for its attributes when all of it is."""
+
+    def __init__(self, file: IO[bytes], buffer_size: int = 8192) -> None:
+        super().__init__(file, buffer_size)
+        self.filelike = file
+        self.blksize = buffer_size
 
 
 class _Sessions(SecureCookieSessionInterface):
@@ -73,9 +83,16 @@ def create_app(gateway: Gateway) -> Flask:
     app.register_blueprint(landing.blueprint)
     openid.install(app, gateway.settings)
     pages.install(app)
+    app.before_request(_let_ranges_seek)
     app.after_request(_harden)
     app.wsgi_app = BehindProxies(app.wsgi_app, gateway.settings)  # type: ignore[method-assign]
     return app
+
+
+def _let_ranges_seek() -> None:
+    # Through the wrapper of the web server, which cannot seek, all before the range would be read.
+    if "Range" in request.headers:
+        request.environ["wsgi.file_wrapper"] = _SeekableFile
 
 
 def _harden(response: Response) -> Response:
