@@ -52,8 +52,12 @@ def find_catalogue(name: str, task_folder: Path, data_path: Path) -> Path:
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise Permanent(f"The catalogue '{name}' must lie in the task or in the data folder.")
     for root in (task_folder, data_path):
-        path = (root / name).resolve()
-        if path.is_file() or hats.is_catalogue(path):
+        try:
+            path = (root / name).resolve()
+            there = path.is_file() or hats.is_catalogue(path)
+        except (OSError, RuntimeError, ValueError):
+            continue  # A name that no file can have, or links that lead in a circle.
+        if there:
             if not path.is_relative_to(root.resolve()):
                 raise Permanent(f"The catalogue '{name}' leads out of its folder.")
             return path

@@ -186,6 +186,8 @@ def test_catalogue_lies_in_the_task_or_the_data_folder_and_nowhere_else(tmp_path
     (data / "deep" / "stars.csv").write_text("ra,dec,rmag\n1,2,3\n")
     (data / "link.csv").symlink_to(tmp_path / "secret.csv")
     assert find_catalogue("deep/stars.csv", task, data).name == "stars.csv"
-    for name in ("../secret.csv", str(tmp_path / "secret.csv"), "link.csv", "nothing.csv", ""):
+    (data / "loop.csv").symlink_to("loop.csv")
+    outside = ("../secret.csv", str(tmp_path / "secret.csv"), "link.csv")
+    for name in (*outside, "nothing.csv", "", "loop.csv", "a\0b", "x" * 300, "x" * 5000):
         with pytest.raises(Permanent):
             find_catalogue(name, task, data)
