@@ -5,6 +5,9 @@ structure says that all of it is there, so that one which is still being written
 waits. What became of it is a row that is written with its task in one transaction: a file is a
 task once, whoever dies in between, and however often anybody looks. The same content under
 another name is no new task.
+
+A file for which its user's quota has no room waits, and is tried again now and then: those of a
+watched folder always, those of a batch where only other runs have to end.
 """
 
 from __future__ import annotations
@@ -18,14 +21,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from gateway import local_files
-from gateway.accounts.quotas import QuotaExceeded, check_bytes, check_task
+from gateway.accounts.quotas import QuotaExceeded, check_bytes, check_run, check_task
 from gateway.audit import remember
 from gateway.core import Gateway
 from gateway.lifetime import PresetFileMissing, made, preset_files, start_first
@@ -55,12 +58,21 @@ _ANSWERS_KEPT = timedelta(days=1)
 _CHUNK = 1024 * 1024
 #: Files asked about in one question.
 _AT_ONCE = 500
+#: How long a file waits for room before it is tried again, and how many are at once.
+PAUSE = timedelta(minutes=1)
+_TRIED_AT_ONCE = 100
 _LONGEST_NAME = 250
+_FOR_NOW = {IntakeState.WAITING: " for now"}
+_GONE = "It is gone."
 _INCOMPLETE = "It is not complete yet."
 
 
 class _Refused(Exception):
     """The file will never be a task: says why."""
+
+
+class _NoRoom(Exception):
+    """The user's quota is used up just now: says which."""
 
 
 def is_fits(name: str) -> bool:
@@ -91,6 +103,30 @@ def look(gateway: Gateway) -> bool:
             # It may be mounted again, or another process has looked at the same moment.
             _log.warning("cannot look into %s: %s", folder.folder, error)
     return False
+
+
+def try_again(gateway: Gateway) -> None:
+    """Let some of those that wait for room be tried, the one that waits longest first."""
+    waiting = (
+        select(IntakeFile.id)
+        .join(Intake, Intake.id == IntakeFile.intake_id)
+        .where(
+            IntakeFile.state == IntakeState.WAITING,
+            IntakeFile.seen <= now() - PAUSE,
+            Intake.active,
+        )
+        .order_by(IntakeFile.seen, IntakeFile.id)
+        .limit(_TRIED_AT_ONCE)
+    )
+    with gateway.database.reading() as session:
+        found = session.scalars(waiting).all()
+    if found:
+        with gateway.database.writing() as session:
+            session.execute(
+                update(IntakeFile)
+                .where(IntakeFile.id.in_(found), IntakeFile.state == IntakeState.WAITING)
+                .values(state=IntakeState.READY)
+            )
 
 
 def _listed(data_path: Path, folder: Intake) -> Iterator[_Found]:
@@ -186,6 +222,8 @@ def take(gateway: Gateway) -> bool:
         _take(gateway, intake, file)
     except _Refused as error:
         _settle(gateway, file, IntakeState.REFUSED, str(error))
+    except _NoRoom as error:
+        _settle(gateway, file, IntakeState.WAITING, str(error))
     except OSError as error:
         if is_full(error):
             raise
@@ -196,6 +234,13 @@ def take(gateway: Gateway) -> bool:
 def _take(gateway: Gateway, intake: Intake, file: IntakeFile) -> None:
     with gateway.database.reading() as session:
         preset = session.get(Preset, intake.preset_id) if intake.preset_id else None
+    try:
+        size = local_files.find(gateway.settings, file.path).stat().st_size
+    except FileNotFoundError as error:
+        raise _Refused(_GONE) from error
+    with gateway.database.writing() as session:
+        # Not only at the end: a file that waits is not copied at every try.
+        _owner_with_room(gateway, session, intake, size)
     with ExitStack() as received:
         image = received.enter_context(gateway.store.incoming())
         checksum = _copy(gateway, file, image)
@@ -225,7 +270,7 @@ def _copy(gateway: Gateway, file: IntakeFile, target: IO[bytes]) -> str:
                 file.fingerprint
             )
     except FileNotFoundError as error:
-        raise _Refused("It is gone.") from error
+        raise _Refused(_GONE) from error
     if changed:
         # Somebody writes it anew: as it is then, it is another file, and seen as one.
         raise _Refused("It was changed while it was taken.")
@@ -259,16 +304,8 @@ def _make_task(
         file.state, file.task_id = IntakeState.DUPLICATE, twin.task_id
         file.reason = f"It is the same as {twin.path}."
         return
-    user = session.get(User, intake.user_id)
-    if user is None or not user.is_active:
-        raise _Refused("The user for whom it was to be taken is not active.")
-    try:
-        check_task(gateway, session, user)
-        check_bytes(
-            gateway, session, user, sum(os.fstat(f.fileno()).st_size for f in files.values())
-        )
-    except QuotaExceeded as error:
-        raise _Refused(str(error)) from error
+    size = sum(os.fstat(content.fileno()).st_size for content in files.values())
+    user = _owner_with_room(gateway, session, intake, size)
     preset = session.get(Preset, intake.preset_id) if intake.preset_id else None
     task = Task(
         original_name=Path(file.path).name[-_LONGEST_NAME:],
@@ -294,13 +331,32 @@ def _make_task(
         session.commit()
 
 
+def _owner_with_room(gateway: Gateway, session: Session, intake: Intake, size: int) -> User:
+    """The user for whom a file of this size is taken."""
+    user = session.get(User, intake.user_id)
+    if user is None or not user.is_active:
+        raise _Refused("The user for whom it was to be taken is not active.")
+    try:
+        check_task(gateway, session, user)
+        check_bytes(gateway, session, user, size)
+        if intake.steps:
+            check_run(gateway, session, user)
+    except QuotaExceeded as error:
+        waits = intake.kind == WATCH or error.kind == "runs"
+        raise (_NoRoom if waits else _Refused)(str(error)) from error
+    return user
+
+
 def _settle(gateway: Gateway, file: IntakeFile, state: IntakeState, reason: str) -> None:
-    _log.warning("%s becomes no task: %s", file.path, reason)
+    _log.warning("%s becomes no task%s: %s", file.path, _FOR_NOW.get(state, ""), reason)
+    values: dict[str, Any] = {"state": state, "reason": reason}
+    if state == IntakeState.WAITING:
+        values |= {"seen": now()}  # From here on it waits.
     with gateway.database.writing() as session:
         session.execute(
             update(IntakeFile)
             .where(IntakeFile.id == file.id, IntakeFile.state == IntakeState.READY)
-            .values(state=state, reason=reason)
+            .values(**values)
         )
 
 
