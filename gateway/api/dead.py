@@ -58,7 +58,7 @@ def read_letter(letter_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/<int:letter_id>/replay/")
-@documented({200: _Replayed}, errors=(403, 409))
+@documented({200: _Replayed}, errors=(403, 409, 507))
 def replay_letter(letter_id: int) -> ResponseReturnValue:
     """Do the steps that were left of its run, in a new run."""
     with gateway().database.writing() as session:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 from collections.abc import Iterator
@@ -142,6 +143,35 @@ def test_a_full_disk_is_answered_as_such(bench: Bench, alice: Caller, way: str) 
     assert answer.status_code == 507
     assert "disk is full" in answer.json["detail"]
     assert _count(bench) == 1
+
+
+def test_whatever_needs_room_in_the_store_may_find_none(
+    bench: Bench, alice: Caller, admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idle, busy = alice.new_task(), alice.new_task()
+    for name in ("a.fits", "image.fits"):
+        alice.post(f"tasks/{idle}/files/{name}", **_upload())
+    steps = {"steps": ["inspect"]}
+    run = alice.post(f"tasks/{busy}/process/", json=steps).json["celery_id"]
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("remove", "delete", "duplicate", "create_run", "cancel_run"):
+        monkeypatch.setattr(TaskStore, name, full)
+    answers = [
+        alice("DELETE", f"tasks/{idle}/files/a.fits"),
+        alice("DELETE", f"tasks/{idle}/"),
+        alice.post(f"tasks/{idle}/duplicate/"),
+        alice.post(f"tasks/{idle}/process/", json=steps),
+        *(alice.post(f"tasks/{idle}/{change}/") for change in ("fix", "crop", "destripe")),
+        alice.post(f"tasks/{idle}/action/", json={"action": "inspect"}),
+        alice.post(f"tasks/{busy}/cancel/"),
+        alice.post(f"queue/{run}/terminate/"),
+        admin.post("queue/terminate_all/"),
+    ]
+    assert [answer.status_code for answer in answers] == [507] * len(answers)
+    assert alice.get(f"tasks/{busy}/state/").json["celery_id"] == run
 
 
 @pytest.mark.parametrize(
