@@ -221,14 +221,13 @@ def _new(
 
 
 def _folder(folder: str) -> Path:
-    root = gateway().settings.data_path.resolve()
     try:
-        place = (root / folder).resolve()
-        if place.is_relative_to(root) and place.is_dir():
-            return place
-    except (OSError, ValueError):
-        pass
-    raise invalid(folder="There is no such folder in the data folder.")
+        place = local_files.find_any(gateway().settings, folder)
+        if not place.is_dir():
+            raise NotADirectoryError(folder)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise invalid(folder="There is no such folder in the data folder.") from error
+    return place
 
 
 def _listed(place: Path, body: Body) -> list[str]:

@@ -46,6 +46,7 @@ from gateway.models import (
 )
 from skyrelay.imaging.fits_structure import is_complete
 from skyrelay.products import IMAGE
+from skyrelay.settings import Settings
 from skyrelay.store.files import is_full
 
 _log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ def look(gateway: Gateway) -> bool:
         ).all()
     for folder in folders:
         try:
-            found = list(_listed(gateway.settings.data_path, folder))
+            found = list(_listed(gateway.settings, folder))
             for start in range(0, len(found), _AT_ONCE):
                 _compare(gateway, folder, found[start : start + _AT_ONCE])
         except (OSError, IntegrityError) as error:
@@ -129,11 +130,9 @@ def try_again(gateway: Gateway) -> None:
             )
 
 
-def _listed(data_path: Path, folder: Intake) -> Iterator[_Found]:
-    root = data_path.resolve()
-    place = (root / folder.folder).resolve()
-    if not place.is_relative_to(root):
-        raise OSError("it lies outside the data folder")
+def _listed(settings: Settings, folder: Intake) -> Iterator[_Found]:
+    root = settings.data_path.resolve()
+    place = local_files.find_any(settings, folder.folder)
     for entry in sorted(os.scandir(place), key=lambda each: each.name):
         wanted = is_fits(entry.name) and fnmatch.fnmatch(entry.name, folder.pattern or "*")
         if wanted and entry.is_file(follow_symlinks=False) and _is_text(entry.name):
