@@ -21,6 +21,7 @@ from skyrelay.messages import KillRun, Outcome, StageProgressed
 from skyrelay.settings import get_settings
 from skyrelay.stack.broker_node import BrokerNode
 from skyrelay.stack.ports import free_ports
+from tests.support.authority import authority
 from tests.support.processes import wait_until
 from tests.support.servers import PROJECT, TRIAL
 from tests.support.station import station
@@ -123,10 +124,10 @@ def test_the_rights_do_not_suffice_for_more(users: dict[str, str], tmp_path: Pat
             own.default_channel.basic_get("work.inspect")
 
 
-def test_everything_runs_over_tls_and_only_with_the_right_authority(
+def test_everything_runs_over_tls_and_only_with_the_rightauthority(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_settings: None
 ) -> None:
-    ours, others = (_authority(tmp_path / name) for name in ("ours", "others"))
+    ours, others = (authority(tmp_path / name) for name in ("ours", "others"))
     (port,) = free_ports(1)
     configuration = (
         f"listeners.ssl.1 = 127.0.0.1:{port}\n"
@@ -149,18 +150,3 @@ def test_everything_runs_over_tls_and_only_with_the_right_authority(
             connect(uri, "test")
         with pytest.raises(Exception, match="certificate verify failed"):
             Publisher(uri).connect()
-
-
-def _authority(folder: Path) -> Path:
-    """A certificate authority, and a certificate that it has signed for the loopback address."""
-    folder.mkdir()
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
-    new = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    sign = ["openssl", "x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key"]
-    for command in (
-        [*new, "-x509", "-subj", "/CN=Test CA", "-keyout", "ca.key", "-out", "ca.crt"],
-        [*new, "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.csr"],
-        [*sign, "-CAcreateserial", "-days", "2", "-extfile", "names", "-out", "server.crt"],
-    ):
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    return folder

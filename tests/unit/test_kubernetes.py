@@ -44,7 +44,7 @@ def rendered(overlay: str) -> tuple[Manifest, ...]:
     return tuple(yaml.safe_load_all(answer.stdout))
 
 
-@pytest.fixture(params=["small", "production"])
+@pytest.fixture(params=["small", "production", "production-s3"])
 def manifests(request: pytest.FixtureRequest) -> tuple[Manifest, ...]:
     return rendered(request.param)
 
@@ -209,7 +209,8 @@ def test_what_is_referred_to_is_there(manifests: tuple[Manifest, ...]) -> None:
                 assert config["name"] in maps
         for container in pod["containers"]:
             for source in container.get("envFrom", ()):
-                assert source["configMapRef"]["name"] in maps
+                # Secrets are made by hand.
+                assert "secretRef" in source or source["configMapRef"]["name"] in maps
 
 
 def test_probes_ask_ports_that_are_open(manifests: tuple[Manifest, ...]) -> None:
@@ -227,3 +228,16 @@ def test_the_brokers_wait_as_long_as_our_own() -> None:
     cluster = of_kind(rendered("production"), "RabbitmqCluster")["rabbitmq"]
     for text in (small, cluster["spec"]["rabbitmq"]["additionalConfig"]):
         assert f"consumer_timeout = {CONSUMER_TIMEOUT_MS}\n" in text
+
+
+def test_with_s3_no_volume_is_shared_for_the_tasks() -> None:
+    manifests = rendered("production-s3")
+    assert "tasks" not in of_kind(manifests, "PersistentVolumeClaim")
+    assert settings(manifests)["TASKS_URL"].startswith("s3://")
+    ours = {name: pod for name, pod in pods(manifests) if name.startswith(("gateway-", "stage-"))}
+    assert len(ours) > len(SERVICES)
+    for name, pod in ours.items():
+        (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "tasks"]
+        assert volume.keys() == {"name", "emptyDir"}, name
+        secrets = [entry["secretRef"]["name"] for entry in pod["containers"][0]["envFrom"][1:]]
+        assert secrets == ["skyrelay-s3"], name
