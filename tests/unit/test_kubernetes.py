@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from skyrelay.broker import topology
+from skyrelay.messages import Lane
 from skyrelay.settings import Settings
 from skyrelay.stack.broker_node import CONSUMER_TIMEOUT_MS
 from skyrelay.stages import SERVICES, STAGES
@@ -95,7 +96,9 @@ def test_every_stage_service_is_deployed_and_no_other(manifests: tuple[Manifest,
         if name.startswith("stage-"):
             container = manifest["spec"]["template"]["spec"]["containers"][0]
             environment = {e["name"]: e.get("value") for e in container["env"]}
-            found[name] = environment["SERVICE"]
+            lane = environment.get("SKYRELAY_LANE", "normal")
+            found[name.removesuffix("-large")] = environment["SERVICE"]
+            assert name.endswith("-large") == (lane == "large"), name
     assert found == {f"stage-{name}": f"services.{name}.service" for name in SERVICES}
 
 
@@ -153,7 +156,11 @@ def test_stages_do_not_get_the_secrets_of_the_gateway(manifests: tuple[Manifest,
 def test_every_service_is_scaled_by_the_length_of_its_own_queue() -> None:
     manifests = rendered("production")
     scaled = of_kind(manifests, "ScaledObject")
-    assert scaled.keys() == set(SERVICES)
+    queues = {service: topology.work_queue(service).name for service in SERVICES} | {
+        f"{service}-large": topology.work_queue(service, Lane.LARGE).name for service in SERVICES
+    }
+    assert scaled.keys() == queues.keys()
+    assert float(settings(manifests)["SKYRELAY_LARGE_IMAGE"]) > 0
     window = int(settings(manifests)["SKYRELAY_QUEUE_WINDOW"])
     slots = int(settings(manifests)["SKYRELAY_SLOTS"])
     for service, manifest in scaled.items():
@@ -162,11 +169,20 @@ def test_every_service_is_scaled_by_the_length_of_its_own_queue() -> None:
         assert target["metadata"]["name"] == f"stage-{service}"
         assert "replicas" not in target["spec"]  # or each deployment would reset the number
         (trigger,) = spec["triggers"]
-        assert trigger["metadata"]["queueName"] == topology.work_queue(service).name
+        assert trigger["metadata"]["queueName"] == queues[service]
         # Work in hand counts, or a service would be scaled in while it works.
         assert trigger["metadata"]["protocol"] == "http"
         assert trigger["metadata"]["excludeUnacknowledged"] == "false"
         assert 2 * slots * spec["maxReplicaCount"] <= window
+
+
+def test_replicas_of_one_lane_are_not_counted_with_the_other() -> None:
+    deployments = of_kind(rendered("production"), "Deployment")
+    for service in SERVICES:
+        normal, large = (deployments[f"stage-{service}{lane}"]["spec"] for lane in ("", "-large"))
+        labels = large["template"]["metadata"]["labels"]
+        assert not normal["selector"]["matchLabels"].items() <= labels.items()
+        assert large["selector"]["matchLabels"].items() <= labels.items()
 
 
 def test_network_policies_close_everything_and_open_what_is_needed(
