@@ -10,7 +10,7 @@ from gateway.orchestration.outbox import Outbox
 from gateway.orchestration.patience import Patience
 from skyrelay.errors import Permanent
 from skyrelay.settings import Settings
-from skyrelay.store import TaskStore
+from skyrelay.store import TaskStore, open_store
 
 _SECRET_KEY_LENGTH = 16
 
@@ -46,6 +46,6 @@ def open_gateway(settings: Settings) -> Gateway:
             "long random text, the same for all gateway processes and for ever."
         )
     database = Database(settings.database_url)
-    store = TaskStore(settings.tasks_path, sync=settings.skyrelay_sync_store)
+    store = open_store(settings)
     outbox = Outbox(database, store, settings.amqp_uri, settings.skyrelay_heartbeat)
     return Gateway(settings, database, store, outbox, Listings(database))

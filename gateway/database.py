@@ -58,6 +58,7 @@ class Database:
                 self.url, pool_size=_POOL, connect_args=arguments, isolation_level="AUTOCOMMIT"
             )
             for engine in (self.engine, self._read_engine):
+                event.listen(engine, "connect", _prepare_postgresql)
                 event.listen(engine, "checkin", _remember_use)
                 event.listen(engine, "checkout", _try_if_idle)
         self.write_engine = self.engine.execution_options(**{_WRITES: True})
@@ -129,6 +130,12 @@ def _try_if_idle(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
             connection.rollback()
     except PsycopgError as error:
         raise DisconnectionError from error
+
+
+def _prepare_postgresql(connection: Any, _: Any) -> None:
+    # What takes the server longest here is done in less time than it takes to compile it.
+    connection.execute("SET jit = off")
+    connection.commit()
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

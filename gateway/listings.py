@@ -11,7 +11,7 @@ import threading
 import time
 from array import array
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -27,6 +27,8 @@ _KEPT = 600.0
 _REMEMBERED = timedelta(hours=1)
 #: Numbers, of four bytes each, and lists that one process keeps.
 _MOST_NUMBERS, _MOST_LISTS = 4_000_000, 1000
+#: More threads than this never look for lists at once.
+_LOCKS = 64
 
 # A transaction that a snapshot does not see has been, or will be, committed after it was taken.
 _POSTGRESQL_MOMENT = text("SELECT pg_current_snapshot()::text")
@@ -54,11 +56,24 @@ class Listings:
         self._moment = _SQLITE_MOMENT if on_sqlite else _POSTGRESQL_MOMENT
         self._changed = _SQLITE_CHANGED if on_sqlite else _POSTGRESQL_CHANGED
         self._kept: OrderedDict[Hashable, _Listing] = OrderedDict()
-        self._numbers = 0
+        self._count = 0
         self._lock = threading.Lock()
+        self._finding = [threading.Lock() for _ in range(_LOCKS)]
 
-    def known(self, session: Session, key: Hashable) -> array[int] | None:
-        """The numbers of the list's tasks, if they are kept and still right."""
+    def numbers(
+        self, session: Session, key: Hashable, chosen: Callable[[], Select[Any]]
+    ) -> array[int]:
+        """The numbers of the chosen tasks, newest first; they are kept under the key."""
+        found = self._known(session, key)
+        if found is None:
+            # One at a time: others who want the same then find it.
+            with self._finding[hash(key) % _LOCKS]:
+                found = self._known(session, key)
+                if found is None:
+                    found = self._find(session, key, chosen())
+        return found
+
+    def _known(self, session: Session, key: Hashable) -> array[int] | None:
         with self._lock:
             listing = self._kept.get(key)
             if listing is not None:
@@ -68,8 +83,7 @@ class Listings:
         changed = session.scalar(self._changed, {"moment": listing.moment})
         return None if changed else listing.numbers
 
-    def find(self, session: Session, key: Hashable, chosen: Select[Any]) -> array[int]:
-        """The numbers of the chosen tasks, newest first; they are kept under the key."""
+    def _find(self, session: Session, key: Hashable, chosen: Select[Any]) -> array[int]:
         # Asked before: a change in between makes the list old, and is never overlooked.
         moment = session.scalar(self._moment)
         numbers = array("i", session.scalars(chosen.order_by(Task.id.desc())))
@@ -79,11 +93,11 @@ class Listings:
     def _keep(self, key: Hashable, listing: _Listing) -> None:
         with self._lock:
             old = self._kept.pop(key, None)
-            self._numbers += len(listing.numbers) - (len(old.numbers) if old else 0)
+            self._count += len(listing.numbers) - (len(old.numbers) if old else 0)
             self._kept[key] = listing
-            while self._numbers > _MOST_NUMBERS or len(self._kept) > _MOST_LISTS:
+            while self._count > _MOST_NUMBERS or len(self._kept) > _MOST_LISTS:
                 _, dropped = self._kept.popitem(last=False)
-                self._numbers -= len(dropped.numbers)
+                self._count -= len(dropped.numbers)
 
 
 def forget_changes(session: Session) -> None:

@@ -40,7 +40,21 @@ class Settings(BaseSettings):
     )
     secret_key: str = Field("", description="signs sessions and tokens; the gateway needs it")
     data_path: Path = Field(Path("var/data"), description="images and catalogues to read from")
-    tasks_path: Path = Field(Path("var/tasks"), description="the folders of all tasks")
+    tasks_path: Path = Field(
+        Path("var/tasks"),
+        description="the folders of all tasks; with TASKS_URL, this machine's scratch and cache",
+    )
+    tasks_url: str = Field(
+        "", description="s3://bucket/prefix to keep the tasks in S3; empty: in TASKS_PATH"
+    )
+    skyrelay_s3_cache: float = Field(
+        10.0, ge=0, description="GiB of files from S3 that are kept in TASKS_PATH"
+    )
+    skyrelay_s3_redirect: bool = Field(
+        False,
+        description="answer a download with an address of S3 that is good for an hour; clients "
+        "must reach S3 by AWS_ENDPOINT_URL, too",
+    )
 
     skyrelay_lane: Lane = Field(
         Lane.NORMAL, description="which images a replica takes: normal, or the large ones"

@@ -6,7 +6,6 @@ requests at once cannot both take the last place. Users without a quota cost not
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -161,11 +160,4 @@ def _set(session: Session, task_id: int, values: dict[str, Any]) -> None:
 
 def size_of(gateway: Gateway, task_id: int) -> int:
     """Bytes of all files of the task, as it is at this moment."""
-    total = 0
-    for path, _, names in os.walk(gateway.store.folder(task_id).resolve()):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(path, name)).st_size
-            except FileNotFoundError:
-                continue  # A newer version of the folder was published.
-    return total
+    return gateway.store.size(task_id)

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from typing import Annotated
 
-from flask import Blueprint, Response, jsonify, request, send_file
+from flask import Blueprint, Response, jsonify, redirect, request, send_file
 from flask.typing import ResponseReturnValue
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -143,7 +143,10 @@ def delete(task_id: int, path: str) -> ResponseReturnValue:
     return Response(status=204)
 
 
-def _send(task_id: int, path: str) -> Response:
+def _send(task_id: int, path: str) -> ResponseReturnValue:
+    address = gateway().store.address(task_id, path)
+    if address is not None:
+        return redirect(address)
     found = gateway().store.path(task_id, path)
     if not found.is_file():
         raise FileNotFoundError(path)

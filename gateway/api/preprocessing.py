@@ -119,7 +119,7 @@ def _start(task_id: int, stage: Stage, config: dict[str, Any]) -> str:
     """Begin a run of the one step; its id."""
     with gateway().database.writing() as session:
         task = get_locked_task(session, task_id, Right.EDIT)
-        if not (gateway().store.folder(task_id) / IMAGE).exists():
+        if not gateway().store.has(task_id, IMAGE):
             raise _no_image()
         check_run(gateway(), session, current_user())
         try:

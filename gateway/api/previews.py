@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -43,7 +44,7 @@ _ANSWERS = {
 @documented(_ANSWERS, query=ImageOptions, errors=(400,))
 def preview(task_id: int, path: str) -> ResponseReturnValue:
     """A picture of a FITS image of the task; the user's mask is shown on `image.fits`."""
-    file = _file_of_task(task_id, path)
+    file = _file_of_task(task_id, path, _DRAWN)
     return _picture(file, file.parent, task=task_id, image=_options(ImageOptions))
 
 
@@ -65,12 +66,12 @@ def data_preview(path: str) -> ResponseReturnValue:
     return _picture(file, None, image=_options(ImageOptions))
 
 
-def _file_of_task(task_id: int, path: str) -> Path:
+def _file_of_task(task_id: int, path: str, beside: Sequence[str] = ()) -> Path:
     with gateway().database.reading() as session:
         get_task(session, task_id, Right.VIEW)
     check_path(path)
     try:
-        found = gateway().store.path(task_id, path)
+        found = gateway().store.path(task_id, path, beside)
     except FileNotFoundError as error:
         raise not_found() from error
     if not found.is_file():

@@ -165,7 +165,7 @@ def _origin(task_id: int, path: str, attempt: StageAttempt) -> dict[str, Any]:
         "path": path,
         "size": product["size"],
         "sha256": product["sha256"],
-        "present": (gateway().store.folder(task_id) / path).is_file(),
+        "present": gateway().store.has(task_id, path),
         "step": attempt.step,
         "run": attempt.run_id,
         "attempt": attempt.attempt,

@@ -145,9 +145,7 @@ def _page(session: Session, limit: int, offset: int) -> tuple[ColumnElement[bool
         page = chosen.order_by(Task.id.desc()).limit(limit).offset(offset)
         return Task.id.in_(page), count
     key = (None if sees_all(user) else user.id, query.text("query"), query.text("user"))
-    numbers = listings.known(session, key)
-    if numbers is None:
-        numbers = listings.find(session, key, _chosen(session))
+    numbers = listings.numbers(session, key, lambda: _chosen(session))
     return Task.id.in_(numbers[offset : offset + limit].tolist()), len(numbers)
 
 

@@ -28,6 +28,7 @@ from skyrelay.settings import Settings, get_settings
 from skyrelay.sky.remote import services
 from skyrelay.sky.remote.services import Service
 from skyrelay.stages import SERVICES
+from skyrelay.store import open_store
 
 #: Part of the store that should be free, as the alert has it.
 ROOM = 0.1
@@ -57,7 +58,7 @@ class Finding:
 def doctor(sky: bool) -> None:
     """Look at programs, broker, database, store, sky services and clock; say what to mend."""
     settings = get_settings()
-    parts = [_programs, _broker, _database, _store, *([_sky] if sky else [])]
+    parts = [_programs, _broker, _database, _store, _bucket, *([_sky] if sky else [])]
     worst = False
     for part in parts:
         for finding in part(settings):
@@ -154,6 +155,21 @@ def _store(settings: Settings) -> Iterator[Finding]:
         yield Finding(Health.GOOD, "store", said)
     if not settings.data_path.is_dir():
         yield Finding(Health.NOTE, "data", f"there is no folder {settings.data_path} (DATA_PATH)")
+
+
+def _bucket(settings: Settings) -> Iterator[Finding]:
+    if not settings.tasks_url:
+        return
+    try:
+        answers = open_store(settings).answers()
+    except (OSError, ValueError) as error:
+        yield Finding(Health.BAD, "bucket", f"{error}; look at TASKS_URL and TASKS_PATH")
+        return
+    if answers:
+        yield Finding(Health.GOOD, "bucket", settings.tasks_url)
+    else:
+        said = f"{settings.tasks_url} does not answer; look at TASKS_URL and the variables of AWS"
+        yield Finding(Health.BAD, "bucket", said)
 
 
 def _try_links(folder: Path) -> None:

@@ -49,7 +49,7 @@ from skyrelay.stage.kill_listener import KillListener
 from skyrelay.stage.pool import WorkerPool
 from skyrelay.stage.process import WorkerGone, WorkerProcess
 from skyrelay.stage.sender import Sender
-from skyrelay.store import TaskStore
+from skyrelay.store import open_store
 
 _log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class StageRunner(DependencyProvider):
 
     def setup(self) -> None:
         self._settings: Settings = self.container.config["SETTINGS"]
-        self._store = TaskStore(self._settings.tasks_path, sync=self._settings.skyrelay_sync_store)
+        self._store = open_store(self._settings)
         self._name = f"{self.container.service_name}@{socket.gethostname()}:{os.getpid()}"
         self.kills.on_kill(self._kill_run)
 

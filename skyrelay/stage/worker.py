@@ -48,11 +48,11 @@ def _serve(service: str, channel: socket.socket, guard: int) -> None:
     from skyrelay.stage.carry_out import carry_out
     from skyrelay.stage.voice import Voice
     from skyrelay.stages import stages_of_service
-    from skyrelay.store import TaskStore
+    from skyrelay.store import open_store
 
     settings = get_settings()
     logs.configure(settings)
-    store = TaskStore(settings.tasks_path, sync=settings.skyrelay_sync_store)
+    store = open_store(settings)
     for stage in stages_of_service(service):
         importlib.import_module(stage.science)
     # What is here now stays: it need not be looked through after every image.

@@ -23,13 +23,15 @@ RESERVED_PREFIX = ".skyrelay"
 #: Marks a run as cancelled, in the run's folder.
 CANCELLED = "cancelled"
 
-_RECORD_IN_TASK = f"{RESERVED_PREFIX}-attempt.json"
+#: The record, in what was published with it.
+RECORD_IN_TASK = f"{RESERVED_PREFIX}-attempt.json"
 _RECORD = "record.json"
 _CLAIMS = "claims.lock"
-_SUPERSEDED = "superseded"
+#: Why the next attempt counts, in the attempt's folder.
+SUPERSEDED = "superseded"
 _SCRATCH = "scratch"
 #: What is left of an attempt that has ended; all else in its folder is temporary.
-_LASTING = {_RECORD, _SUPERSEDED}
+_LASTING = {_RECORD, SUPERSEDED}
 
 
 class AttemptBusy(Exception):
@@ -89,7 +91,7 @@ class Attempt:
 
     def record_of_piece(self, part: int) -> AttemptRecord | None:
         """How a part of the stage has ended; None if it has left nothing."""
-        path = self.piece(part) / _RECORD_IN_TASK
+        path = self.piece(part) / RECORD_IN_TASK
         return AttemptRecord.model_validate_json(path.read_bytes()) if path.exists() else None
 
     def run_is_over(self) -> bool:
@@ -139,7 +141,7 @@ class Attempt:
         if own.exists():
             return AttemptRecord.model_validate_json(own.read_bytes())
         for folder in (self.link, self.piece(self.message.part)):
-            published = folder / _RECORD_IN_TASK
+            published = folder / RECORD_IN_TASK
             if not published.exists():
                 continue
             record = AttemptRecord.model_validate_json(published.read_bytes())
@@ -154,13 +156,13 @@ class Attempt:
         Written before the next attempt is asked for, so that a second delivery of this one asks
         for it again instead of working beside it.
         """
-        files.write_atomically(self.folder / _SUPERSEDED, reason.encode(), sync=self.sync)
+        files.write_atomically(self.folder / SUPERSEDED, reason.encode(), sync=self.sync)
         self.discard()
 
     def superseded(self) -> str | None:
         """Why this attempt was given up in favour of the next, if it was."""
         try:
-            return (self.folder / _SUPERSEDED).read_text()
+            return (self.folder / SUPERSEDED).read_text()
         except FileNotFoundError:
             return None
 
@@ -227,9 +229,9 @@ class Attempt:
                 files.remove(self.next_version)
                 files.clone_tree(files.target_of(self.link), self.next_version)
                 self._take_over(scratch / log_name)
-                self._take_over(scratch / _RECORD_IN_TASK)
+                self._take_over(scratch / RECORD_IN_TASK)
             self._swap()
-        self._keep_record(self.next_version / _RECORD_IN_TASK)
+        self._keep_record(self.next_version / RECORD_IN_TASK)
         if log_name is None:
             self._drop_temporary()
         else:
@@ -243,13 +245,13 @@ class Attempt:
             self.pieces.mkdir(exist_ok=True)
             files.remove(piece)
             scratch.rename(piece)
-        self._keep_record(piece / _RECORD_IN_TASK)
+        self._keep_record(piece / RECORD_IN_TASK)
         self._drop_temporary()
 
     def _finished_scratch(self, record: AttemptRecord) -> Path:
         """The scratch folder with the record in it."""
         scratch = self.scratch
-        path = scratch / _RECORD_IN_TASK
+        path = scratch / RECORD_IN_TASK
         # It may be another name of the record of the version before.
         path.unlink(missing_ok=True)
         path.write_text(record.model_dump_json(), encoding="utf-8")

@@ -49,6 +49,16 @@ def write_atomically(path: Path, data: bytes, *, sync: bool = True) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def size_of_tree(folder: Path) -> int:
+    """Bytes of all files in ``folder``; what goes away in the meantime counts nothing."""
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(path, name)).st_size
+    return total
+
+
 def sync_tree(folder: Path) -> None:
     """Have the disk take all that is new in ``folder``, so that a power failure spares it.
 

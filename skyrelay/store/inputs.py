@@ -6,10 +6,12 @@ data folder, or ``tasks/<id>/<file>``.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from skyrelay.errors import Permanent
 from skyrelay.settings import Settings
+from skyrelay.store import open_store
 
 #: First part of the name of a file in a task.
 TASKS = "tasks"
@@ -52,7 +54,11 @@ def _root_and_path(name: str, settings: Settings) -> tuple[Path, str]:
     """The folder that the file must not lead out of, and its path there."""
     task = task_of(name)
     if task is not None:
-        return settings.tasks_path / str(task), str(PurePosixPath(*PurePosixPath(name).parts[2:]))
+        relative = str(PurePosixPath(*PurePosixPath(name).parts[2:]))
+        if settings.tasks_url:
+            with suppress(FileNotFoundError):
+                open_store(settings).path(task, relative)
+        return settings.tasks_path / str(task), relative
     data = settings.data_path.absolute()
     if PurePosixPath(name).is_absolute():
         # Where the data folder is known by its whole path, files in it are so, too.

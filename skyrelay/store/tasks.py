@@ -12,7 +12,7 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,14 +25,14 @@ from skyrelay.records import AttemptRecord
 from skyrelay.store import files
 from skyrelay.store.attempt import CANCELLED, RESERVED_PREFIX, Attempt
 
-_VERSIONS = ".versions"
-_RUNS = ".runs"
+VERSIONS = ".versions"
+RUNS = ".runs"
 _LOCKS = ".locks"
 _TRASH = ".trash"
-_INCOMING = ".incoming"
-_CONFIG = "config.json"
+INCOMING = ".incoming"
+CONFIG = "config.json"
 #: A stage may publish while a folder is listed; hardly each time.
-_TRIES = 5
+TRIES = 5
 
 _T = TypeVar("_T")
 
@@ -57,7 +57,7 @@ class TaskStore:
     def __init__(self, root: Path, *, sync: bool = False) -> None:
         self.root = root.absolute()
         self._sync = sync
-        for name in (_VERSIONS, _RUNS, _LOCKS, _TRASH, _INCOMING):
+        for name in (VERSIONS, RUNS, _LOCKS, _TRASH, INCOMING):
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
     def answers(self) -> bool:
@@ -75,6 +75,9 @@ class TaskStore:
 
     def folder(self, task: int) -> Path:
         """The folder with the task's files."""
+        return self._link(task)
+
+    def _link(self, task: int) -> Path:
         return self.root / str(task)
 
     def create(self, task: int) -> Path:
@@ -82,8 +85,8 @@ class TaskStore:
         with self.locked(task):
             version = self._new_version(task)
             version.mkdir()
-            files.link_atomically(f"{_VERSIONS}/{version.name}", self.folder(task))
-        return self.folder(task)
+            files.link_atomically(f"{VERSIONS}/{version.name}", self._link(task))
+        return self._link(task)
 
     def duplicate(self, source: int, task: int, names: Set[str] | None = None) -> None:
         """Make the folder of a new task, with the files of another one as they are now.
@@ -92,16 +95,16 @@ class TaskStore:
         """
         with self.locked(task), self.locked(source):
             version = self._new_version(task)
-            files.clone_tree(self.folder(source).resolve(), version, names)
-            files.link_atomically(f"{_VERSIONS}/{version.name}", self.folder(task))
+            files.clone_tree(self._link(source).resolve(), version, names)
+            files.link_atomically(f"{VERSIONS}/{version.name}", self._link(task))
 
     def delete(self, task: int) -> None:
         """Take the task's folder away with everything in it; the trash has it until emptied."""
         with self.locked(task):
-            link = self.folder(task)
+            link = self._link(task)
             version = link.resolve()
             link.unlink(missing_ok=True)
-            if version.parent == (self.root / _VERSIONS).resolve() and version.is_dir():
+            if version.parent == (self.root / VERSIONS).resolve() and version.is_dir():
                 self._throw_away(version)
 
     def orphans(self) -> set[int]:
@@ -110,14 +113,14 @@ class TaskStore:
         A look without any lock: what is found may be in use a moment later, or be so already.
         """
         found = set()
-        with os.scandir(self.root / _VERSIONS) as versions:
+        with os.scandir(self.root / VERSIONS) as versions:
             for version in versions:
                 task = version.name.partition("-")[0]
                 if task.isdecimal() and self._linked_version(int(task)) != version.name:
                     found.add(int(task))
         with os.scandir(self.root / _LOCKS) as locks:
             for lock in locks:
-                if lock.name.isdecimal() and not self.folder(int(lock.name)).is_symlink():
+                if lock.name.isdecimal() and not self._link(int(lock.name)).is_symlink():
                     found.add(int(lock.name))
         with os.scandir(self.root) as links:
             for link in links:
@@ -134,7 +137,7 @@ class TaskStore:
         """
         with self.locked(task):
             linked = self._linked_version(task)
-            for path in (self.root / _VERSIONS).glob(f"{task}-*"):
+            for path in (self.root / VERSIONS).glob(f"{task}-*"):
                 if path.name != linked:
                     self._throw_away(path)
             for path in self.root.glob(f".{task}.*"):
@@ -145,7 +148,7 @@ class TaskStore:
     def _linked_version(self, task: int) -> str | None:
         """The name of the version that is the task's folder."""
         try:
-            return Path(os.readlink(self.folder(task))).name
+            return Path(os.readlink(self._link(task))).name
         except FileNotFoundError:
             return None
 
@@ -153,15 +156,15 @@ class TaskStore:
         """Nobody else changes the task's folder, or cancels its run, inside this context."""
         return files.locked(self.root / _LOCKS / str(task))
 
-    def path(self, task: int, relative: str) -> Path:
-        """The place of a file in the task's folder.
+    def path(self, task: int, relative: str, beside: Sequence[str] = ()) -> Path:
+        """The place of a file in the task's folder; ``beside``: what is read together with it.
 
         Raises
         ------
         FileNotFoundError
             If the path leads out of the folder, to the folder itself, or to a reserved name.
         """
-        folder = self.folder(task).resolve()
+        folder = self._link(task).resolve()
         try:
             path = (folder / relative).resolve()
         except (OSError, ValueError) as error:
@@ -172,9 +175,21 @@ class TaskStore:
             raise FileNotFoundError(relative)
         return path
 
+    def has(self, task: int, relative: str) -> bool:
+        """Whether the task has this file."""
+        return (self._link(task) / relative).is_file()
+
+    def size(self, task: int) -> int:
+        """Bytes of all files of the task, as it is at this moment."""
+        return files.size_of_tree(self._link(task).resolve())
+
+    def address(self, task: int, relative: str) -> str | None:
+        """Where a client may load the file itself, without the gateway; None: nowhere."""
+        return None
+
     def incoming(self) -> IO[bytes]:
         """A named file on the store's file system for what arrives slowly; gone when closed."""
-        return tempfile.NamedTemporaryFile(dir=self.root / _INCOMING)
+        return tempfile.NamedTemporaryFile(dir=self.root / INCOMING)
 
     def complete(self, received: IO[bytes]) -> None:
         """Have the disk take an `incoming` file: what was accepted must survive a power failure."""
@@ -194,7 +209,7 @@ class TaskStore:
 
     def drop_incoming(self, before: datetime) -> None:
         """Remove incoming files of processes that died, untouched since ``before``."""
-        for path in (self.root / _INCOMING).iterdir():
+        for path in (self.root / INCOMING).iterdir():
             if path.stat().st_mtime < before.timestamp():
                 path.unlink(missing_ok=True)
 
@@ -226,20 +241,20 @@ class TaskStore:
         FileNotFoundError
             If there is no such folder, or ``read`` says that something is missing in it.
         """
-        for _ in range(_TRIES):
-            folder = self.folder(task).resolve()
+        for _ in range(TRIES):
+            folder = self._link(task).resolve()
             missing: FileNotFoundError | None = None
             try:
                 found = read(folder)
             except FileNotFoundError as error:
                 missing = error
             # While nothing else was published, nothing of this version was removed either.
-            if self.folder(task).resolve() == folder:
+            if self._link(task).resolve() == folder:
                 if missing is not None:
                     raise missing
                 return found
         with self.locked(task):
-            return read(self.folder(task).resolve())
+            return read(self._link(task).resolve())
 
     def _entries(self, folder: Path) -> list[Entry]:
         found = []
@@ -267,8 +282,8 @@ class TaskStore:
         """Make the folder of a new run; the path of its configuration, relative to the store."""
         folder = self._run_folder(run)
         folder.mkdir()
-        files.write_atomically(folder / _CONFIG, json.dumps(config).encode(), sync=self._sync)
-        return self._key(folder / _CONFIG)
+        files.write_atomically(folder / CONFIG, json.dumps(config).encode(), sync=self._sync)
+        return self._key(folder / CONFIG)
 
     def cancel_run(self, task: int, run: UUID) -> None:
         """From now on no attempt of this run starts or publishes anything."""
@@ -283,7 +298,7 @@ class TaskStore:
 
     def runs(self) -> Iterator[tuple[UUID, datetime]]:
         """The runs that have a folder, and when it was made or changed last."""
-        with os.scandir(self.root / _RUNS) as entries:
+        with os.scandir(self.root / RUNS) as entries:
             for entry in entries:
                 try:
                     yield UUID(entry.name), datetime.fromtimestamp(entry.stat().st_mtime, UTC)
@@ -316,8 +331,8 @@ class TaskStore:
             store_root=self.root,
             folder=self._run_folder(message.run) / f"{stage}-{number}",
             pieces=self._run_folder(message.run) / f"{stage}-pieces",
-            link=self.folder(message.task),
-            next_version=self.root / _VERSIONS / version,
+            link=self._link(message.task),
+            next_version=self.root / VERSIONS / version,
             task_lock=self.root / _LOCKS / str(message.task),
             trash=self.root / _TRASH,
             sync=self._sync,
@@ -326,7 +341,7 @@ class TaskStore:
     def read_config(self, key: str) -> dict[str, Any]:
         """The configuration at the path ``key``: a run's first one, or that of a record."""
         content = json.loads((self.root / key).read_bytes())
-        config: dict[str, Any] = content if key.endswith(_CONFIG) else content["config"]
+        config: dict[str, Any] = content if key.endswith(CONFIG) else content["config"]
         return config
 
     def read_record(self, key: str) -> AttemptRecord:
@@ -337,7 +352,7 @@ class TaskStore:
         return str(path.relative_to(self.root))
 
     def _run_folder(self, run: UUID) -> Path:
-        return self.root / _RUNS / str(run)
+        return self.root / RUNS / str(run)
 
     def _new_version(self, task: int) -> Path:
-        return self.root / _VERSIONS / f"{task}-{secrets.token_hex(4)}"
+        return self.root / VERSIONS / f"{task}-{secrets.token_hex(4)}"

@@ -7,11 +7,16 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from amqp.exceptions import AccessRefused
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
+from gateway.database import Database
+from gateway.migrate import migrate
 from skyrelay.broker import topology
 from skyrelay.broker.connection import connect
 from skyrelay.broker.publisher import Publisher
@@ -21,6 +26,8 @@ from skyrelay.messages import KillRun, Outcome, StageProgressed
 from skyrelay.settings import get_settings
 from skyrelay.stack.broker_node import BrokerNode
 from skyrelay.stack.ports import free_ports
+from tests.support.authority import authority
+from tests.support.postgres import cluster
 from tests.support.processes import wait_until
 from tests.support.servers import PROJECT, TRIAL
 from tests.support.station import station
@@ -123,10 +130,10 @@ def test_the_rights_do_not_suffice_for_more(users: dict[str, str], tmp_path: Pat
             own.default_channel.basic_get("work.inspect")
 
 
-def test_everything_runs_over_tls_and_only_with_the_right_authority(
+def test_everything_runs_over_tls_and_only_with_the_rightauthority(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_settings: None
 ) -> None:
-    ours, others = (_authority(tmp_path / name) for name in ("ours", "others"))
+    ours, others = (authority(tmp_path / name) for name in ("ours", "others"))
     (port,) = free_ports(1)
     configuration = (
         f"listeners.ssl.1 = 127.0.0.1:{port}\n"
@@ -151,16 +158,37 @@ def test_everything_runs_over_tls_and_only_with_the_right_authority(
             Publisher(uri).connect()
 
 
-def _authority(folder: Path) -> Path:
-    """A certificate authority, and a certificate that it has signed for the loopback address."""
-    folder.mkdir()
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
-    new = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    sign = ["openssl", "x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key"]
-    for command in (
-        [*new, "-x509", "-subj", "/CN=Test CA", "-keyout", "ca.key", "-out", "ca.crt"],
-        [*new, "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.csr"],
-        [*sign, "-CAcreateserial", "-days", "2", "-extfile", "names", "-out", "server.crt"],
-    ):
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    return folder
+def test_the_database_is_reached_over_tls_and_only_with_the_right_authority_and_name(
+    tmp_path: Path,
+) -> None:
+    ours, others = (authority(tmp_path / name) for name in ("ours", "others"))
+    with cluster() as postgres:
+        postgres.encrypt(ours / "server.crt", ours / "server.key")
+        url = postgres.url()
+        verified = f"{url}?sslmode=verify-full&sslrootcert="
+        trusted = f"{verified}{ours / 'ca.crt'}"
+        with _database(trusted) as database:
+            migrate(database)
+            with database.reading() as session:
+                used = text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+                assert session.scalar(used) is True
+        stranger = trusted.replace("@127.0.0.1:", "@elsewhere.example:") + "&hostaddr=127.0.0.1"
+        for address, reason in (
+            (f"{verified}{others / 'ca.crt'}", "certificate verify failed"),
+            (stranger, "does not match host name"),
+            (f"{url}?sslmode=disable", "no encryption"),
+        ):
+            with (
+                _database(address) as database,
+                pytest.raises(OperationalError, match=reason),
+            ):
+                database.engine.connect()
+
+
+@contextmanager
+def _database(url: str) -> Iterator[Database]:
+    database = Database(url)
+    try:
+        yield database
+    finally:
+        database.close()

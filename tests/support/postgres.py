@@ -72,6 +72,20 @@ class Cluster:
         )
         assert wait_until(self._answers), (self._folder / "log").read_text()
 
+    def encrypt(self, certificate: Path, key: Path) -> None:
+        """From now on take connections over TLS only, with this certificate."""
+        data = self._folder / "data"
+        for source, name in ((certificate, "server.crt"), (key, "server.key")):
+            made = shutil.copyfile(source, data / name)
+            made.chmod(0o600)
+            if os.geteuid() == 0:
+                shutil.chown(made, _OWNER, _OWNER)
+        rules = data / "pg_hba.conf"
+        rules.write_text(f"hostssl all all {LOOPBACK}/32 scram-sha-256\n")
+        self._execute("ALTER SYSTEM SET ssl = on")
+        self._execute("SELECT pg_reload_conf()")
+        assert wait_until(self._answers), (self._folder / "log").read_text()
+
     def shut_down(self) -> None:
         """Stop it in its own way: transactions are rolled back, clients sent away."""
         data = str(self._folder / "data")

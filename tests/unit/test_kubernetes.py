@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from skyrelay.broker import topology
+from skyrelay.messages import Lane
 from skyrelay.settings import Settings
 from skyrelay.stack.broker_node import CONSUMER_TIMEOUT_MS
 from skyrelay.stages import SERVICES, STAGES
@@ -44,7 +45,7 @@ def rendered(overlay: str) -> tuple[Manifest, ...]:
     return tuple(yaml.safe_load_all(answer.stdout))
 
 
-@pytest.fixture(params=["small", "production"])
+@pytest.fixture(params=["small", "production", "production-s3"])
 def manifests(request: pytest.FixtureRequest) -> tuple[Manifest, ...]:
     return rendered(request.param)
 
@@ -95,7 +96,9 @@ def test_every_stage_service_is_deployed_and_no_other(manifests: tuple[Manifest,
         if name.startswith("stage-"):
             container = manifest["spec"]["template"]["spec"]["containers"][0]
             environment = {e["name"]: e.get("value") for e in container["env"]}
-            found[name] = environment["SERVICE"]
+            lane = environment.get("SKYRELAY_LANE", "normal")
+            found[name.removesuffix("-large")] = environment["SERVICE"]
+            assert name.endswith("-large") == (lane == "large"), name
     assert found == {f"stage-{name}": f"services.{name}.service" for name in SERVICES}
 
 
@@ -153,7 +156,11 @@ def test_stages_do_not_get_the_secrets_of_the_gateway(manifests: tuple[Manifest,
 def test_every_service_is_scaled_by_the_length_of_its_own_queue() -> None:
     manifests = rendered("production")
     scaled = of_kind(manifests, "ScaledObject")
-    assert scaled.keys() == set(SERVICES)
+    queues = {service: topology.work_queue(service).name for service in SERVICES} | {
+        f"{service}-large": topology.work_queue(service, Lane.LARGE).name for service in SERVICES
+    }
+    assert scaled.keys() == queues.keys()
+    assert float(settings(manifests)["SKYRELAY_LARGE_IMAGE"]) > 0
     window = int(settings(manifests)["SKYRELAY_QUEUE_WINDOW"])
     slots = int(settings(manifests)["SKYRELAY_SLOTS"])
     for service, manifest in scaled.items():
@@ -162,11 +169,20 @@ def test_every_service_is_scaled_by_the_length_of_its_own_queue() -> None:
         assert target["metadata"]["name"] == f"stage-{service}"
         assert "replicas" not in target["spec"]  # or each deployment would reset the number
         (trigger,) = spec["triggers"]
-        assert trigger["metadata"]["queueName"] == topology.work_queue(service).name
+        assert trigger["metadata"]["queueName"] == queues[service]
         # Work in hand counts, or a service would be scaled in while it works.
         assert trigger["metadata"]["protocol"] == "http"
         assert trigger["metadata"]["excludeUnacknowledged"] == "false"
         assert 2 * slots * spec["maxReplicaCount"] <= window
+
+
+def test_replicas_of_one_lane_are_not_counted_with_the_other() -> None:
+    deployments = of_kind(rendered("production"), "Deployment")
+    for service in SERVICES:
+        normal, large = (deployments[f"stage-{service}{lane}"]["spec"] for lane in ("", "-large"))
+        labels = large["template"]["metadata"]["labels"]
+        assert not normal["selector"]["matchLabels"].items() <= labels.items()
+        assert large["selector"]["matchLabels"].items() <= labels.items()
 
 
 def test_network_policies_close_everything_and_open_what_is_needed(
@@ -209,7 +225,8 @@ def test_what_is_referred_to_is_there(manifests: tuple[Manifest, ...]) -> None:
                 assert config["name"] in maps
         for container in pod["containers"]:
             for source in container.get("envFrom", ()):
-                assert source["configMapRef"]["name"] in maps
+                # Secrets are made by hand.
+                assert "secretRef" in source or source["configMapRef"]["name"] in maps
 
 
 def test_probes_ask_ports_that_are_open(manifests: tuple[Manifest, ...]) -> None:
@@ -227,3 +244,16 @@ def test_the_brokers_wait_as_long_as_our_own() -> None:
     cluster = of_kind(rendered("production"), "RabbitmqCluster")["rabbitmq"]
     for text in (small, cluster["spec"]["rabbitmq"]["additionalConfig"]):
         assert f"consumer_timeout = {CONSUMER_TIMEOUT_MS}\n" in text
+
+
+def test_with_s3_no_volume_is_shared_for_the_tasks() -> None:
+    manifests = rendered("production-s3")
+    assert "tasks" not in of_kind(manifests, "PersistentVolumeClaim")
+    assert settings(manifests)["TASKS_URL"].startswith("s3://")
+    ours = {name: pod for name, pod in pods(manifests) if name.startswith(("gateway-", "stage-"))}
+    assert len(ours) > len(SERVICES)
+    for name, pod in ours.items():
+        (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "tasks"]
+        assert volume.keys() == {"name", "emptyDir"}, name
+        secrets = [entry["secretRef"]["name"] for entry in pod["containers"][0]["envFrom"][1:]]
+        assert secrets == ["skyrelay-s3"], name

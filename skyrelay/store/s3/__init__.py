@@ -1,0 +1,1 @@
+"""The task store in a bucket: see `skyrelay.store.s3.tasks`."""

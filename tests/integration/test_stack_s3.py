@@ -1,0 +1,112 @@
+"""Do chains come to their end where gateway and services share a bucket and no folder?"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from os import kill
+from pathlib import Path
+
+import pytest
+import requests
+
+from skyrelay.client import Client
+from skyrelay.stack.ports import LOOPBACK
+from tests.support.processes import wait_until
+from tests.support.proxy import Proxy
+from tests.support.s3 import BUCKET, S3Server, s3_server
+from tests.support.servers import TRIAL, Installation, installation
+from tests.support.station import Replica
+
+pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+#: Seconds for which nobody reaches the bucket: all machines look at it every second.
+_AWAY = 3.0
+
+
+class Machines:
+    """A gateway and two replicas, each with a scratch folder of its own."""
+
+    def __init__(self, place: Installation, server: S3Server, proxy: Proxy) -> None:
+        place.environment.update(
+            server.environment(f"http://{LOOPBACK}:{proxy.port}"),
+            TASKS_URL=f"s3://{BUCKET}/{place.folder.name}",
+            SKYRELAY_S3_REDIRECT="true",
+        )
+        self.place, self.proxy = place, proxy
+        place.events()
+        _, self.address = place.web()
+        place.user("alice")
+        self.client: Client = place.client(self.address, "alice")
+        self.task = self.client.create_task(original_name="a.fits").id
+        self.trace = place.folder / "trace"
+        self.replicas = [
+            Replica(
+                {**place.environment, "TASKS_PATH": str(place.folder / f"machine-{number}")},
+                place.folder / f"replica-{number}.log",
+            )
+            for number in range(2)
+        ]
+        for replica in self.replicas:
+            assert wait_until(lambda replica=replica: replica.said("consuming"))
+
+    def run(self, **order: object) -> str:
+        order = {"parts": 4, "trace": str(self.trace), **order}
+        self.client.process(self.task, ["divided"], {"divided": order})
+        return str(self.client.wait(self.task, interval=0.05, timeout=120).state)
+
+    def workers(self) -> set[int]:
+        """Process ids of the workers that have begun a part."""
+        lines = self.trace.read_text().splitlines() if self.trace.exists() else []
+        return {int(line.split("pid=")[1].split()[0]) for line in lines if "begun" in line}
+
+    def logs(self) -> str:
+        said = [replica.log.read_text() for replica in self.replicas]
+        return "\n".join([self.place.logs(), *said])
+
+
+@pytest.fixture
+def machines(tmp_path: Path, database_url: str, amqp_uri: str) -> Iterator[Machines]:
+    with (
+        s3_server(tmp_path / "s3.log") as server,
+        installation(tmp_path, database_url, amqp_uri, **TRIAL) as place,
+    ):
+        proxy = Proxy((LOOPBACK, int(server.address.rpartition(":")[2])))
+        made = Machines(place, server, proxy)
+        try:
+            yield made
+        finally:
+            proxy.close()
+            for replica in made.replicas:
+                replica.end()
+
+
+def test_a_split_stage_is_done_on_machines_that_share_nothing_but_the_bucket(
+    machines: Machines,
+) -> None:
+    assert machines.run(seconds=1.0) == "divided_done", machines.logs()
+    assert machines.client.read(machines.task, "joined.txt") == b"1 2 3 4"
+    assert len(machines.workers()) == 2
+    answer = requests.get(
+        f"{machines.address}/api/tasks/{machines.task}/files/joined.txt",
+        headers={"Authorization": f"Token {machines.client.token}", "Range": "bytes=2-4"},
+        timeout=30,
+    )
+    assert [step.status_code for step in answer.history] == [302]
+    assert (answer.status_code, answer.content) == (206, b"2 3")
+
+
+def test_a_killed_worker_and_a_bucket_that_is_away_for_a_while_cost_time_alone(
+    machines: Machines,
+) -> None:
+    order = {"parts": 4, "trace": str(machines.trace), "seconds": 2.0}
+    machines.client.process(machines.task, ["divided"], {"divided": order})
+    assert wait_until(machines.workers), machines.logs()
+    kill(min(machines.workers()), signal.SIGKILL)
+    machines.proxy.refuse()
+    time.sleep(_AWAY)
+    machines.proxy.accept_again()
+    state = machines.client.wait(machines.task, interval=0.05, timeout=120).state
+    assert state == "divided_done", machines.logs()
+    assert machines.client.read(machines.task, "joined.txt") == b"1 2 3 4"
