@@ -98,6 +98,21 @@ def test_one_extension_of_a_file_becomes_a_task(bench: Bench, alice: Caller) -> 
     assert fits.getdata(image).tolist() == np.full((4, 5), 2).tolist()
 
 
+def test_an_extension_that_unpacks_to_gigabytes_is_refused(bench: Bench, alice: Caller) -> None:
+    path = bench.gateway.settings.data_path / "bomb.fits.fz"
+    packed = fits.CompImageHDU(np.zeros((40, 50), np.int16))
+    fits.HDUList([fits.PrimaryHDU(), packed]).writeto(path)
+    content = path.read_bytes()
+    for keyword in ("ZNAXIS1", "ZNAXIS2"):
+        card, place = f"{keyword:8}= {2**16:>20}".ljust(80), content.index(keyword.encode())
+        content = content[:place] + card.encode() + content[place + 80 :]
+    path.write_bytes(content)
+    answer = alice.post("tasks/", json={"local_file": "bomb.fits.fz", "ext": 1})
+    assert answer.status_code == 400
+    assert "too large to unpack" in answer.json["ext"][0]
+    assert alice.get("tasks/").json == []
+
+
 @pytest.mark.parametrize("kept", [40, 0.3, 0.6, 0.95])
 def test_a_damaged_file_is_refused_in_a_sentence(bench: Bench, alice: Caller, kept: float) -> None:
     whole = bench.gateway.settings.data_path / "whole.fits.gz"
