@@ -197,6 +197,10 @@ def simulate(
                 folder = Path(scratch) / name.replace(" ", "-")
                 folder.mkdir()
                 with station(folder, node.add_vhost(folder.name)) as place:
+                    # Makes the queue of the trial service, as the gateway does those of its own.
+                    first = place.ready_replica()
+                    first.terminate()
+                    first.wait()
                     passed = Night(place, images=images, hours=hours, seconds=seconds, speed=speed)
                     found[name] = passed.run(decide, rules.poll)
                 return found[name]

@@ -1,7 +1,10 @@
 # Takes POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_DB.
 FROM debian:bookworm-slim
-# The package's alternatives want the folders of the manuals, which a slim image lacks.
-RUN mkdir -p /usr/share/man/man1 /usr/share/man/man7 \
+# The user has the number that it has in the official image, and that manifests name. The
+# package's alternatives want the folders of the manuals, which a slim image lacks.
+RUN groupadd --gid 999 postgres \
+    && useradd --uid 999 --gid 999 --no-create-home --home-dir /var/lib/postgresql postgres \
+    && mkdir -p /usr/share/man/man1 /usr/share/man/man7 \
     && apt-get update \
     && apt-get install --yes --no-install-recommends postgresql-15 \
     && apt-get clean && rm -rf /var/lib/apt/lists/* \

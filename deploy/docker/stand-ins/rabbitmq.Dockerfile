@@ -1,6 +1,9 @@
 # Takes RABBITMQ_DEFAULT_USER and RABBITMQ_DEFAULT_PASS, and files in /etc/rabbitmq/conf.d.
 FROM debian:bookworm-slim
-RUN apt-get update \
+# The user has the number that it has in the official image, and that manifests name.
+RUN groupadd --gid 999 rabbitmq \
+    && useradd --uid 999 --gid 999 --no-create-home --home-dir /var/lib/rabbitmq rabbitmq \
+    && apt-get update \
     && apt-get install --yes --no-install-recommends rabbitmq-server \
     && apt-get clean && rm -rf /var/lib/apt/lists/* \
     && mkdir -p /etc/rabbitmq/conf.d \
