@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import math
 import shutil
 import stat
 import struct
@@ -75,7 +76,10 @@ def copy_extension(source: Path, ext: int, target: IO[bytes]) -> None:
     NoSuchExtension
         If the file cannot be read, or has no image there: says so.
     """
-    from astropy.io import fits  # Takes most of a second, and few requests need it.
+    # Takes most of a second, and few requests need it.
+    from astropy.io import fits
+
+    from skyrelay.imaging.fits import MAX_PIXELS, is_packed
 
     # What astropy, and what it unpacks with, raise for a damaged file.
     damaged: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, lzma.LZMAError)
@@ -84,8 +88,11 @@ def copy_extension(source: Path, ext: int, target: IO[bytes]) -> None:
         check_structure(source)
         with fits.open(source, memmap=True) as content:
             hdu = content[ext]
-            if not hdu.is_image or hdu.data is None:
+            if not hdu.is_image or not hdu.shape:
                 raise NoSuchExtension(f"extension {ext} of {source.name} holds no image")
+            # It would be unpacked as a whole, in the memory of who answers everybody.
+            if math.prod(hdu.shape) > MAX_PIXELS and is_packed(source, hdu):
+                raise NoSuchExtension(f"extension {ext} of {source.name} is too large to unpack")
             fits.PrimaryHDU(hdu.data, hdu.header).writeto(target, output_verify="silentfix+ignore")
     except NoSuchExtension:
         raise

@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Row, bindparam, delete, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy.orm import Session, load_only
 
-from gateway.models import ApiToken, BrowserSession, User, now
+from gateway.models import ApiToken, BrowserSession, Task, User, now
 from skyrelay.errors import Permanent
 
 #: The token that `POST /api/auth/token/` and the command line hand out.
@@ -36,6 +37,11 @@ _OF_TOKEN = (
         or_(ApiToken.expires.is_(None), ApiToken.expires > bindparam("moment")),
         User.is_active,
     )
+)
+_OF_TOKEN_AND_TASK = (
+    _OF_TOKEN.add_columns(Task)
+    .outerjoin(Task, Task.id == bindparam("task"))
+    .options(load_only(Task.user_id, Task.state, Task.celery_id, Task.reasons, raiseload=True))
 )
 _OF_SESSION = (
     select(User)
@@ -90,15 +96,34 @@ def make_token(
     return token, key
 
 
+@dataclass(frozen=True)
+class KeyOwner:
+    """Whose key it is, which token, and when that was used last.
+
+    ``task`` is one that was asked for with it, if there is such: only its owner, state, run and
+    reasons are read.
+    """
+
+    user: User
+    token: int
+    last_used: datetime | None
+    task: Task | None = None
+
+
 def user_of_key(session: Session, key: str) -> User | None:
     """The active user to whom this key of a token belongs."""
-    found = token_of_key(session, key)
-    return None if found is None else found[0]
+    owner = owner_of_key(session, key)
+    return None if owner is None else owner.user
 
 
-def token_of_key(session: Session, key: str) -> Row[User, int, datetime | None] | None:
-    """The active user to whom this key belongs, the token's id, and when it was used last."""
-    return session.execute(_OF_TOKEN, {"digest": _digest(key), "moment": now()}).first()
+def owner_of_key(session: Session, key: str, task: int | None = None) -> KeyOwner | None:
+    """The active user to whom this key belongs, and where a task stands, in one question."""
+    asked = {"digest": _digest(key), "moment": now()}
+    if task is None:
+        found = session.execute(_OF_TOKEN, asked).first()
+    else:
+        found = session.execute(_OF_TOKEN_AND_TASK, asked | {"task": task}).first()
+    return None if found is None else KeyOwner(*found)
 
 
 def is_worth_noting(last_used: datetime | None) -> bool:

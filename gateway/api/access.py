@@ -5,22 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import bindparam, select
-from sqlalchemy.orm import Session, load_only
+from sqlalchemy.orm import Session
 
-from gateway.api.auth import current_user
+from gateway.api.auth import current_user, standing_task
 from gateway.api.errors import invalid, not_found, refused
-from gateway.models import Group, Task, user_groups
+from gateway.models import LARGEST_ID, Group, Task, user_groups
 from gateway.orchestration.runs import lock_task
 from gateway.permissions import Right, allowed
 
-#: The largest number that PostgreSQL takes as an id.
-LARGEST_ID = 2**31 - 1
-
 # Built once: most requests ask one of these.
 _TASK = select(Task).where(Task.id == bindparam("task"))
-_STANDING = _TASK.options(
-    load_only(Task.user_id, Task.state, Task.celery_id, Task.reasons, raiseload=True)
-)
 
 
 def get_task(session: Session, task_id: int, right: Right) -> Task:
@@ -36,12 +30,16 @@ def get_task(session: Session, task_id: int, right: Right) -> Task:
 
 
 def get_standing(session: Session, task_id: int) -> Task:
-    """The task, to tell its state: nothing else of it is read.
+    """The task, to tell how it stands; for views that are marked with `tells_standing`.
 
     Raises what `get_task` raises.
     """
-    task = session.scalar(_STANDING, {"task": task_id}) if task_id <= LARGEST_ID else None
-    return _checked(session, task, Right.VIEW)
+    task = standing_task()
+    return (
+        get_task(session, task_id, Right.VIEW)
+        if task is None
+        else _checked(session, task, Right.VIEW)
+    )
 
 
 def get_locked_task(session: Session, task_id: int, right: Right) -> Task:

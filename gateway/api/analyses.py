@@ -24,7 +24,6 @@ from werkzeug.datastructures import FileStorage
 
 from gateway.accounts.quotas import check_upload
 from gateway.api import query, schemas, serializers
-from gateway.api.access import LARGEST_ID
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import Body, checked_config, parse_moment, read_body
@@ -33,7 +32,7 @@ from gateway.api.errors import invalid, not_found, refused
 from gateway.api.run_request import steps_of
 from gateway.followups.calls import Caller, CallFailed
 from gateway.measurements.lightcurve import LARGEST_RADIUS
-from gateway.models import Analysis
+from gateway.models import LARGEST_ID, Analysis
 from gateway.openapi import JSON, documented
 from gateway.skyportal.client import SkyPortal, SkyPortalError
 from skyrelay.stages import INSPECT, PHOTOMETRY

@@ -12,10 +12,11 @@ from gateway.accounts import tokens
 from gateway.api.errors import detail, unauthenticated
 from gateway.core import Gateway
 from gateway.feed import FEED, Feed
-from gateway.models import User
+from gateway.models import LARGEST_ID, Task, User
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 _OPEN = "_open_to_all"
+_TELLS_STANDING = "_tells_standing"
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _NOT_PROVIDED = "Authentication credentials were not provided."
 
@@ -47,6 +48,21 @@ def open_to_all(view: _View) -> _View:
     return view
 
 
+def tells_standing(view: _View) -> _View:
+    """A view that clients ask again and again, of a task of which it needs only how it stands.
+
+    For them it is looked up together with the user; see `standing_task`.
+    """
+    setattr(view, _TELLS_STANDING, True)
+    return view
+
+
+def standing_task() -> Task | None:
+    """The task that was looked up together with the user, if it was."""
+    task: Task | None = g.get("standing")
+    return task
+
+
 def is_open_to_all(view: Callable[..., Any]) -> bool:
     """Whether the view needs no authentication."""
     return getattr(view, _OPEN, False)
@@ -65,25 +81,31 @@ def require_user() -> None:
         return
     kind, _, key = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() == "token":
-        g.user, g.access = _user_of_token(key.strip()), "api"
+        g.user, g.access = _user_of_token(key.strip(), _task_of(view)), "api"
     elif SESSION_COOKIE in request.cookies:
         g.user, g.access = _user_of_cookie(request.cookies[SESSION_COOKIE]), "web"
     else:
         raise unauthenticated(_NOT_PROVIDED)
 
 
-def _user_of_token(key: str) -> User:
+def _task_of(view: Callable[..., Any]) -> int | None:
+    """The task of which the view tells how it stands; None if it tells anything else."""
+    task: int = (request.view_args or {}).get("task_id", 0)
+    return task if getattr(view, _TELLS_STANDING, False) and task <= LARGEST_ID else None
+
+
+def _user_of_token(key: str, task_id: int | None) -> User:
     if not key or " " in key:
         raise unauthenticated("Invalid token header. Write it as `Authorization: Token <key>`.")
     with gateway().database.reading() as session:
-        found = tokens.token_of_key(session, key)
-    if found is None:
+        owner = tokens.owner_of_key(session, key, task_id)
+    if owner is None:
         raise unauthenticated("Invalid token.")
-    user, token_id, last_used = found
-    if tokens.is_worth_noting(last_used):
+    g.standing = owner.task
+    if tokens.is_worth_noting(owner.last_used):
         with gateway().database.writing() as session:
-            tokens.note_use(session, token_id)
-    return user
+            tokens.note_use(session, owner.token)
+    return owner.user
 
 
 def _user_of_cookie(key: str) -> User:

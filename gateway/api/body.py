@@ -16,15 +16,17 @@ from werkzeug.datastructures import FileStorage
 from gateway.api.errors import detail, invalid
 from skyrelay.parameters import ParameterError, Validated, unknown, validate
 
-#: A configuration is some kilobytes; nobody needs megabytes of JSON.
-_LARGEST_JSON = 8 * 1024 * 1024
+#: A configuration is some kilobytes; nobody needs megabytes of JSON, or of a form without files.
+#: Both are read into memory as a whole.
+_LARGEST_TEXT = 8 * 1024 * 1024
 #: Lists and objects inside each other. What no database, and no reader of it, can unwind is
 #: refused before it gets there.
 _DEEPEST = 32
 _TOO_DEEP = f"Lists and objects may lie at most {_DEEPEST} deep in each other."
 #: Marks, in the environment of a request, that its form may have no files.
 FILES_REFUSED = "skyrelay.files_refused"
-_FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+_WITH_FILES = "multipart/form-data"
+_FORMS = (_WITH_FILES, "application/x-www-form-urlencoded")
 
 
 class Body:
@@ -142,6 +144,8 @@ def read_body(*, json_too: bool = True, files_too: bool = True, largest: int | N
         request.max_content_length = largest
     request.environ[FILES_REFUSED] = not files_too
     if request.mimetype in _FORMS:
+        if request.mimetype != _WITH_FILES:
+            _bound_text()
         # A field that is given several times is a list, as in JSON.
         fields = {
             name: values[0] if len(values) == 1 else values for name, values in request.form.lists()
@@ -181,8 +185,12 @@ def field_config(body: Body) -> Validated:
         raise invalid(config=str(error)) from error
 
 
+def _bound_text() -> None:
+    request.max_content_length = min(request.max_content_length or _LARGEST_TEXT, _LARGEST_TEXT)
+
+
 def _read_json() -> dict[str, Any]:
-    request.max_content_length = min(request.max_content_length or _LARGEST_JSON, _LARGEST_JSON)
+    _bound_text()
     content = request.get_data()
     if not content:
         return {}

@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session
 from typing_extensions import TypedDict
 
 from gateway.api import schemas, serializers
-from gateway.api.access import LARGEST_ID, require_staff
+from gateway.api.access import require_staff
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.errors import not_found, refused
-from gateway.models import DeadLetter
+from gateway.models import LARGEST_ID, DeadLetter
 from gateway.openapi import NOTHING, documented
 from gateway.orchestration import dead_letters
 from gateway.orchestration.dead_letters import UnknownLetter
@@ -58,7 +58,7 @@ def read_letter(letter_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/<int:letter_id>/replay/")
-@documented({200: _Replayed}, errors=(403, 409))
+@documented({200: _Replayed}, errors=(403, 409, 507))
 def replay_letter(letter_id: int) -> ResponseReturnValue:
     """Do the steps that were left of its run, in a new run."""
     with gateway().database.writing() as session:

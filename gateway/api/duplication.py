@@ -37,7 +37,7 @@ class _Duplication(TypedDict, total=False):
 
 
 @blueprint.post("/tasks/<int:task_id>/duplicate/")
-@documented({201: schemas.TaskInFull}, body=_Duplication, errors=(413, 429, 507))
+@documented({201: schemas.TaskInFull}, body=_Duplication, errors=(413, 429))
 def duplicate(task_id: int) -> ResponseReturnValue:
     """Make a task with the files and the configuration of this one; nobody else sees it yet.
 

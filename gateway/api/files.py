@@ -71,7 +71,7 @@ def download(task_id: int, path: str) -> ResponseReturnValue:
 
 
 @blueprint.post("/tasks/<int:task_id>/files/<path:path>")
-@documented({201: _Stored}, body=_Upload, kinds=(MULTIPART, FORM), errors=(409, 507))
+@documented({201: _Stored}, body=_Upload, kinds=(MULTIPART, FORM), errors=(409,))
 def upload(task_id: int, path: str) -> ResponseReturnValue:
     """Store a file under this path; folders on the way are made."""
     return jsonify({"path": path, "size": store_upload(task_id, path, "file")}), 201

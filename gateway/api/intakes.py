@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 
 from gateway import local_files
 from gateway.api import query, schemas, serializers
-from gateway.api.access import LARGEST_ID, groups_named, require_staff
+from gateway.api.access import groups_named, require_staff
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import Body, field_config, read_body, warnings_of
@@ -24,7 +24,7 @@ from gateway.api.errors import invalid, not_found, refused
 from gateway.api.idempotency import once_per_key, remember_answer
 from gateway.api.run_request import check_inputs, priority_of, steps_of
 from gateway.followups.intake import BATCH, WATCH, is_fits
-from gateway.models import Intake, IntakeFile, IntakeState
+from gateway.models import LARGEST_ID, Intake, IntakeFile, IntakeState
 from gateway.openapi import NOTHING, documented
 
 blueprint = Blueprint("intakes", __name__)
@@ -221,14 +221,13 @@ def _new(
 
 
 def _folder(folder: str) -> Path:
-    root = gateway().settings.data_path.resolve()
     try:
-        place = (root / folder).resolve()
-        if place.is_relative_to(root) and place.is_dir():
-            return place
-    except (OSError, ValueError):
-        pass
-    raise invalid(folder="There is no such folder in the data folder.")
+        place = local_files.find_any(gateway().settings, folder)
+        if not place.is_dir():
+            raise NotADirectoryError(folder)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise invalid(folder="There is no such folder in the data folder.") from error
+    return place
 
 
 def _listed(place: Path, body: Body) -> list[str]:

@@ -112,7 +112,7 @@ def act(task_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/tasks/<int:task_id>/upload_template/")
-@documented({200: _Answer}, body=_Template, kinds=(MULTIPART, FORM), errors=(409, 507))
+@documented({200: _Answer}, body=_Template, kinds=(MULTIPART, FORM), errors=(409,))
 def upload_template(task_id: int) -> ResponseReturnValue:
     """Store the template that the subtraction is to use."""
     store_upload(task_id, CUSTOM_TEMPLATE, "template_file")

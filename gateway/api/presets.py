@@ -13,13 +13,13 @@ from typing_extensions import TypedDict
 
 from gateway import local_files
 from gateway.api import schemas, serializers
-from gateway.api.access import LARGEST_ID, require_staff
+from gateway.api.access import require_staff
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import Body, field_config, read_body, warnings_of
 from gateway.api.creation import LONGEST_NAME
 from gateway.api.errors import invalid, not_found
-from gateway.models import Preset
+from gateway.models import LARGEST_ID, Preset
 from gateway.openapi import NOTHING, documented
 
 blueprint = Blueprint("presets", __name__)

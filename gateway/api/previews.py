@@ -45,14 +45,15 @@ _ANSWERS = {
 def preview(task_id: int, path: str) -> ResponseReturnValue:
     """A picture of a FITS image of the task; the user's mask is shown on `image.fits`."""
     file = _file_of_task(task_id, path, _DRAWN)
-    return _picture(file, file.parent, image=_options(ImageOptions))
+    return _picture(file, file.parent, task=task_id, image=_options(ImageOptions))
 
 
 @blueprint.get("/tasks/<int:task_id>/cutout/<path:path>")
 @documented(_ANSWERS, query=CutoutOptions, errors=(400,))
 def cutout(task_id: int, path: str) -> ResponseReturnValue:
     """The planes of a cut-out of the task, side by side."""
-    return _picture(_file_of_task(task_id, path), None, cutout=_options(CutoutOptions))
+    file = _file_of_task(task_id, path)
+    return _picture(file, None, task=task_id, cutout=_options(CutoutOptions))
 
 
 @blueprint.get("/files/<path:path>/preview/")
@@ -89,11 +90,13 @@ def _picture(
     path: Path,
     folder: Path | None,
     *,
+    task: int | None = None,
     image: ImageOptions | None = None,
     cutout: CutoutOptions | None = None,
 ) -> Response:
     job = Job(
         path=str(path),
+        task=task,
         folder=None if folder is None else str(folder),
         cache=str(gateway().store.root / _CACHE),
         cache_size=gateway().settings.skyrelay_preview_cache * _GIB,

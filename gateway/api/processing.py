@@ -16,7 +16,7 @@ from gateway.accounts.quotas import check_run
 from gateway.api import schemas, serializers
 from gateway.api.access import get_locked_task, get_standing, get_task
 from gateway.api.auditing import remember_request
-from gateway.api.auth import current_user, gateway
+from gateway.api.auth import current_user, gateway, tells_standing
 from gateway.api.body import BadConfig, Body, checked_config, read_body, warnings_of
 from gateway.api.errors import refused
 from gateway.api.idempotency import once_per_key, remember_answer
@@ -113,6 +113,7 @@ def cancel_task(task_id: int) -> ResponseReturnValue:
 
 
 @blueprint.get("/tasks/<int:task_id>/state/")
+@tells_standing
 @documented({200: schemas.TaskState})
 def state(task_id: int) -> ResponseReturnValue:
     """Where the task stands, and how far its run is."""

@@ -125,7 +125,7 @@ def read_queue_entry(celery_id: str) -> ResponseReturnValue:
 
 
 @blueprint.post("/<celery_id>/terminate/")
-@documented({200: Terminated}, errors=(400, 403))
+@documented({200: Terminated}, errors=(400, 403, 507))
 def terminate(celery_id: str) -> ResponseReturnValue:
     """Cancel a run; for those who may change its task."""
     with gateway().database.writing() as session:
@@ -150,7 +150,7 @@ def terminate(celery_id: str) -> ResponseReturnValue:
 
 
 @blueprint.post("/terminate_all/")
-@documented({200: _AllCancelled}, errors=(403,))
+@documented({200: _AllCancelled}, errors=(403, 507))
 def terminate_all() -> ResponseReturnValue:
     """Cancel every run that there is now."""
     require_staff()

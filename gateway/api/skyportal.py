@@ -12,11 +12,12 @@ from flask.typing import ResponseReturnValue
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from gateway.api.access import LARGEST_ID, get_task
+from gateway.api.access import get_task
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import Body, read_body
 from gateway.api.errors import ApiError, detail, invalid, refused
+from gateway.models import LARGEST_ID
 from gateway.openapi import documented
 from gateway.permissions import Right
 from gateway.skyportal.client import SkyPortal, SkyPortalError

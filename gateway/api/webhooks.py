@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session
 from typing_extensions import TypedDict
 
 from gateway.api import query, schemas, serializers
-from gateway.api.access import LARGEST_ID
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import Body, read_body
@@ -22,7 +21,7 @@ from gateway.api.errors import invalid, not_found, refused
 from gateway.followups.calls import Caller, CallFailed
 from gateway.followups.events import EVENTS
 from gateway.followups.webhooks import secret_of
-from gateway.models import Webhook, WebhookDelivery, now
+from gateway.models import LARGEST_ID, Webhook, WebhookDelivery, now
 from gateway.openapi import NOTHING, documented
 
 blueprint = Blueprint("webhooks", __name__)

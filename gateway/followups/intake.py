@@ -5,6 +5,9 @@ structure says that all of it is there, so that one which is still being written
 waits. What became of it is a row that is written with its task in one transaction: a file is a
 task once, whoever dies in between, and however often anybody looks. The same content under
 another name is no new task.
+
+A file for which its user's quota has no room waits, and is tried again now and then: those of a
+watched folder always, those of a batch where only other runs have to end.
 """
 
 from __future__ import annotations
@@ -18,14 +21,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from gateway import local_files
-from gateway.accounts.quotas import QuotaExceeded, check_bytes, check_task
+from gateway.accounts.quotas import QuotaExceeded, check_bytes, check_run, check_task
 from gateway.audit import remember
 from gateway.core import Gateway
 from gateway.lifetime import PresetFileMissing, made, preset_files, start_first
@@ -43,6 +46,7 @@ from gateway.models import (
 )
 from skyrelay.imaging.fits_structure import is_complete
 from skyrelay.products import IMAGE
+from skyrelay.settings import Settings
 from skyrelay.store.files import is_full
 
 _log = logging.getLogger(__name__)
@@ -55,12 +59,21 @@ _ANSWERS_KEPT = timedelta(days=1)
 _CHUNK = 1024 * 1024
 #: Files asked about in one question.
 _AT_ONCE = 500
+#: How long a file waits for room before it is tried again, and how many are at once.
+PAUSE = timedelta(minutes=1)
+_TRIED_AT_ONCE = 100
 _LONGEST_NAME = 250
+_FOR_NOW = {IntakeState.WAITING: " for now"}
+_GONE = "It is gone."
 _INCOMPLETE = "It is not complete yet."
 
 
 class _Refused(Exception):
     """The file will never be a task: says why."""
+
+
+class _NoRoom(Exception):
+    """The user's quota is used up just now: says which."""
 
 
 def is_fits(name: str) -> bool:
@@ -84,7 +97,7 @@ def look(gateway: Gateway) -> bool:
         ).all()
     for folder in folders:
         try:
-            found = list(_listed(gateway.settings.data_path, folder))
+            found = list(_listed(gateway.settings, folder))
             for start in range(0, len(found), _AT_ONCE):
                 _compare(gateway, folder, found[start : start + _AT_ONCE])
         except (OSError, IntegrityError) as error:
@@ -93,11 +106,33 @@ def look(gateway: Gateway) -> bool:
     return False
 
 
-def _listed(data_path: Path, folder: Intake) -> Iterator[_Found]:
-    root = data_path.resolve()
-    place = (root / folder.folder).resolve()
-    if not place.is_relative_to(root):
-        raise OSError("it lies outside the data folder")
+def try_again(gateway: Gateway) -> None:
+    """Let some of those that wait for room be tried, the one that waits longest first."""
+    waiting = (
+        select(IntakeFile.id)
+        .join(Intake, Intake.id == IntakeFile.intake_id)
+        .where(
+            IntakeFile.state == IntakeState.WAITING,
+            IntakeFile.seen <= now() - PAUSE,
+            Intake.active,
+        )
+        .order_by(IntakeFile.seen, IntakeFile.id)
+        .limit(_TRIED_AT_ONCE)
+    )
+    with gateway.database.reading() as session:
+        found = session.scalars(waiting).all()
+    if found:
+        with gateway.database.writing() as session:
+            session.execute(
+                update(IntakeFile)
+                .where(IntakeFile.id.in_(found), IntakeFile.state == IntakeState.WAITING)
+                .values(state=IntakeState.READY)
+            )
+
+
+def _listed(settings: Settings, folder: Intake) -> Iterator[_Found]:
+    root = settings.data_path.resolve()
+    place = local_files.find_any(settings, folder.folder)
     for entry in sorted(os.scandir(place), key=lambda each: each.name):
         wanted = is_fits(entry.name) and fnmatch.fnmatch(entry.name, folder.pattern or "*")
         if wanted and entry.is_file(follow_symlinks=False) and _is_text(entry.name):
@@ -186,6 +221,8 @@ def take(gateway: Gateway) -> bool:
         _take(gateway, intake, file)
     except _Refused as error:
         _settle(gateway, file, IntakeState.REFUSED, str(error))
+    except _NoRoom as error:
+        _settle(gateway, file, IntakeState.WAITING, str(error))
     except OSError as error:
         if is_full(error):
             raise
@@ -196,6 +233,13 @@ def take(gateway: Gateway) -> bool:
 def _take(gateway: Gateway, intake: Intake, file: IntakeFile) -> None:
     with gateway.database.reading() as session:
         preset = session.get(Preset, intake.preset_id) if intake.preset_id else None
+    try:
+        size = local_files.find(gateway.settings, file.path).stat().st_size
+    except FileNotFoundError as error:
+        raise _Refused(_GONE) from error
+    with gateway.database.writing() as session:
+        # Not only at the end: a file that waits is not copied at every try.
+        _owner_with_room(gateway, session, intake, size)
     with ExitStack() as received:
         image = received.enter_context(gateway.store.incoming())
         checksum = _copy(gateway, file, image)
@@ -225,7 +269,7 @@ def _copy(gateway: Gateway, file: IntakeFile, target: IO[bytes]) -> str:
                 file.fingerprint
             )
     except FileNotFoundError as error:
-        raise _Refused("It is gone.") from error
+        raise _Refused(_GONE) from error
     if changed:
         # Somebody writes it anew: as it is then, it is another file, and seen as one.
         raise _Refused("It was changed while it was taken.")
@@ -259,16 +303,8 @@ def _make_task(
         file.state, file.task_id = IntakeState.DUPLICATE, twin.task_id
         file.reason = f"It is the same as {twin.path}."
         return
-    user = session.get(User, intake.user_id)
-    if user is None or not user.is_active:
-        raise _Refused("The user for whom it was to be taken is not active.")
-    try:
-        check_task(gateway, session, user)
-        check_bytes(
-            gateway, session, user, sum(os.fstat(f.fileno()).st_size for f in files.values())
-        )
-    except QuotaExceeded as error:
-        raise _Refused(str(error)) from error
+    size = sum(os.fstat(content.fileno()).st_size for content in files.values())
+    user = _owner_with_room(gateway, session, intake, size)
     preset = session.get(Preset, intake.preset_id) if intake.preset_id else None
     task = Task(
         original_name=Path(file.path).name[-_LONGEST_NAME:],
@@ -294,13 +330,32 @@ def _make_task(
         session.commit()
 
 
+def _owner_with_room(gateway: Gateway, session: Session, intake: Intake, size: int) -> User:
+    """The user for whom a file of this size is taken."""
+    user = session.get(User, intake.user_id)
+    if user is None or not user.is_active:
+        raise _Refused("The user for whom it was to be taken is not active.")
+    try:
+        check_task(gateway, session, user)
+        check_bytes(gateway, session, user, size)
+        if intake.steps:
+            check_run(gateway, session, user)
+    except QuotaExceeded as error:
+        waits = intake.kind == WATCH or error.kind == "runs"
+        raise (_NoRoom if waits else _Refused)(str(error)) from error
+    return user
+
+
 def _settle(gateway: Gateway, file: IntakeFile, state: IntakeState, reason: str) -> None:
-    _log.warning("%s becomes no task: %s", file.path, reason)
+    _log.warning("%s becomes no task%s: %s", file.path, _FOR_NOW.get(state, ""), reason)
+    values: dict[str, Any] = {"state": state, "reason": reason}
+    if state == IntakeState.WAITING:
+        values |= {"seen": now()}  # From here on it waits.
     with gateway.database.writing() as session:
         session.execute(
             update(IntakeFile)
             .where(IntakeFile.id == file.id, IntakeFile.state == IntakeState.READY)
-            .values(state=state, reason=reason)
+            .values(**values)
         )
 
 

@@ -59,6 +59,7 @@ def _tidy(gateway: Gateway) -> bool:
     webhooks.forget_old(gateway)
     analyses.forget_old(gateway)
     intake.forget_answers(gateway)
+    intake.try_again(gateway)
     return False
 
 

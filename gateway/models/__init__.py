@@ -2,7 +2,7 @@
 
 from gateway.models.analyses import Analysis
 from gateway.models.audit import AuditEntry
-from gateway.models.base import Base, now
+from gateway.models.base import LARGEST_ID, Base, now
 from gateway.models.followups import Duty, FollowUp
 from gateway.models.intake import IS_READY, AnsweredRequest, Intake, IntakeFile, IntakeState
 from gateway.models.lists import ListChange
@@ -45,6 +45,7 @@ __all__ = [
     "IS_PENDING",
     "IS_READY",
     "IS_WAITING",
+    "LARGEST_ID",
     "LIVE",
     "Analysis",
     "AnsweredRequest",

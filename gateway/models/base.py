@@ -12,6 +12,9 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+#: The largest number that PostgreSQL takes as an id.
+LARGEST_ID = 2**31 - 1
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """A moment in UTC, aware on both sides also where the database knows no time zones."""

@@ -19,6 +19,8 @@ class IntakeState(StrEnum):
     SEEN = "seen"
     #: Complete: to be made a task.
     READY = "ready"
+    #: Complete, but the user's quota is used up: tried again later.
+    WAITING = "waiting"
     TAKEN = "taken"
     #: The same file, under another name or again, is a task already.
     DUPLICATE = "duplicate"

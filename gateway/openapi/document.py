@@ -210,14 +210,17 @@ class _Entry:
         errors = set(self._operation.errors)
         if self._rule.rule.startswith("/api/"):
             errors.add(503)
+        changes = not (self._rule.methods or set()) <= {"GET", "HEAD", "OPTIONS"}
         if not self._is_open:
             errors.add(401)
-            if not (self._rule.methods or set()) <= {"GET", "HEAD", "OPTIONS"}:
+            if changes:
                 errors.add(403)  # A browser without the token of its session.
         if self._rule.arguments:
             errors.add(404)
         if "task_id" in self._rule.arguments:
             errors.add(403)
+            if changes:
+                errors.add(507)  # Even what is removed, or cancelled, is written down in the store.
         if self._operation.body is not None:
             errors |= {400, 413, 415}
         return errors - self._operation.answers.keys()

@@ -12,6 +12,8 @@ from typing import IO
 from gateway.preview.cutout import render_cutout
 from gateway.preview.image import render_image
 from gateway.preview.jobs import Head, Job, Unviewable
+from skyrelay import logs
+from skyrelay.settings import get_settings
 
 _log = logging.getLogger("gateway.preview")
 _MIB = 1024 * 1024
@@ -23,14 +25,17 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     answers = sys.stdout.buffer
     sys.stdout = sys.stderr  # Nothing that a library says may get among the pictures.
+    logs.configure(get_settings())
     for line in sys.stdin.buffer:
-        _answer(line, answers)
+        job = Job.model_validate_json(line)
+        with logs.about(task=job.task):
+            _answer(job, answers)
 
 
-def _answer(line: bytes, answers: IO[bytes]) -> None:
+def _answer(job: Job, answers: IO[bytes]) -> None:
     head, picture = Head(), b""
     try:
-        picture = _render(Job.model_validate_json(line))
+        picture = _render(job)
         head = Head(size=len(picture))
     except Unviewable as error:
         head = Head(refusal=str(error))

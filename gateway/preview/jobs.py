@@ -12,7 +12,7 @@ class Unviewable(Exception):
 
 
 class Job(BaseModel):
-    """A picture to be made.
+    """A picture to be made; ``task`` is the one that it shows, if it shows one.
 
     ``folder`` is that of the task, with masks, objects and the refined coordinates; ``cache`` and
     ``cache_size`` (bytes) are where smaller versions of images are kept.
@@ -21,6 +21,7 @@ class Job(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     path: str
+    task: int | None = None
     folder: str | None = None
     cache: str
     cache_size: float

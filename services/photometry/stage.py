@@ -170,7 +170,7 @@ def _catalogue(context: StageContext, frame: Frame, wcs: WCS) -> tuple[Table, Co
         limit=context.parameter("cat_limit"),
         cat_file=context.parameter("cat_file"),
         task_folder=context.folder,
-        data_path=context.settings.data_path,
+        settings=context.settings,
         remote=Remote.of(context),
     )
     label = str(context.parameter("cat_file")) if name == LOCAL else name

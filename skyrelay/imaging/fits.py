@@ -108,7 +108,7 @@ def _image_of(hdus: fits.HDUList, path: Path, extension: int | None) -> Image:
     pixels, overflow = unwrapped(_first_plane(hdu, len(shape), path))
     data = _as_float(pixels)
     repairs = [] if index == 0 and len(shape) == 2 else [_provenance(index, shape)]
-    if _is_packed(path, hdu):
+    if is_packed(path, hdu):
         repairs.append("Unpacked a compressed file")
     header, header_repairs = repaired(hdu.header, hdus[0].header if index else None)
     data, header, linear_repairs = linearized(data, header)
@@ -152,7 +152,8 @@ def _as_float(data: Pixels) -> Pixels:
     return np.ascontiguousarray(data, dtype=kind)
 
 
-def _is_packed(path: Path, hdu: Any) -> bool:
+def is_packed(path: Path, hdu: Any) -> bool:
+    """Whether the file, or this part of it, has to be unpacked to be read."""
     with path.open("rb") as file:
         return isinstance(hdu, fits.CompImageHDU) or file.read(6) != b"SIMPLE"
 

@@ -7,13 +7,17 @@ looked through before, as far as they lead from one to the next.
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import math
 import re
+import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from skyrelay.errors import Permanent
 
@@ -31,6 +35,18 @@ _MOST = 999
 #: Bytes of data after one header of a packed file. A few kilobytes may promise, and unpack to, any
 #: number; who has more than this to say has more than the memory of a worker.
 _MOST_UNPACKED = 16 * 1024**3
+#: Bytes of an archive's file, which astropy has in memory as a whole.
+_MOST_OF_ARCHIVE = 2 * 1024**3
+#: How a packed file begins, and what unpacks it a piece at a time.
+_PACKED: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}
+_ARCHIVE = b"PK\x03\x04"
+#: What they raise for damaged files, and for archives with a password or of an unknown method,
+#: beside an OSError without a number.
+_DAMAGED = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError)
 _NUMBER = re.compile(rb"^= *([+-]?\d+) *(?:/.*)?$")
 
 
@@ -45,11 +61,9 @@ def check_structure(path: Path) -> None:
     OSError
         If it cannot be read at all.
     """
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
     try:
-        with gzip.open(path) if packed else path.open("rb") as stream:
-            for header in _headers(cast(IO[bytes], stream)):
+        with _unpacked(path) as (stream, packed):
+            for header in _headers(stream):
                 for keyword in ("NAXIS", "TFIELDS"):
                     number = header.get(keyword, 0)
                     if not 0 <= number <= _MOST:
@@ -61,8 +75,11 @@ def check_structure(path: Path) -> None:
                         f"The file {path.name} is too large, or truncated: a header promises more "
                         f"than {_MOST_UNPACKED // 1024**3} GiB."
                     )
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        return  # Truncated, or packed in another way.
+    except _DAMAGED:
+        return
+    except OSError as error:
+        if error.errno is not None:
+            raise
 
 
 def is_complete(path: Path) -> bool:
@@ -73,16 +90,41 @@ def is_complete(path: Path) -> bool:
     OSError
         If it cannot be read at all.
     """
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
     try:
-        with gzip.open(path) if packed else path.open("rb") as stream:
-            return _is_whole(cast(IO[bytes], stream))
-    except (EOFError, gzip.BadGzipFile, zlib.error):
+        with _unpacked(path) as (stream, packed):
+            return _is_whole(stream, packed)
+    except _DAMAGED:
+        return False
+    except OSError as error:
+        if error.errno is not None:
+            raise
         return False
 
 
-def _is_whole(stream: IO[bytes]) -> bool:
+@contextmanager
+def _unpacked(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
+    """The content of the file, and whether it was packed."""
+    with path.open("rb") as file:
+        start = file.read(max(map(len, (*_PACKED, _ARCHIVE))))
+    if start.startswith(_ARCHIVE):
+        with zipfile.ZipFile(path) as archive:
+            first = next(iter(archive.infolist()), None)
+            if first is None:
+                raise zipfile.BadZipFile("there is nothing in it")
+            if first.file_size > _MOST_OF_ARCHIVE:
+                raise Permanent(
+                    f"The file {path.name} is too large: it unpacks to more than "
+                    f"{_MOST_OF_ARCHIVE // 1024**3} GiB."
+                )
+            with archive.open(first) as stream:
+                yield stream, True
+        return
+    opener = next((each for magic, each in _PACKED.items() if start.startswith(magic)), None)
+    with opener(path) if opener else path.open("rb") as stream:
+        yield cast(IO[bytes], stream), opener is not None
+
+
+def _is_whole(stream: IO[bytes], packed: bool) -> bool:
     expected = b"SIMPLE  ="
     while stream.read(len(expected)) == expected:
         stream.seek(-len(expected), 1)
@@ -90,7 +132,7 @@ def _is_whole(stream: IO[bytes]) -> bool:
         size, start = _size(header), stream.tell()
         if _END not in header or size < 0:
             return False
-        if size > _MOST_UNPACKED and isinstance(stream, gzip.GzipFile):
+        if size > _MOST_UNPACKED and packed:
             return True  # Its reader will refuse it, at once.
         if size:
             stream.seek(start + size - 1)

@@ -13,6 +13,7 @@ from stdpipe import astrometry, catalogs
 
 from skyrelay.errors import Permanent
 from skyrelay.records import SkyField
+from skyrelay.settings import Settings
 from skyrelay.sky.columns import floats, position_error, without_objects
 from skyrelay.sky.filters import FILTERS
 from skyrelay.sky.healpix import Cone
@@ -52,7 +53,7 @@ def get_catalogue(
     limit: float | None,
     cat_file: str | None,
     task_folder: Path,
-    data_path: Path,
+    settings: Settings,
     remote: Remote,
 ) -> Table:
     """Stars of the catalogue ``name`` in a field.
@@ -83,7 +84,7 @@ def get_catalogue(
     """
     cone, log = Cone(field.ra, field.dec, field.radius * 1.05 + 10 / 3600), remote.log
     if name == LOCAL:
-        path = find_catalogue(cat_file or "", task_folder, data_path)
+        path = find_catalogue(cat_file or "", task_folder, settings)
         log(f"Reading the catalogue {path.name}")
         stars = read_catalogue(path, filter_name, cone)
         log(f"Read {len(stars)} stars of it; columns {', '.join(stars.colnames)}")

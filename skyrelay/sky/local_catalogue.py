@@ -18,6 +18,7 @@ from astropy.coordinates import Angle
 from astropy.table import Column, Table
 
 from skyrelay.errors import Permanent
+from skyrelay.settings import Settings
 from skyrelay.sky import hats
 from skyrelay.sky.columns import floats, position_error, without_objects
 from skyrelay.sky.filters import FILTERS
@@ -39,8 +40,10 @@ _DECORATION = re.compile(
 _NAMELESS = {"", "ab", "vega", "cat", "ref", "0"}
 
 
-def find_catalogue(name: str, task_folder: Path, data_path: Path) -> Path:
+def find_catalogue(name: str, task_folder: Path, settings: Settings) -> Path:
     """The file, or the folder, of a local catalogue: in the task's or under the data folder.
+
+    Tasks may lie in the data folder; they are others', and not looked into.
 
     Raises
     ------
@@ -51,9 +54,14 @@ def find_catalogue(name: str, task_folder: Path, data_path: Path) -> Path:
         raise Permanent("cat_name=local needs the name of the catalogue in cat_file.")
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise Permanent(f"The catalogue '{name}' must lie in the task or in the data folder.")
-    for root in (task_folder, data_path):
-        path = (root / name).resolve()
-        if path.is_file() or hats.is_catalogue(path):
+    tasks = settings.tasks_path.resolve()
+    for root in (task_folder, settings.data_path):
+        try:
+            path = (root / name).resolve()
+            there = path.is_file() or hats.is_catalogue(path)
+        except (OSError, RuntimeError, ValueError):
+            continue  # A name that no file can have, or links that lead in a circle.
+        if there and not (root == settings.data_path and path.is_relative_to(tasks)):
             if not path.is_relative_to(root.resolve()):
                 raise Permanent(f"The catalogue '{name}' leads out of its folder.")
             return path

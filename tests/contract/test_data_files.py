@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.gateway import Bench, Caller
+from tests.support.gateway import Bench, Caller, opened
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -52,6 +54,43 @@ def test_a_file_is_sent_whole_or_in_part(data: Path, alice: Caller) -> None:
 def test_nothing_beyond_the_folder_is_found(data: Path, alice: Caller, path: str) -> None:
     assert alice.get(f"files/{path}").status_code == 404
     assert alice.get(f"files/{path}/preview/").status_code == 404
+
+
+@pytest.fixture
+def nested(tmp_path: Path, database_url: str) -> Iterator[Bench]:
+    """A gateway whose tasks lie in its data folder."""
+    folder = tmp_path / "data" / "tasks"
+    with opened(tmp_path, database_url, tasks_path=folder) as gateway:
+        made = Bench(gateway)
+        yield made
+        made.close()
+
+
+def test_tasks_in_the_data_folder_are_not_seen_through_it(nested: Bench) -> None:
+    alice, eve = nested.caller("alice"), nested.caller("eve", is_staff=True)
+    data = nested.gateway.settings.data_path
+    sent = alice.post("tasks/", data={"file": (io.BytesIO(b"SIMPLE a secret"), "s.fits")})
+    task = sent.json["id"]
+    image = nested.store.path(task, "image.fits")
+    (data / "folder").symlink_to(image.parent)
+    (data / "link.fits").symlink_to(image)
+    version = image.resolve().parent.relative_to(data.resolve())
+    assert eve.get("files/").json == []
+    for folder in ("tasks", f"tasks/{task}", "tasks/.versions", str(version), "folder"):
+        assert eve.get(f"files/{folder}/").status_code == 404
+        for kind in ("batches/", "watches/"):
+            refused = eve.post(kind, json={"folder": folder})
+            assert refused.status_code == 400 and b"s.fits" not in refused.data
+    preset = {"name": "a", "config": {}}
+    for file in (f"tasks/{task}/image.fits", f"{version}/image.fits", "folder/image.fits",
+                 "link.fits", f"folder/../tasks/{task}/image.fits"):  # fmt: skip
+        assert eve.get(f"files/{file}").status_code == 404
+        assert eve.get(f"files/{file}/preview/").status_code == 404
+        assert eve.post("tasks/", json={"local_file": file}).status_code == 400
+        assert eve.post("tasks/", json={"local_file": file, "ext": 0}).status_code == 400
+        assert eve.post("tasks/upload/", json={"local_file": file}).status_code >= 400
+        assert eve.post("batches/", json={"files": [file]}).status_code == 400
+        assert eve.post("presets/", json=preset | {"files": [file]}).status_code == 400
 
 
 def test_only_users_see_it(data: Path, bench: Bench) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,59 @@ def test_no_more_files_become_tasks_than_the_users_quota_allows(
     assert [file["state"] for file in files] == ["taken", "refused"]
     assert "quota of tasks" in files[1]["reason"]
     assert _tasks(bench) == 1
+
+
+def test_a_file_of_a_watched_folder_waits_for_room_in_every_quota(
+    bench: Bench, incoming: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carol = bench.caller("carol", is_staff=True, quota_tasks=2, quota_runs=1)
+    watch = _watch(carol, steps=["inspect"])
+    for seed in (1, 2, 3):
+        (incoming / f"{seed}.fits").write_bytes(_image(seed))
+    _work(bench)
+
+    def states() -> list[str]:
+        return [file["state"] for file in reversed(_files(carol, watch))]
+
+    assert states() == ["taken", "waiting", "waiting"]
+    assert "quota of runs" in _files(carol, watch)[0]["reason"]
+    # What waits is not looked at again before its time, and then once, without being copied.
+    intake.try_again(bench.gateway)
+    assert not intake.take(bench.gateway)
+    monkeypatch.setattr(intake, "PAUSE", timedelta(0))
+    with monkeypatch.context() as patched:
+        patched.setattr(type(bench.store), "incoming", lambda _: pytest.fail("it was copied"))
+        intake.try_again(bench.gateway)
+        _work(bench, looks=1)
+    assert states() == ["taken", "waiting", "waiting"]
+    bench.hear(bench.finished(bench.command()))
+    intake.try_again(bench.gateway)
+    _work(bench, looks=1)
+    assert states() == ["taken", "taken", "waiting"]
+    assert "quota of tasks" in _files(carol, watch)[0]["reason"]
+    first, second = (_files(carol, watch)[place]["task"] for place in (2, 1))
+    bench.hear(bench.finished(bench.command()))
+    carol("DELETE", f"tasks/{first}/")
+    intake.try_again(bench.gateway)
+    _work(bench, looks=1)
+    assert states() == ["taken", "taken", "taken"]
+    assert carol.get(f"tasks/{second}/").status_code == 200
+
+
+def test_a_batch_waits_for_runs_to_end(
+    bench: Bench, incoming: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "PAUSE", timedelta(0))
+    carol = bench.caller("carol", quota_runs=1)
+    for seed in (1, 2):
+        (incoming / f"{seed}.fits").write_bytes(_image(seed))
+    batch = carol.post("batches/", json={"folder": "incoming", "steps": ["inspect"]}).json["id"]
+    _work(bench)
+    assert carol.get(f"batches/{batch}/").json["counts"]["waiting"] == 1
+    bench.hear(bench.finished(bench.command()))
+    intake.try_again(bench.gateway)
+    _work(bench)
+    assert carol.get(f"batches/{batch}/").json["counts"]["taken"] == 2
 
 
 def test_a_batch_that_makes_no_sense_is_refused(alice: Caller, eve: Caller, incoming: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +20,7 @@ from PIL import Image
 from werkzeug.test import TestResponse
 
 from gateway.feed import FEED
+from gateway.preview.jobs import Job
 from gateway.preview.levels import sweep
 from gateway.preview.renderers import RENDERERS, Renderers
 from tests.support.gateway import Bench, Caller
@@ -267,6 +271,22 @@ def test_a_renderer_that_dies_is_replaced(pool: Renderers, alice: Caller, task: 
     process.kill()
     process.wait()
     assert alice.get(f"tasks/{task}/preview/image.fits?width=300").status_code == 200
+
+
+def test_what_a_renderer_logs_says_which_task_it_is_about(tmp_path: Path) -> None:
+    # A job without a picture is none that a view makes: an error that nobody has foreseen.
+    jobs = [Job(path="a.fits", task=task, cache=str(tmp_path), cache_size=1) for task in (7, None)]
+    ended = subprocess.run(
+        [sys.executable, "-m", "gateway.preview", "1024"],
+        input="".join(f"{job.model_dump_json()}\n" for job in jobs),
+        env=os.environ | {"SKYRELAY_LOG_FORMAT": "json"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert [line.get("task") for line in said] == [7, None]
+    assert "could not be made" in said[0]["message"] and said[0]["traceback"]
 
 
 def test_no_more_than_some_wait_for_pictures(

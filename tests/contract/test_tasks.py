@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 from collections.abc import Iterator
@@ -97,6 +98,21 @@ def test_one_extension_of_a_file_becomes_a_task(bench: Bench, alice: Caller) -> 
     assert fits.getdata(image).tolist() == np.full((4, 5), 2).tolist()
 
 
+def test_an_extension_that_unpacks_to_gigabytes_is_refused(bench: Bench, alice: Caller) -> None:
+    path = bench.gateway.settings.data_path / "bomb.fits.fz"
+    packed = fits.CompImageHDU(np.zeros((40, 50), np.int16))
+    fits.HDUList([fits.PrimaryHDU(), packed]).writeto(path)
+    content = path.read_bytes()
+    for keyword in ("ZNAXIS1", "ZNAXIS2"):
+        card, place = f"{keyword:8}= {2**16:>20}".ljust(80), content.index(keyword.encode())
+        content = content[:place] + card.encode() + content[place + 80 :]
+    path.write_bytes(content)
+    answer = alice.post("tasks/", json={"local_file": "bomb.fits.fz", "ext": 1})
+    assert answer.status_code == 400
+    assert "too large to unpack" in answer.json["ext"][0]
+    assert alice.get("tasks/").json == []
+
+
 @pytest.mark.parametrize("kept", [40, 0.3, 0.6, 0.95])
 def test_a_damaged_file_is_refused_in_a_sentence(bench: Bench, alice: Caller, kept: float) -> None:
     whole = bench.gateway.settings.data_path / "whole.fits.gz"
@@ -142,6 +158,35 @@ def test_a_full_disk_is_answered_as_such(bench: Bench, alice: Caller, way: str) 
     assert answer.status_code == 507
     assert "disk is full" in answer.json["detail"]
     assert _count(bench) == 1
+
+
+def test_whatever_needs_room_in_the_store_may_find_none(
+    bench: Bench, alice: Caller, admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idle, busy = alice.new_task(), alice.new_task()
+    for name in ("a.fits", "image.fits"):
+        alice.post(f"tasks/{idle}/files/{name}", **_upload())
+    steps = {"steps": ["inspect"]}
+    run = alice.post(f"tasks/{busy}/process/", json=steps).json["celery_id"]
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("remove", "delete", "duplicate", "create_run", "cancel_run"):
+        monkeypatch.setattr(TaskStore, name, full)
+    answers = [
+        alice("DELETE", f"tasks/{idle}/files/a.fits"),
+        alice("DELETE", f"tasks/{idle}/"),
+        alice.post(f"tasks/{idle}/duplicate/"),
+        alice.post(f"tasks/{idle}/process/", json=steps),
+        *(alice.post(f"tasks/{idle}/{change}/") for change in ("fix", "crop", "destripe")),
+        alice.post(f"tasks/{idle}/action/", json={"action": "inspect"}),
+        alice.post(f"tasks/{busy}/cancel/"),
+        alice.post(f"queue/{run}/terminate/"),
+        admin.post("queue/terminate_all/"),
+    ]
+    assert [answer.status_code for answer in answers] == [507] * len(answers)
+    assert alice.get(f"tasks/{busy}/state/").json["celery_id"] == run
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -179,3 +180,15 @@ def test_a_name_that_means_a_private_address_is_not_called(receiver: Receiver) -
         Phone.of("").post(url, b"{}", {})
     assert receiver.calls == []
     assert Phone.of("127.0.0.0/8, ::1/128").post(url, b"{}", {}) == 204
+
+
+@pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0"])
+def test_an_address_that_is_written_oddly_is_the_address_it_is(
+    receiver: Receiver, host: str
+) -> None:
+    url = receiver.url.replace("127.0.0.1", host)
+    with pytest.raises(CallFailed, match="no public address"):
+        Phone.of("").post(url, b"{}", {})
+    with pytest.raises(CallFailed, match="no public address"):
+        Phone.of("").fetch(url, io.BytesIO(), 10)
+    assert receiver.calls == []

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
+import struct
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -212,6 +217,55 @@ def test_a_small_file_that_unpacks_to_terabytes_is_refused_without_unpacking(
     with pytest.raises(Permanent, match="promises more than 16 GiB"):
         read_image(path)
     assert is_complete(path)
+
+
+@pytest.mark.parametrize("kind", ["zip", "bz2", "xz", "fz"])
+def test_what_is_packed_in_another_way_is_not_unpacked_without_a_bound(
+    tmp_path: Path, kind: str
+) -> None:
+    header = fits.Header([("SIMPLE", True), ("BITPIX", 8), ("NAXIS", 2)])
+    header.update({"NAXIS1": 2**20, "NAXIS2": 2**20})
+    start, path = header.tostring().encode(), tmp_path / "image.fits"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("image.fits", start)
+        content = bytearray(path.read_bytes())
+        # Where the directory has the size of what is unpacked: 3 GiB, which nobody need make.
+        struct.pack_into("<I", content, content.index(b"PK\x01\x02") + 24, 3 * 2**30)
+        path.write_bytes(content)
+    elif kind == "fz":
+        packed = fits.CompImageHDU(np.zeros((40, 50), np.int16))
+        fits.HDUList([fits.PrimaryHDU(), packed]).writeto(path)
+        content = path.read_bytes()
+        for keyword in ("ZNAXIS1", "ZNAXIS2"):
+            card, place = f"{keyword:8}= {2**20:>20}".ljust(80), content.index(keyword.encode())
+            content = content[:place] + card.encode() + content[place + 80 :]
+        path.write_bytes(content)
+    else:
+        path.write_bytes({"bz2": bz2, "xz": lzma}[kind].compress(start + bytes(2880)))
+    assert path.stat().st_size < 2**24
+    with pytest.raises(Permanent, match="too large"):
+        read_image(path)
+
+
+def test_an_empty_archive_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.fits", "w") as archive:
+        archive.mkdir("folder")
+    with pytest.raises(Permanent):
+        read_image(tmp_path / "a.fits")
+    assert not is_complete(tmp_path / "a.fits")
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress])
+def test_images_packed_in_other_ways_are_read(
+    tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    path = write(tmp_path / "a.fits", fits.PrimaryHDU(PIXELS))
+    path.write_bytes(pack(path.read_bytes()))
+    np.testing.assert_array_equal(read_image(path).data, PIXELS)
+    assert is_complete(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert not is_complete(path)
 
 
 @pytest.mark.parametrize("shape", [(2**20, 2**20), (2**31 - 1, 2**31 - 1)])

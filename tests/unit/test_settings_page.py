@@ -1,11 +1,9 @@
-"""Is every setting written down, and does the example name what Compose hands on?"""
+"""Is every setting written down?"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-
-import yaml
 
 from skyrelay.settings import Settings
 from skyrelay.settings_page import as_markdown
@@ -33,10 +31,3 @@ def test_settings_that_the_manuals_name_exist() -> None:
     for page in [*OPERATIONS.glob("**/*.md"), ROOT / "docs" / "push.md"]:
         for name in _NAMED.findall(page.read_text()):
             assert name in known, (page.name, name)
-
-
-def test_what_compose_sets_are_settings() -> None:
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    known = {name.upper() for name in Settings.model_fields}
-    for part in ("x-gateway", "x-stage"):
-        assert compose[part]["environment"].keys() <= known

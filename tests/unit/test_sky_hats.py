@@ -13,7 +13,7 @@ from stdpipe.astrometry import spherical_distance
 
 from skyrelay.cli import main
 from skyrelay.errors import Permanent
-from skyrelay.settings import get_settings
+from skyrelay.settings import Settings, get_settings
 from skyrelay.sky import hats
 from skyrelay.sky.hats_import import import_tables
 from skyrelay.sky.healpix import Cone, cells_in, cells_of
@@ -130,7 +130,7 @@ def test_the_command_makes_a_catalogue_that_tasks_can_name(data: Path, tmp_path:
         main, ["catalogue", "import", "sets/mine", str(tmp_path / "mine.csv")]
     )
     assert done.exit_code == 0 and "2 entries in 1 partitions" in done.output, done.output
-    path = find_catalogue("sets/mine", tmp_path / "task", data)
+    path = find_catalogue("sets/mine", tmp_path / "task", Settings(_env_file=None, data_path=data))
     stars = read_catalogue(path, "g", Cone(150.0, 10.0, 0.1))
     assert list(stars["gmag"]) == [1.0] and stars["RAJ2000"][0] == pytest.approx(150.0)
     assert {each.name for each in (data / "sets").iterdir()} == {"mine"}

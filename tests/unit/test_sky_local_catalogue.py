@@ -12,6 +12,7 @@ from astropy.time import Time
 
 from skyrelay.errors import Permanent
 from skyrelay.imaging.votable import write_votable
+from skyrelay.settings import Settings
 from skyrelay.sky.catalogues import columns_for, tidied
 from skyrelay.sky.columns import POSITION_ERROR
 from skyrelay.sky.healpix import Cone
@@ -185,7 +186,14 @@ def test_catalogue_lies_in_the_task_or_the_data_folder_and_nowhere_else(tmp_path
     (tmp_path / "secret.csv").write_text("ra,dec,rmag\n1,2,3\n")
     (data / "deep" / "stars.csv").write_text("ra,dec,rmag\n1,2,3\n")
     (data / "link.csv").symlink_to(tmp_path / "secret.csv")
-    assert find_catalogue("deep/stars.csv", task, data).name == "stars.csv"
-    for name in ("../secret.csv", str(tmp_path / "secret.csv"), "link.csv", "nothing.csv", ""):
+    settings = Settings(_env_file=None, data_path=data, tasks_path=data / "tasks")
+    (data / "tasks" / "8").mkdir(parents=True)
+    (data / "tasks" / "8" / "secret.csv").write_text("ra,dec,rmag\n1,2,3\n")
+    (data / "task.csv").symlink_to("tasks/8/secret.csv")
+    assert find_catalogue("deep/stars.csv", task, settings).name == "stars.csv"
+    (data / "loop.csv").symlink_to("loop.csv")
+    outside = ("../secret.csv", str(tmp_path / "secret.csv"), "link.csv")
+    others = ("tasks/8/secret.csv", "task.csv")
+    for name in (*outside, *others, "nothing.csv", "", "loop.csv", "a\0b", "x" * 300, "x" * 5000):
         with pytest.raises(Permanent):
-            find_catalogue(name, task, data)
+            find_catalogue(name, task, settings)
