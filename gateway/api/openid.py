@@ -9,11 +9,8 @@ import logging
 from typing import Annotated, Any
 
 import requests
-from authlib.common.errors import AuthlibBaseError
-from authlib.integrations.flask_client import OAuth
 from flask import Blueprint, Flask, current_app, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
-from joserfc.errors import JoseError
 from pydantic import Field
 from typing_extensions import TypedDict
 
@@ -60,6 +57,9 @@ def install(app: Flask, settings: Settings) -> None:
         return
     if not settings.skyrelay_oidc_client_id:
         raise Permanent("SKYRELAY_OIDC_ISSUER is set without SKYRELAY_OIDC_CLIENT_ID.")
+    # It takes 16 MB of each process, and few installations need it.
+    from authlib.integrations.flask_client import OAuth
+
     app.extensions[_CLIENT] = OAuth(app).register(
         "openid",
         server_metadata_url=f"{issuer}/.well-known/openid-configuration",
@@ -88,7 +88,7 @@ def go_to_provider() -> ResponseReturnValue:
         answer: ResponseReturnValue = client.authorize_redirect(
             url_for("api.openid.come_back", _external=True)
         )
-    except _FAILURES as error:
+    except _failures() as error:
         raise _refused(error) from error
     return answer
 
@@ -102,7 +102,7 @@ def come_back() -> ResponseReturnValue:
     """Log in whom the provider sends back, if what it says of him is signed and meant for us."""
     try:
         claims = _client().authorize_access_token()["userinfo"]
-    except _FAILURES as error:
+    except _failures() as error:
         raise _refused(error) from error
     response = redirect(_own_page(session.pop(_NEXT, "/")))
     with gateway().database.writing() as transaction:
@@ -114,8 +114,12 @@ def come_back() -> ResponseReturnValue:
     return response
 
 
-#: What the provider, the way there, or a forged answer may bring about.
-_FAILURES = (AuthlibBaseError, JoseError, requests.RequestException, KeyError, ValueError)
+def _failures() -> tuple[type[Exception], ...]:
+    """What the provider, the way there, or a forged answer may bring about."""
+    from authlib.common.errors import AuthlibBaseError
+    from joserfc.errors import JoseError
+
+    return (AuthlibBaseError, JoseError, requests.RequestException, KeyError, ValueError)
 
 
 def _refused(error: Exception) -> Exception:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from gateway.measurements import coverage
 from gateway.models import CoverageCell, Measurement, MeasurementSet, SetState, Source, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: Rows of one answer.
 MOST = 100_000
@@ -146,6 +148,8 @@ def _places(
 
     ra, dec = centres_of(cells, FINEST)
     # Of small angles, the haversine keeps all digits.
+    import numpy as np  # It takes 15 MB of each process, and few need it.
+
     lon, lat = np.radians(ra - question.ra), np.radians(dec)
     here = np.radians(question.dec)
     half = np.sin((lat - here) / 2) ** 2 + np.cos(lat) * np.cos(here) * np.sin(lon / 2) ** 2

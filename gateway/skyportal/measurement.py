@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from skyrelay.errors import Permanent
 from skyrelay.products import SUB_TARGET, TARGET
 from skyrelay.sky.bandpasses import bandpass_of
@@ -98,6 +96,8 @@ def _mjd(config: Mapping[str, Any]) -> float:
 
 def finite(value: Any) -> float | None:
     """The number in a cell of a table; None if there is none."""
+    import numpy as np
+
     if np.ma.is_masked(value):
         return None
     try:
