@@ -72,8 +72,9 @@ bench-split: setup-dev  ## one large image, subtracted whole and in parts (10 mi
 sim-scale: setup-dev  ## a night of images, scaled by need and not (40 minutes); IMAGES=200 SPEED=60
 	@$(PYTHON) -m benchmarks.scale $(if $(IMAGES),--images $(IMAGES)) $(if $(SPEED),--speed $(SPEED))
 
-bench-science: setup-dev  ## accuracy over synthetic fields (a minute or two each); FIELDS=20 JSON=1
-	@$(PYTHON) -m benchmarks.science $(if $(FIELDS),--fields $(FIELDS)) $(if $(JSON),--json)
+bench-science: setup-dev  ## accuracy over synthetic fields (a minute or two each); FIELDS= FIRST= JSON=1
+	@$(PYTHON) -m benchmarks.science $(if $(FIELDS),--fields $(FIELDS)) \
+	    $(if $(FIRST),--first $(FIRST)) $(if $(JSON),--json)
 
 bench-api: setup-dev  ## requests/s with 100,000 tasks (a minute or two); needs wrk; TASKS= JSON=1
 	@$(PYTHON) -m benchmarks.api $(if $(TASKS),--tasks $(TASKS)) $(if $(JSON),--json)
