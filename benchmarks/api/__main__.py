@@ -16,12 +16,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
+import numpy as np
+from astropy.io import fits
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.api.filling import fill
 from benchmarks.api.load import CONNECTIONS, Answered, Question, ask
 from benchmarks.orchestration.__main__ import as_interrupt, say
+from skyrelay.products import IMAGE
 from tests.support.gateway import opened
 from tests.support.postgres import cluster
 from tests.support.servers import installation
@@ -30,6 +33,13 @@ from tests.support.servers import installation
 _NO_BROKER = "amqp://guest:guest@127.0.0.1:1/%2F"
 _UPLOAD = 8 * 1024 * 1024
 _PAGE = 50
+#: A task of observer0, see filling.py, and the pixels of one side of its image.
+_WITH_IMAGE, _SIDE = 1, 4096
+#: How it is looked at, each time another way: percent below white, and the digits after the point.
+_VIEW, _QMAX = (
+    f"/api/tasks/{_WITH_IMAGE}/preview/{IMAGE}?stretch=asinh&qmax=99.NUMBER",
+    (1, 99999, 1),
+)
 #: What STDWeb reaches with two workers and eight connections, on another machine, in requests/s.
 _STDWEB = {
     "state": "165",
@@ -71,6 +81,7 @@ def _server(folder: Path, tasks: int) -> Iterator[tuple[str, dict[str, str]]]:
         with opened(folder, database) as gateway:
             say(f"Writing {tasks} tasks")
             keys = fill(gateway, tasks)
+            _write_image(gateway.store.create(_WITH_IMAGE) / IMAGE)
         settings = {"skyrelay_web_workers": 2, "skyrelay_log_level": "WARNING"}
         with installation(folder, database, _NO_BROKER, **settings) as made:
             _, url = made.web()
@@ -107,8 +118,15 @@ def _questions(tasks: int, form: Path) -> list[Question]:
             "observer0",
             floor=200,
         ),
+        Question("preview of 4096 x 4096", _VIEW, "observer0", _QMAX, floor=2, connections=1),
+        Question("preview of 4096 x 4096, eight at once", _VIEW, "observer0", _QMAX),
         Question("upload of 8 MiB", "/api/tasks/", "observer0", method="POST", body=form),
     ]
+
+
+def _write_image(path: Path) -> None:
+    pixels = np.random.default_rng(1).normal(1000, 30, (_SIDE, _SIDE)).astype(np.float32)
+    fits.writeto(path, pixels)
 
 
 def _form(folder: Path) -> Path:

@@ -48,7 +48,7 @@ class Question:
     """One kind of request; NUMBER and WORD in its path are drawn anew for each.
 
     ``numbers``: first, last and step of what NUMBER may be. ``floor``: requests per second to
-    reach on two cores, 0 for none.
+    reach on two cores, 0 for none; ``connections``: requests that are under way at once.
     """
 
     name: str
@@ -59,6 +59,7 @@ class Question:
     method: str = "GET"
     body: Path | None = None
     floor: float = 0.0
+    connections: int = CONNECTIONS
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def ask(url: str, token: str, question: Question, seconds: int, scratch: Path) -
     script.write_text(_SCRIPT)
     first, last, step = question.numbers
     done = subprocess.run(
-        ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script), url],
+        ["wrk", "-t1", f"-c{question.connections}", f"-d{seconds}s", "-s", str(script), url],
         env={
             "PATH": "/usr/bin:/bin",
             "METHOD": question.method,
