@@ -22,6 +22,9 @@ PROJECT = Path(__file__).resolve().parents[1]
 #: Inherited by every process that the tests start, however it detaches itself.
 SESSION_VARIABLE = "SKYRELAY_TEST_SESSION"
 
+# What a shell runs in the background ignores Ctrl-C, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # A developer's own stack and settings are not for the tests.
 for variable in ("AMQP_URI", "DATABASE_URL", "TASKS_PATH", "DATA_PATH", "SECRET_KEY"):
     os.environ.pop(variable, None)

@@ -109,4 +109,5 @@ def test_a_killed_worker_and_a_bucket_that_is_away_for_a_while_cost_time_alone(
     machines.proxy.accept_again()
     state = machines.client.wait(machines.task, interval=0.05, timeout=120).state
     assert state == "divided_done", machines.logs()
-    assert machines.client.read(machines.task, "joined.txt") == b"1 2 3 4"
+    joined = machines.client.read(machines.task, "joined.txt")
+    assert joined == b"1 2 3 4", machines.logs()

@@ -23,8 +23,9 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 
-#: Tries of a request, with pauses that grow to 20 s: a server that restarts is waited for.
-_TRIES = 8
+#: Tries of a request. boto3's pauses double from 50 ms to 20 s, and each is a random share of that:
+#: half a minute in all, in which a server may restart.
+_TRIES = 12
 #: Seconds to reach the server, and without a byte from it.
 _CONNECT, _READ = 5, 60
 #: Bytes from which a file travels in parts, and of each part.
