@@ -55,8 +55,8 @@ def confusion_noise(
         return 0.0
     expected = float(np.median(error[known] ** 2))
     confusion = float(np.sqrt(max(mad_std(flux[known]) ** 2 - expected, 0.0)))
-    log(f"Unseen stars scatter the fluxes by {confusion:.1f} ADU, {confusion / expected**0.5:.2f} "
-        f"of the noise of the sky: {known.sum()} apertures show it")  # fmt: skip
+    log(f"Unseen stars scatter the fluxes by {confusion:.1f} ADU, beside {expected**0.5:.1f} ADU "
+        f"of the sky's noise: {known.sum()} apertures show it")  # fmt: skip
     return confusion
 
 

@@ -35,3 +35,11 @@ def test_scatter_is_that_of_the_number_of_unseen_stars_in_an_aperture() -> None:
     count = in_aperture * SIDE**2 / (np.pi * APERTURES.radius**2)
     # Stars come by chance (Poisson); blurred, they are partly in one aperture and in the next.
     assert _measured(round(count), flux) == pytest.approx(0.85 * flux * in_aperture**0.5, rel=0.25)
+
+
+def test_an_image_without_any_noise_has_a_sentence_for_its_log() -> None:
+    data, said = np.full((SIDE, SIDE), 500.0), []
+    exposure = Exposure(data, np.zeros(data.shape, bool), gain=1.0, bg_size=128)
+    objects = Table({"x": [100.0], "y": [100.0]})
+    assert confusion_noise(objects, exposure, APERTURES, log=said.append) == 0.0
+    assert len(said) == 1
