@@ -7,17 +7,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
-from skyrelay.messages import Outcome, RunStage
-from skyrelay.records import AttemptRecord
+from skyrelay.messages import Outcome
 from skyrelay.store import Attempt, AttemptBusy, RunOver, RunUnknown, TaskStore, files
-
-TASK = 12
+from tests.support.attempts import TASK, command_of, names, record_of
 
 #: Claims the attempt that it gets as JSON, says so, and waits to be killed.
 CLAIMANT = """
@@ -40,34 +36,9 @@ def store(tmp_path: Path) -> TaskStore:
     return made
 
 
-def command_of(store: TaskStore) -> RunStage:
-    run = uuid4()
-    config = store.create_run(run, {"gain": 1.5})
-    return RunStage(run=run, task=TASK, index=0, step="inspect", config=config)
-
-
 @pytest.fixture
 def attempt(store: TaskStore) -> Attempt:
     return store.attempt(command_of(store))
-
-
-def record_of(attempt: Attempt, outcome: Outcome = Outcome.DONE) -> AttemptRecord:
-    now = datetime.now(UTC)
-    message = attempt.message
-    return AttemptRecord(
-        run=str(message.run),
-        index=message.index,
-        step=message.step,
-        attempt=message.attempt,
-        outcome=outcome,
-        started=now,
-        finished=now,
-        config={"gain": 2.0},
-    )
-
-
-def names(store: TaskStore) -> set[str]:
-    return {entry.name for entry in store.entries(TASK)}
 
 
 def unused(store: TaskStore) -> list[Path]:
