@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import TypeAlias
 from uuid import UUID
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, select, tuple_, update
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -27,6 +28,10 @@ from skyrelay.messages import Event, Place, StageFinished, StageProgressed, Stag
 from skyrelay.stages import stage_of
 
 _log = logging.getLogger(__name__)
+
+#: News that change where a run is, as they come, and those of them that are about a task.
+_Lasting: TypeAlias = StageStarted | StageFinished | DeadLetter
+_OfTask: TypeAlias = StageStarted | StageFinished | GivenUp
 
 #: Open runs, their tasks, and the attempts of their present stages. Like all statements that every
 #: stage of every run needs, it is built once: that takes longer than the database does.
@@ -47,26 +52,23 @@ _LATEST = (
 def record(gateway: Gateway, batch: Sequence[News]) -> None:
     """Record what the stages say, exactly once, and send their runs on their way.
 
-    One transaction, and few questions, for the whole batch. The order of the news of one task is
-    kept.
+    One transaction, and few questions, for all of the batch that lasts. The order of the news of
+    one task is kept. Progress has a transaction of its own, which waits for nobody.
 
     Raises
     ------
     Retriable
         If the database or the store does not answer now; nothing was recorded.
     """
+    lasting = [each for each in batch if not isinstance(each, StageProgressed)]
+    progress = [each for each in batch if isinstance(each, StageProgressed)]
     over: dict[UUID, int] = {}
-    freed: set[str] = set()
     try:
-        with gateway.database.writing() as session:
-            news = _news_of_tasks(session, batch)
-            _progressed(session, [each for each in news if isinstance(each, StageProgressed)])
-            lasting = [each for each in news if not isinstance(each, StageProgressed)]
-            known = _Known(session, [_place_of(each) for each in lasting])
-            for each in lasting:
-                with logs.about(_place_of(each)):
-                    _record(gateway, session, known, each, over, freed)
-            release(gateway, session, freed)
+        if lasting:
+            over = _lasting(gateway, lasting)
+        if progress:
+            with gateway.database.writing() as session:
+                _progressed(session, progress)
     except (OperationalError, InterfaceError, OSError) as error:
         raise Retriable(f"the database or the store does not answer: {error}") from error
     for run, task in over.items():
@@ -77,9 +79,23 @@ def record(gateway: Gateway, batch: Sequence[News]) -> None:
                 _log.exception("its folder cannot be cleared away; the janitor tries again")
 
 
-def _news_of_tasks(session: Session, batch: Sequence[News]) -> list[Event | GivenUp]:
+def _lasting(gateway: Gateway, batch: Sequence[_Lasting]) -> dict[UUID, int]:
+    """Record what changes where a run is; the runs whose folders are of no use, and their tasks."""
+    over: dict[UUID, int] = {}
+    freed: set[str] = set()
+    with gateway.database.writing() as session:
+        news = _news_of_tasks(session, batch)
+        known = _Known(session, [_place_of(each) for each in news])
+        for each in news:
+            with logs.about(_place_of(each)):
+                _record(gateway, session, known, each, over, freed)
+        release(gateway, session, freed)
+    return over
+
+
+def _news_of_tasks(session: Session, batch: Sequence[_Lasting]) -> list[_OfTask]:
     """What is about tasks; dead letters are kept, and may be about one."""
-    found: list[Event | GivenUp] = []
+    found: list[_OfTask] = []
     for news in batch:
         if not isinstance(news, DeadLetter):
             found.append(news)
@@ -88,7 +104,7 @@ def _news_of_tasks(session: Session, batch: Sequence[News]) -> list[Event | Give
     return found
 
 
-def _place_of(news: Event | GivenUp) -> Place | Event:
+def _place_of(news: _OfTask) -> Place | Event:
     return news.place if isinstance(news, GivenUp) else news
 
 
@@ -163,7 +179,7 @@ def _record(
     gateway: Gateway,
     session: Session,
     known: _Known,
-    news: StageStarted | StageFinished | GivenUp,
+    news: _OfTask,
     over: dict[UUID, int],
     freed: set[str],
 ) -> None:
@@ -208,19 +224,24 @@ def _started(task: Task, run: Run, attempt: StageAttempt, event: StageStarted) -
 
 
 def _progressed(session: Session, batch: Sequence[StageProgressed]) -> None:
-    """Needs no lock: a fraction that comes too late changes nothing that matters."""
+    """Keep how far attempts are; it may come too late, and be lost.
+
+    Everybody else locks a task before its attempts, and this locks no task: an attempt that
+    somebody else is changing is passed over, or each might wait for the other.
+    """
     # Of all that was said about an attempt, the last word is enough.
-    latest = {(each.run, each.index, each.part, each.attempt): each for each in batch}
-    for event in latest.values():
+    latest = {(str(each.run), each.index, each.part, each.attempt): each for each in batch}
+    place = tuple_(StageAttempt.run_id, StageAttempt.index, StageAttempt.part, StageAttempt.attempt)
+    free = session.execute(
+        select(StageAttempt.run_id, StageAttempt.index, StageAttempt.part, StageAttempt.attempt)
+        .where(place.in_(list(latest)), StageAttempt.state.in_(LIVE))
+        .with_for_update(skip_locked=True)
+    ).all()
+    for run, index, part, attempt in free:
+        event = latest[run, index, part, attempt]
         session.execute(
             update(StageAttempt)
-            .where(
-                StageAttempt.run_id == str(event.run),
-                StageAttempt.index == event.index,
-                StageAttempt.part == event.part,
-                StageAttempt.attempt == event.attempt,
-                StageAttempt.state.in_(LIVE),
-            )
+            .where(place == (run, index, part, attempt))
             .values(fraction=event.fraction, doing=event.doing, heard=now())
             .execution_options(synchronize_session=False)
         )

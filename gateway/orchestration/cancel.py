@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from gateway.core import Gateway
-from gateway.models import IS_OUT, AttemptState, Run, RunState, StageAttempt, Task
+from gateway.models import IS_OUT, LIVE, AttemptState, Run, RunState, StageAttempt, Task
 from gateway.orchestration.queueing import QUEUES, release
 from gateway.orchestration.runs import end, give_up_attempts, lock_task
 from skyrelay.messages import KillRun
@@ -63,12 +63,15 @@ def _cancel(gateway: Gateway, session: Session, task: Task, reason: str) -> int:
     run = session.get(Run, task.celery_id) if task.celery_id else None
     if run is None:
         raise NotRunning
-    out = session.scalar(
-        select(StageAttempt.run_id).where(StageAttempt.run_id == run.id, IS_OUT).limit(1)
-    )
+    # Locked: another transaction may be sending one of them on at this moment.
+    live = session.scalars(
+        select(StageAttempt.state)
+        .where(StageAttempt.run_id == run.id, StageAttempt.state.in_(LIVE))
+        .with_for_update()
+    ).all()
     give_up_attempts(session, run, AttemptState.CANCELLED)
     end(session, run, task, RunState.CANCELLED, "cancelled")
-    if out is not None:
+    if any(state != AttemptState.WAITING for state in live):
         gateway.outbox.add(session, KillRun(run=UUID(run.id), task=task.id, reason=reason))
     gateway.store.cancel_run(task.id, UUID(run.id))
     return len(run.steps) - run.position

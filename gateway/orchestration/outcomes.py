@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from gateway.audit import remember
 from gateway.core import Gateway
 from gateway.models import AttemptState, Duty, FollowUp, Run, RunState, StageAttempt, Task, now
+from gateway.orchestration.queueing import flush
 from gateway.orchestration.runs import end, give_up_attempts, queue_stage
 from skyrelay.messages import Outcome, StageFinished
 from skyrelay.records import AttemptRecord
@@ -53,7 +54,7 @@ def finish(
         end(session, run, task, RunState.CANCELLED, "cancelled")
     elif _is_part(run, attempt):
         attempt.fraction = 1.0
-        _join_if_complete(gateway, session, run)
+        _join_if_complete(gateway, session, run, attempt.queue)
     elif event.outcome is Outcome.FAILED:
         _end_failed(session, task, run, event.reasons)
     elif event.parts:
@@ -73,7 +74,7 @@ def give_up(
     attempt.state = AttemptState.FAILED
     attempt.finished = now()
     attempt.reasons = [reason]
-    _join_if_complete(gateway, session, run)
+    _join_if_complete(gateway, session, run, attempt.queue)
 
 
 def fail(gateway: Gateway, session: Session, task: Task, run: Run, reason: str) -> None:
@@ -105,9 +106,9 @@ def _split(
         queue_stage(gateway, session, run, event.record, part)
 
 
-def _join_if_complete(gateway: Gateway, session: Session, run: Run) -> None:
+def _join_if_complete(gateway: Gateway, session: Session, run: Run, queue: str) -> None:
     """When nothing more is to be heard of any part, have them put together."""
-    session.flush()
+    flush(session, queue)
     over = session.scalar(
         select(func.count(StageAttempt.part.distinct())).where(
             StageAttempt.run_id == run.id,

@@ -122,6 +122,15 @@ def leave(session: Session, attempt: StageAttempt) -> None:
     left[attempt.queue] += 1
 
 
+def flush(session: Session, queue: str) -> None:
+    """Send the database what has changed; not before its queue was looked at.
+
+    Attempts of this transaction that have left the queue are counted here, and not there.
+    """
+    _window(session, queue)
+    session.flush()
+
+
 def release(gateway: Gateway, session: Session, queues: Iterable[str]) -> None:
     """Send on those that wait for these queues, as many as there is room for now."""
     for queue in sorted(queues):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -458,3 +460,34 @@ def test_nothing_of_a_start_that_fails_remains_to_be_run(bench: Bench, alice: Ca
     assert bench.outbox() == []
     assert _process(alice, task).status_code == 200
     assert isinstance(bench.command(), RunStage)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_events_of_two_gateways_and_cancels_never_wait_in_a_circle(
+    bench: Bench, alice: Caller
+) -> None:
+    commands = [_begin(bench, alice) for _ in range(8)]
+
+    def hear(seed: int) -> None:
+        dice = random.Random(seed)
+        for _ in range(25):
+            chosen = dice.sample(commands, 6)
+            progress = [bench.progressed(command, 0.5) for command in chosen[:3]]
+            # A deadlock would be raised here, as `Retriable`.
+            record(bench.gateway, [*progress, *map(bench.started, chosen[3:])])
+
+    def cancel() -> list[int]:
+        return [alice.post(f"tasks/{one.task}/cancel/").status_code for one in commands]
+
+    with ThreadPoolExecutor(3) as pool:
+        hearing = [pool.submit(hear, seed) for seed in (1, 2)]
+        cancelled = pool.submit(cancel)
+        for each in hearing:
+            each.result()
+    assert cancelled.result() == [200] * len(commands)
+
+
+def _begin(bench: Bench, caller: Caller) -> RunStage:
+    task = caller.new_task()
+    caller.post(f"tasks/{task}/process/", json={"steps": ["inspect"]})
+    return bench.command()

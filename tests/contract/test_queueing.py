@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from gateway.models import AttemptState, StageAttempt
+from gateway.orchestration.queueing import QUEUES, release
 from gateway.orchestration.watchdog import look_after
-from skyrelay.messages import Lane, Outcome, RunStage
+from skyrelay.messages import KillRun, Lane, Outcome, RunStage
 from tests.support.gateway import Bench, Caller, opened
 
 WINDOW = 2
@@ -167,3 +170,29 @@ def test_a_failed_stage_makes_room_too(bench: Bench, alice: Caller) -> None:
     first, _ = bench.commands()
     bench.hear(bench.finished(first, Outcome.FAILED, "The image is broken."))
     assert len(bench.commands()) == 1
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_cancel_that_meets_the_sending_of_its_command_kills_it(
+    bench: Bench, alice: Caller
+) -> None:
+    first, _, last = (_run(alice) for _ in range(WINDOW + 1))
+    ended = _command(bench, first)
+    bench.outbox()
+    with ThreadPoolExecutor(1) as pool:
+        with bench.gateway.database.writing() as session:
+            session.execute(
+                update(StageAttempt)
+                .where(StageAttempt.run_id == str(ended.run))
+                .values(state=AttemptState.DONE)
+            )
+            release(bench.gateway, session, QUEUES)
+            session.flush()
+            cancelled = pool.submit(alice.post, f"tasks/{last}/cancel/")
+            # It waits for the transaction that is sending its command at this moment.
+            assert not wait([cancelled], timeout=0.5).done
+        assert cancelled.result().status_code == 200
+    assert [(type(sent), sent.task) for sent in bench.outbox()] == [
+        (RunStage, last),
+        (KillRun, last),
+    ]
