@@ -190,7 +190,7 @@ class Outbox:
             if time.monotonic() > ours_until:
                 return  # The broker kept us waiting, and others have sent the rest meanwhile.
             if isinstance(message, KillRun):
-                # Whoever wrote this row may have died before it marked the run itself.
+                # The mark is not synced: a power failure may take it, and leave this row.
                 self._store.cancel_run(message.task, message.run)
             try:
                 publisher.publish(message)
