@@ -63,8 +63,9 @@ bench-orchestration: setup-dev  ## no-op chains against Celery's (5 minutes); AL
 soak-backlog: setup-dev  ## drain 100,000 no-op stages, or TASKS=2000, and watch the gateway
 	@$(PYTHON) -m benchmarks.orchestration.backlog $(if $(TASKS),--tasks $(TASKS))
 
-bench-kill: setup-dev  ## from the request to cancel to the last process dead (5 minutes); KILLS=
-	@$(PYTHON) -m benchmarks.kill $(if $(KILLS),--kills $(KILLS))
+bench-kill: setup-dev  ## from the request to cancel to the last process dead (5 minutes); KILLS= DATABASE=postgresql
+	@$(PYTHON) -m benchmarks.kill $(if $(KILLS),--kills $(KILLS)) \
+	    $(if $(DATABASE),--database $(DATABASE))
 
 bench-split: setup-dev  ## one large image, subtracted whole and in parts (10 minutes)
 	@$(PYTHON) -m benchmarks.split
