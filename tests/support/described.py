@@ -31,8 +31,13 @@ def check_described(app: Flask, answer: TestResponse) -> None:
     kinds = {answer.mimetype, "*/*"} & content.keys() if content else {""}
     assert kinds, f"{said} is described as {list(content)}, and came as {answer.mimetype}"
     if answer.mimetype == "application/json" and "application/json" in content:
-        whole = content["application/json"]["schema"] | {"components": document(app)["components"]}
+        components = _description(app)["components"]
+        whole = content["application/json"]["schema"] | {"components": components}
         _validator(json.dumps(whole)).validate(answer.json)
+
+
+#: By the routes: every test makes an application, and to describe one takes longer than a test.
+_DESCRIPTIONS: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
 
 
 #: The same for all applications: every test makes one of its own.
@@ -50,5 +55,13 @@ def _operation(app: Flask, path: str, method: str) -> dict[str, Any] | None:
     if rule.endpoint.startswith(PAGES):
         return None
     method = "GET" if method == "HEAD" else method
-    found: dict[str, Any] = document(app)["paths"][path_of(rule)].get(method.lower())
+    found: dict[str, Any] = _description(app)["paths"][path_of(rule)].get(method.lower())
     return found
+
+
+def _description(app: Flask) -> dict[str, Any]:
+    """The description of an application; made once for all that have the same routes."""
+    routes = tuple((rule.endpoint, rule.rule) for rule in app.url_map.iter_rules())
+    if routes not in _DESCRIPTIONS:
+        _DESCRIPTIONS[routes] = document(app)
+    return _DESCRIPTIONS[routes]
