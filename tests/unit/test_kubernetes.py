@@ -85,6 +85,17 @@ def test_a_misspelt_field_would_be_found() -> None:
     schema = yaml.safe_load((SCHEMAS / "scaledobject_keda.sh_v1alpha1.yaml").read_text())
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(manifest["spec"] | {"maxReplicas": 3}, schema)
+    cluster = of_kind(rendered("production"), "Cluster")["postgresql"]["spec"]
+    schema = yaml.safe_load((SCHEMAS / "cluster_postgresql.cnpg.io_v1.yaml").read_text())
+    for wrong in (
+        {"replicas": 2},
+        {"storage": {"sise": "50Gi"}},
+        {"resources": {"requests": {"memory": "1 GiB"}}},
+        {"bootstrap": {"initdb": {"secret": {}}}},
+        {"inheritedMetadata": {"labels": {"number": 1}}},
+    ):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(cluster | wrong, schema)
     deployment = dict(of_kind(rendered("production"), "Deployment")["gateway-web"])
     deployment["spec"] = deployment["spec"] | {"replica": 3}
     with pytest.raises(kubernetes_validate.ValidationError):
