@@ -61,6 +61,12 @@ def pods(manifests: tuple[Manifest, ...]) -> Iterator[tuple[str, Manifest]]:
             yield name, manifest["spec"]["template"]["spec"]
 
 
+def overridden(manifests: tuple[Manifest, ...]) -> Iterator[Manifest]:
+    """What is said of the pods that the broker's operator makes."""
+    for manifest in of_kind(manifests, "RabbitmqCluster").values():
+        yield manifest["spec"]["override"]["statefulSet"]["spec"]["template"]["spec"]
+
+
 def settings(manifests: tuple[Manifest, ...]) -> dict[str, str]:
     (found,) = [m for n, m in of_kind(manifests, "ConfigMap").items() if n.startswith("settings")]
     content: dict[str, str] = found["data"]
@@ -78,6 +84,9 @@ def test_every_manifest_follows_its_schema_to_the_letter(
             jsonschema.validate(manifest["spec"], yaml.safe_load((SCHEMAS / name).read_text()))
         else:
             kubernetes_validate.validate(manifest, release, strict=True)
+    for spec in overridden(manifests):
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {}, "spec": spec}
+        kubernetes_validate.validate(pod, release, strict=True)
 
 
 def test_a_misspelt_field_would_be_found() -> None:
@@ -128,6 +137,57 @@ def test_every_pod_is_restricted(manifests: tuple[Manifest, ...]) -> None:
             assert "memory" in container["resources"]["limits"], name
             if container["image"].rpartition("/")[2].startswith("skyrelay-"):
                 assert context["readOnlyRootFilesystem"] is True, name
+
+
+def test_the_pods_of_the_brokers_operator_are_restricted() -> None:
+    (pod,) = overridden(rendered("production"))
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    # The names are the operator's, and there are no others.
+    (init,), (broker,) = pod["initContainers"], pod["containers"]
+    assert (init["name"], broker["name"]) == ("setup-container", "rabbitmq")
+    for container in (init, broker):
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_broker_and_database_go_before_the_gateway_and_that_before_the_stages(
+    manifests: tuple[Manifest, ...],
+) -> None:
+    classes = of_kind(manifests, "PriorityClass")
+    named = {name: pod["priorityClassName"] for name, pod in pods(manifests)}
+    for pod in overridden(manifests):
+        named["rabbitmq"] = pod["priorityClassName"]
+    for cluster in of_kind(manifests, "Cluster").values():
+        named["postgresql"] = cluster["spec"]["priorityClassName"]
+    values = {name: classes[wanted]["value"] for name, wanted in named.items()}
+    stages = [value for name, value in values.items() if name.startswith("stage-")]
+    gateway = [value for name, value in values.items() if name.startswith("gateway-")]
+    assert max(stages) < min(gateway) <= max(gateway)
+    assert max(gateway) < min(values["rabbitmq"], values["postgresql"])
+
+
+def test_a_drain_takes_one_replica_of_a_service_at_a_time_and_is_never_refused_for_good(
+    manifests: tuple[Manifest, ...],
+) -> None:
+    budgets = of_kind(manifests, "PodDisruptionBudget").values()
+    for manifest in of_kind(manifests, "Deployment").values():
+        labels = manifest["spec"]["template"]["metadata"]["labels"].items()
+        (budget,) = [b for b in budgets if b["spec"]["selector"]["matchLabels"].items() <= labels]
+        assert budget["spec"]["maxUnavailable"] == 1
+
+
+def test_replicas_of_a_service_are_spread_over_the_nodes(manifests: tuple[Manifest, ...]) -> None:
+    for manifest in of_kind(manifests, "Deployment").values():
+        template = manifest["spec"]["template"]
+        (spread,) = template["spec"]["topologySpreadConstraints"]
+        assert spread["topologyKey"] == "kubernetes.io/hostname"
+        # One node is better than none.
+        assert spread["whenUnsatisfiable"] == "ScheduleAnyway"
+        wanted, labels = spread["labelSelector"]["matchLabels"], template["metadata"]["labels"]
+        assert wanted.items() <= labels.items()
+        name = "app.kubernetes.io/name"
+        assert wanted[name] == labels[name]
 
 
 def test_a_replica_that_has_to_go_is_given_time_for_the_longest_stage(
@@ -203,15 +263,15 @@ def test_network_policies_close_everything_and_open_what_is_needed(
     policies = {n: m["spec"] for n, m in of_kind(manifests, "NetworkPolicy").items()}
     nothing = policies["nothing-by-default"]
     assert nothing == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    targets = [
-        tuple(peer["podSelector"]["matchLabels"].values())
-        for rule in policies["stages"]["egress"]
-        for peer in rule["to"]
-        if "podSelector" in peer
-    ]
-    assert targets == [("rabbitmq",)]
-    (outside,) = [r for r in policies["stages"]["egress"] if "ipBlock" in r["to"][0]]
-    assert "10.0.0.0/8" in outside["to"][0]["ipBlock"]["except"]
+    assert _reached(policies, {"skyrelay/role": "stage"}) - {"s3"} == {
+        "app.kubernetes.io/component=rabbitmq",
+        "kubernetes.io/metadata.name=kube-system",
+        "kubernetes.io/metadata.name=monitoring",
+        "outside",
+    }
+    assert _reached(policies, {"skyrelay/role": "gateway"}) - _reached(
+        policies, {"skyrelay/role": "stage"}
+    ) == {"app.kubernetes.io/component=postgresql"}
     labels = {
         tuple(sorted(manifest["spec"]["template"]["metadata"]["labels"].items()))
         for kind in ("Deployment", "StatefulSet")
@@ -222,12 +282,39 @@ def test_network_policies_close_everything_and_open_what_is_needed(
         assert any(wanted <= set(each) for each in labels), name
 
 
+def _reached(policies: dict[str, Manifest], labels: dict[str, str]) -> set[str]:
+    """Whom pods with these labels may speak to."""
+    found = set()
+    for name, policy in policies.items():
+        if not _selects(policy["podSelector"], labels):
+            continue
+        for peer in (peer for rule in policy.get("egress", ()) for peer in rule["to"]):
+            if block := peer.get("ipBlock"):
+                # Other clusters' services, and other pods, are not outside.
+                assert {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"} <= {*block["except"]}
+                found.add("outside")
+            elif name == "s3":
+                found.add("s3")
+            else:
+                (selector,) = peer.values()
+                found |= {f"{key}={value}" for key, value in selector["matchLabels"].items()}
+    return found
+
+
+def _selects(selector: Manifest, labels: dict[str, str]) -> bool:
+    expressions = selector.get("matchExpressions", ())
+    assert all(each["operator"] == "In" for each in expressions)
+    return selector.get("matchLabels", {}).items() <= labels.items() and all(
+        labels.get(each["key"]) in each["values"] for each in expressions
+    )
+
+
 def test_what_is_referred_to_is_there(manifests: tuple[Manifest, ...]) -> None:
     claims = of_kind(manifests, "PersistentVolumeClaim")
     maps = of_kind(manifests, "ConfigMap")
     priorities = of_kind(manifests, "PriorityClass")
     for name, pod in pods(manifests):
-        assert pod.get("priorityClassName") in {None, *priorities}, name
+        assert pod["priorityClassName"] in priorities, name
         mounted = {m["name"] for c in pod["containers"] for m in c["volumeMounts"]}
         for volume in pod.get("volumes", ()):
             assert volume["name"] in mounted
