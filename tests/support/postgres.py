@@ -43,6 +43,11 @@ class Cluster:
         """Address of one database."""
         return f"postgresql://{_OWNER}:{self._password}@{LOOPBACK}:{self._port}/{database}"
 
+    @property
+    def pid(self) -> int:
+        """Process id of the server; those of its connections are below it."""
+        return int((self._folder / "data/postmaster.pid").read_text().split()[0])
+
     def new_database(self, template: str = "template1") -> str:
         """Address of a new database, a copy of ``template``."""
         name = f"test_{secrets.token_hex(4)}"
