@@ -48,6 +48,10 @@ class Cluster:
         """Process id of the server; those of its connections are below it."""
         return int((self._folder / "data/postmaster.pid").read_text().split()[0])
 
+    def program(self, name: str) -> Path:
+        """One of PostgreSQL's programs, such as pg_dump, of the same version."""
+        return self._binaries / name
+
     def new_database(self, template: str = "template1") -> str:
         """Address of a new database, a copy of ``template``."""
         name = f"test_{secrets.token_hex(4)}"
