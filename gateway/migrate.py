@@ -18,8 +18,8 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 7_305_214_118
 
 
-def migrate(database: Database) -> None:
-    """Bring the tables to the newest form, in one transaction."""
+def migrate(database: Database, to: str = "head") -> None:
+    """Bring the tables to the newest form, or that of an earlier migration, in one transaction."""
     if is_newest(database):
         return
     from alembic import command  # It takes long to import, and is hardly ever needed.
@@ -34,12 +34,17 @@ def migrate(database: Database) -> None:
         config.set_main_option("script_location", str(_MIGRATIONS))
         config.set_main_option("path_separator", "os")
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
+
+
+def revisions() -> list[str]:
+    """All forms that the tables ever had, the newest last."""
+    return sorted(path.name[1:5] for path in (_MIGRATIONS / "versions").glob("m*.py"))
 
 
 def is_newest(database: Database) -> bool:
     """Whether the tables have the form of the last migration; m0001_... makes version 0001."""
-    newest = max(path.name[1:5] for path in (_MIGRATIONS / "versions").glob("m*.py"))
+    newest = revisions()[-1]
     try:
         with database.engine.connect() as connection:
             found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()

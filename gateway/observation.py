@@ -61,6 +61,9 @@ _ENDED, _KEPT = "ended", "dead letters"
 def begin(settings: Settings, process: str) -> None:
     """The process starts, and does not fork any more."""
     tracing.begin(settings, f"gateway-{process}")
+    # From zero: Prometheus would not see the first run that fails if none was told of before.
+    for state in set(RunState) - {RunState.OPEN}:
+        RUNS.labels(state.value)
 
 
 def end() -> None:

@@ -16,8 +16,8 @@ _HEAD = """# Settings
 Made from `skyrelay/settings.py` by `make docs`; do not edit by hand.
 
 All processes read these from the environment, or from a file `.env` beside them. Lists are written
-as JSON (`[10, 60]`), unless it says otherwise. `.env.example` has those that the Compose file
-hands on.
+as JSON (`[10, 60]`), unless it says otherwise. The Compose file
+hands on, from its `.env`, all that is not fixed inside the containers.
 """
 #: The first setting of each section, in the order in which they stand.
 _SECTIONS = {

@@ -25,8 +25,11 @@ _START = 120
 
 
 def playable(manifests: Iterable[Manifest], address: str, port: int) -> Iterator[Manifest]:
-    """The same for podman; ``gateway-web`` listens on ``address:port`` of this machine."""
-    for manifest in map(deepcopy, manifests):
+    """The same for podman; ``gateway-web`` listens on ``address:port`` of this machine.
+
+    What others wait for comes first: podman starts one pod after the other.
+    """
+    for manifest in map(deepcopy, sorted(manifests, key=lambda each: each["kind"] == "Deployment")):
         if manifest["kind"] == "StatefulSet":
             yield from _claims(manifest["spec"].pop("volumeClaimTemplates"), manifest["spec"])
             manifest["kind"] = "Deployment"
@@ -37,6 +40,8 @@ def playable(manifests: Iterable[Manifest], address: str, port: int) -> Iterator
             # Podman runs a pod for each replica under one name of the network: one is enough.
             manifest["spec"]["replicas"] = 1
             pod = manifest["spec"]["template"]["spec"]
+            for container in pod.get("initContainers", ()):
+                _name_the_broker(container)
             for container in pod["containers"]:
                 _adapt(container)
                 if manifest["metadata"]["name"] == "gateway-web":
@@ -54,6 +59,13 @@ def _claims(templates: list[Manifest], spec: Manifest) -> Iterator[Manifest]:
             {"name": name, "persistentVolumeClaim": {"claimName": name}}
         )
         yield {"apiVersion": "v1", "kind": "PersistentVolumeClaim", **template}
+
+
+def _name_the_broker(container: Manifest) -> None:
+    """There is no Service: a pod is reached under its own name."""
+    for entry in container["env"]:
+        if "value" in entry:
+            entry["value"] = entry["value"].replace("//rabbitmq:", "//rabbitmq-pod-0:")
 
 
 def _adapt(container: Manifest) -> None:

@@ -104,15 +104,15 @@ def read_log(task_id: int, step: str) -> ResponseReturnValue:
         working = _working(session, task.celery_id, step)
     name = stage_of(step).log_name
     if working is not None:
-        live = gateway().store.attempt(working.run_stage).scratch / name
         try:
-            return _log(live.read_bytes()[:_LONGEST_LOG], "live")
+            live = gateway().store.live_log(working.run_stage, name)
+            return _log(live[:_LONGEST_LOG], "live")
         except FileNotFoundError:
             # It has not begun, or it has just ended.
             pass
     try:
         content = gateway().store.read_version(
-            task_id, lambda folder: (folder / name).read_bytes()[:_LONGEST_LOG]
+            task_id, lambda folder: (folder / name).read_bytes()[:_LONGEST_LOG], [name]
         )
     except FileNotFoundError:
         raise not_found() from None

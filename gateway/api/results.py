@@ -18,7 +18,7 @@ from gateway.api.access import get_task
 from gateway.api.auth import current_user, gateway
 from gateway.api.errors import invalid, not_found
 from gateway.measurements import columns
-from gateway.measurements.products import Row, TaskProducts, read_products
+from gateway.measurements.products import READ, Row, TaskProducts, read_products
 from gateway.models import Task, TaskResults, User
 from gateway.openapi import documented
 from gateway.permissions import Right, visible_to
@@ -123,7 +123,7 @@ def results_of_task(task_id: int) -> ResponseReturnValue:
     with gateway().database.reading() as session:
         task = get_task(session, task_id, Right.VIEW)
     try:
-        found = gateway().store.read_version(task_id, read_products)
+        found = gateway().store.read_version(task_id, read_products, READ)
     except FileNotFoundError:
         raise not_found() from None
     candidates = [_linked(task_id, row) for row in found.candidates]

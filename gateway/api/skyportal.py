@@ -16,7 +16,7 @@ from gateway.api.access import get_task
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import Body, read_body
-from gateway.api.errors import ApiError, detail, invalid, refused
+from gateway.api.errors import ApiError, detail, invalid, not_found, refused
 from gateway.models import LARGEST_ID
 from gateway.openapi import documented
 from gateway.permissions import Right
@@ -104,8 +104,14 @@ def upload() -> ResponseReturnValue:
 def _photometry(portal: SkyPortal, number: int, kind: str, *, limit_only: bool) -> dict[str, Any]:
     with gateway().database.reading() as session:
         config = get_task(session, number, Right.VIEW).config
-    folder = gateway().store.folder(number).resolve()
-    found = photometry_of(number, folder, config, kind, limit_only=limit_only)
+    try:
+        found = gateway().store.read_version(
+            number,
+            lambda folder: photometry_of(number, folder, config, kind, limit_only=limit_only),
+            TABLES[kind],
+        )
+    except FileNotFoundError:
+        raise not_found() from None
     return {"obj_id": portal.source_at(found["ra"], found["dec"]), **found}
 
 

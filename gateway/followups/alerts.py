@@ -250,7 +250,7 @@ def cutouts_of(store: TaskStore, task_id: int, row: Row) -> dict[str, Any]:
     if not path:
         return {}
     try:
-        return store.read_version(task_id, lambda folder: _stamps(folder / path))
+        return store.read_version(task_id, lambda folder: _stamps(folder / path), [path])
     except FileNotFoundError:
         return {}
 

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from gateway.core import Gateway
 from gateway.measurements import coverage
-from gateway.measurements.products import Row, TaskProducts, read_products
+from gateway.measurements.products import READ, Row, TaskProducts, read_products
 from gateway.models import (
     IS_LITTER,
     Measurement,
@@ -85,7 +85,9 @@ def bring_up_to_date(gateway: Gateway, task_id: int) -> TaskProducts | None:
     """
     known = _current(gateway, task_id)
     try:
-        found = gateway.store.read_version(task_id, lambda folder: _read(folder, known))
+        found = gateway.store.read_version(
+            task_id, lambda folder: _read(folder, known), (*READ, *_FILES.values())
+        )
     except FileNotFoundError:
         found = _Version(TaskProducts(), {}, {})
     with gateway.database.writing() as session:

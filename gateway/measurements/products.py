@@ -79,6 +79,12 @@ _CANDIDATES = (
     (SIMPLE_TRANSIENTS.step, products.CANDIDATES_SIMPLE, products.CANDIDATES_SIMPLE_CUTOUTS),
     (SUBTRACTION.step, products.CANDIDATES, products.CANDIDATES_CUTOUTS),
 )
+#: The files that say all this.
+READ = (
+    *(stage.results_name for stage in STAGES),
+    *(name for _, name in _TARGETS),
+    *(name for _, name, _ in _CANDIDATES),
+)
 
 
 def read_products(folder: Path) -> TaskProducts:

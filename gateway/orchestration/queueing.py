@@ -57,7 +57,7 @@ def lane_of(gateway: Gateway, task_id: int) -> Lane:
     if not least:
         return Lane.NORMAL
     try:
-        size = gateway.store.path(task_id, IMAGE).stat().st_size
+        size = gateway.store.length(task_id, IMAGE)
     except OSError:
         return Lane.NORMAL
     return Lane.LARGE if size >= least * _MIB else Lane.NORMAL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from astropy.table import Table
@@ -25,14 +26,13 @@ def photometry(gateway: Gateway, task: Task) -> Iterator[dict[str, Any]]:
     Permanent
         If there is no photometry, or it cannot be said when or in which band it was made.
     """
-    folder = gateway.store.folder(task.id)
-    path = next((folder / name for name in TABLES["best"] if (folder / name).exists()), None)
-    if path is None:
+    measured = gateway.store.read_version(task.id, _best_table, TABLES["best"])
+    if measured is None:
         raise Permanent("No target of it was measured.")
     if not task.config.get("time"):
         raise Permanent("The time of its observation is not known.")
     mjd = Time(str(task.config["time"])).mjd
-    for row in Table.read(path, format="votable"):
+    for row in measured:
         band = bandpass_of(str(row["mag_filter_name"]))
         if band is None:
             raise Permanent(f"SkyPortal knows no filter {row['mag_filter_name']}.")
@@ -48,3 +48,8 @@ def photometry(gateway: Gateway, task: Task) -> Iterator[dict[str, Any]]:
             "magsys": band.system,
             "filter": band.name,
         }
+
+
+def _best_table(folder: Path) -> Table | None:
+    path = next((folder / name for name in TABLES["best"] if (folder / name).exists()), None)
+    return None if path is None else Table.read(path, format="votable")

@@ -13,6 +13,7 @@ from dotenv import dotenv_values
 #: they are wanted: then the settings are known on which they depend.
 _COMMANDS = {
     "broker-rights": "skyrelay.cli.rights",
+    "broker-users": "skyrelay.cli.broker_users",
     "catalogue": "skyrelay.cli.catalogues",
     "dead": "skyrelay.cli.dead",
     "doctor": "skyrelay.cli.doctor",

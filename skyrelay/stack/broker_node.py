@@ -81,6 +81,8 @@ class BrokerNode:
         For clients, for other nodes, and for the port mapper (default: free ones).
     configuration : str, optional
         More lines for its configuration.
+    plugins : sequence of str, optional
+        Plugins that it is to have.
     """
 
     def __init__(
@@ -90,11 +92,13 @@ class BrokerNode:
         place: Place | None = None,
         ports: Sequence[int] = (),
         configuration: str = "",
+        plugins: Sequence[str] = (),
     ) -> None:
         self.folder = folder.resolve()
         self.place = place or Place()
         self.port, self._dist_port, self._epmd_port = ports or free_ports(3)
         self._configuration = configuration
+        self._plugins = tuple(plugins)
         self._process: GuardedProcess | None = None
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
@@ -244,7 +248,7 @@ class BrokerNode:
             CONFIGURATION.format(host=self.place.host, port=self.port, password=self._password)
             + self._configuration
         )
-        (self.folder / "conf" / "enabled_plugins").write_text("[].\n")
+        (self.folder / "conf" / "enabled_plugins").write_text(f"[{','.join(self._plugins)}].\n")
         (self.folder / "conf" / "environment").write_text("")
         (self.folder / "node.pid").unlink(missing_ok=True)
 

@@ -147,7 +147,7 @@ def _work(
 
     place = Workplace(stage, scratch, config, settings, attempt.temporary_folder, on_progress)
     try:
-        with temporary_files_in(attempt.temporary_folder):
+        with temporary_files_in(attempt.temporary_folder), attempt.shown(stage.log_name):
             if command.joins:
                 prepared = store.read_record(command.config)
                 result = execute_join(place, prepared, _pieces(attempt, command.parts))

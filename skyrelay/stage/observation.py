@@ -6,16 +6,17 @@ known from the address under which Prometheus reads this.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from skyrelay import tracing
 from skyrelay.episodes import Episode, Kind
-from skyrelay.messages import RunStage
+from skyrelay.messages import Outcome, RunStage
 from skyrelay.settings import Settings
 from skyrelay.stage.answers import Ended
+from skyrelay.stages import stages_of_service
 
 #: Seconds: from what is over at once to the longest stage.
 _LONG = (0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 600, 1800, 3600, 14400)
@@ -68,11 +69,22 @@ SLOTS = Gauge("skyrelay_slots", "Stages that the replica may work on at once")
 IN_HAND = Gauge("skyrelay_in_hand", "Commands that the replica has not settled")
 
 
-def begin(settings: Settings, service: str, in_hand: Callable[[], int]) -> None:
-    """The replica starts."""
+def begin(
+    settings: Settings, service: str, in_hand: Callable[[], int], reasons: Iterable[str]
+) -> None:
+    """The replica starts; ``reasons`` are those for which an attempt may be stopped."""
     tracing.begin(settings, service)
     SLOTS.set(settings.skyrelay_slots)
     IN_HAND.set_function(in_hand)
+    # From zero: Prometheus sees an increase between two looks only, and would not see the first
+    # failure, crash or kill of a replica that did not tell of any before.
+    for stage in stages_of_service(service):
+        for outcome in Outcome:
+            RUNNING.labels(stage.step, outcome.value)
+        for figure in (WAITING, RETRIES, CRASHES):
+            figure.labels(stage.step)
+    for reason in reasons:
+        KILLS.labels(reason)
 
 
 def end() -> None:

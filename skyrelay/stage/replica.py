@@ -104,11 +104,13 @@ class Replica:
         import eventlet
 
         from skyrelay.stage import observation
+        from skyrelay.stage.runner import Why
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: eventlet.spawn(self._drain))
         settings = self._settings
-        observation.begin(settings, self._container.service_name, lambda: self._runner.in_hand)
+        name, reasons = self._container.service_name, tuple(Why)
+        observation.begin(settings, name, lambda: self._runner.in_hand, reasons)
         if settings.skyrelay_health_port:
             eventlet.spawn(
                 _serve_health,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -180,6 +180,10 @@ class Attempt:
             with files.locked(self.task_lock):
                 files.clone_tree(files.target_of(self.link), scratch)
         return scratch
+
+    def shown(self, log_name: str) -> AbstractContextManager[None]:
+        """Inside this context others can follow this file of the scratch folder as it grows."""
+        return nullcontext()
 
     def discard(self) -> None:
         """Throw away what the attempt has written so far and not published."""

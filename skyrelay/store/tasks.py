@@ -179,6 +179,10 @@ class TaskStore:
         """Whether the task has this file."""
         return (self._link(task) / relative).is_file()
 
+    def length(self, task: int, relative: str) -> int:
+        """Bytes of a file of the task; FileNotFoundError if it has none of that name."""
+        return self.path(task, relative).stat().st_size
+
     def size(self, task: int) -> int:
         """Bytes of all files of the task, as it is at this moment."""
         return files.size_of_tree(self._link(task).resolve())
@@ -233,8 +237,12 @@ class TaskStore:
         except FileNotFoundError:
             return []
 
-    def read_version(self, task: int, read: Callable[[Path], _T]) -> _T:
+    def read_version(
+        self, task: int, read: Callable[[Path], _T], only: Sequence[str] | None = None
+    ) -> _T:
         """What ``read`` finds in the task's folder: in one version of it, whole.
+
+        ``only``: it looks at these files and folders alone; the others need not be there.
 
         Raises
         ------
@@ -337,6 +345,10 @@ class TaskStore:
             trash=self.root / _TRASH,
             sync=self._sync,
         )
+
+    def live_log(self, message: RunStage, name: str) -> bytes:
+        """What an attempt that works has said so far; FileNotFoundError if it is nothing."""
+        return (self.attempt(message).scratch / name).read_bytes()
 
     def read_config(self, key: str) -> dict[str, Any]:
         """The configuration at the path ``key``: a run's first one, or that of a record."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from skyrelay.client import Client
+from skyrelay.messages import Outcome
 from skyrelay.stack.ports import LOOPBACK, free_ports
 from tests.support.collector import Collector, collector
 from tests.support.figures import Figures
@@ -65,6 +66,17 @@ def observed(tmp_path: Path, amqp_uri: str) -> Iterator[Observed]:
             yield Observed(place, replica, client, traces, web, events, stage)
         finally:
             replica.end()
+
+
+def test_what_has_not_happened_yet_is_told_as_none(observed: Observed) -> None:
+    """Prometheus sees an increase between two looks: the first failure needs a zero before it."""
+    stage, events = Figures(observed.stage), Figures(observed.events)
+    for outcome in Outcome:
+        assert stage.has("skyrelay_stage_running_seconds_count", stage="trial", outcome=outcome)
+        assert events.has("skyrelay_run_seconds_count", outcome=outcome)
+    for name in ("stage_retries_total", "worker_crashes_total", "stage_waiting_seconds_count"):
+        assert stage.has(f"skyrelay_{name}", stage="trial")
+    assert stage.has("skyrelay_kill_seconds_count", why="killed")
 
 
 def test_figures_and_traces_tell_of_runs_that_ended_well_failed_and_were_killed(

@@ -9,8 +9,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote, urlsplit
 
 import pytest
+import requests
 from amqp.exceptions import AccessRefused
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
@@ -45,21 +47,67 @@ def fresh_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     get_settings.cache_clear()
 
 
-@pytest.fixture
-def users(broker: BrokerNode, amqp_uri: str) -> Iterator[dict[str, str]]:
-    """The users of an installation, as the command says, and its queues; the address of each."""
-    vhost = amqp_uri.rpartition("/")[2]
-    calls = [call for line in _printed(vhost) for call in _calls(*shlex.split(line)[1:])]
+@pytest.fixture(scope="module")
+def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[BrokerNode, str]]:
+    """A broker with its management, as every image of RabbitMQ's has it, and where that is."""
+    (port,) = free_ports(1)
+    node = BrokerNode(
+        tmp_path_factory.mktemp("managed"),
+        configuration=f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {port}\n",
+        plugins=["rabbitmq_management"],
+    )
+    try:
+        node.start()
+        yield node, f"http://127.0.0.1:{port}"
+    finally:
+        node.kill()
+
+
+@pytest.fixture(params=["by hand", "by themselves"])
+def users(request: pytest.FixtureRequest, managed: tuple[BrokerNode, str]) -> dict[str, str]:
+    """The users of an installation and its queues; the address of each.
+
+    By hand: as `broker-rights` says. By themselves: as containers do it, with `broker-users`.
+    """
+    node, management = managed
+    vhost = request.node.name.replace("[", "-").strip("]")
+    node.add_vhost(vhost)
     names = [rights.user for rights in all_rights()]
-    broker.evaluate(", ".join(calls) + ".")
-    address = f"{broker.place.host}:{broker.port}/{vhost}"
+    address = f"{node.place.host}:{node.port}/{quote(vhost, safe='')}"
     found = {name: f"amqp://{name}:{PASSWORD}@{address}" for name in names}
+    if request.param == "by hand":
+        calls = [call for line in _printed(vhost) for call in _calls(*shlex.split(line)[1:])]
+        # Of an earlier test on this node.
+        calls = [f"catch {call}" if ":add_user(" in call else call for call in calls]
+        node.evaluate(", ".join(calls) + ".")
+    else:
+        _make_users(node, management, found)
     make = "import sys, skyrelay.broker.publisher as p; p.declare_topology(sys.argv[1])"
     command = [sys.executable, "-c", make, found["gateway"]]
     subprocess.run(command, env=_environment(), cwd=PROJECT, check=True)
-    yield found
-    for name in names:
-        broker.evaluate(f"ok = rabbit_auth_backend_internal:delete_user({_binary(name)}, {ACTOR}).")
+    return found
+
+
+def _make_users(node: BrokerNode, management: str, addresses: dict[str, str]) -> list[str]:
+    """What `broker-users` says that it has done."""
+    login = urlsplit(node.amqp_uri)
+    assert login.username and login.password
+    environment = {
+        "BROKER_MANAGEMENT": management,
+        "BROKER_ADMINISTRATOR": login.username,
+        "BROKER_ADMINISTRATOR_PASSWORD": login.password,
+        **{f"BROKER_{name.upper()}_URI": address for name, address in addresses.items()},
+    }
+    command = [sys.executable, "-m", "skyrelay.cli", "broker-users"]
+    done = subprocess.run(
+        command,
+        env=_environment() | environment,
+        cwd=PROJECT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.splitlines()
 
 
 def _printed(vhost: str) -> list[str]:
@@ -80,12 +128,15 @@ def _calls(verb: str, *words: str) -> list[str]:
     match verb, words:
         case "add_user", (user,):
             arguments = [user, PASSWORD]
+        case "set_user_tags", (user, *tags):
+            # Tags are atoms there.
+            return [f"{backend}:set_tags({_binary(user)}, [{', '.join(tags)}], {ACTOR})"]
         case "set_permissions", ("-p", vhost, user, *patterns):
             arguments = [user, vhost, *patterns]
         case "set_topic_permissions", ("-p", vhost, user, exchange, *patterns):
             arguments = [user, vhost, exchange, *patterns]
         case _:
-            return []
+            raise AssertionError((verb, words))
     return [f"{backend}:{verb}({', '.join(map(_binary, arguments))}, {ACTOR})"]
 
 
@@ -130,7 +181,53 @@ def test_the_rights_do_not_suffice_for_more(users: dict[str, str], tmp_path: Pat
             own.default_channel.basic_get("work.inspect")
 
 
-def test_everything_runs_over_tls_and_only_with_the_rightauthority(
+def test_the_monitor_sees_the_lengths_of_queues_and_changes_nothing(
+    users: dict[str, str], managed: tuple[BrokerNode, str]
+) -> None:
+    """What KEDA asks, as its user."""
+    _, management = managed
+    vhost = users["monitor"].rpartition("/")[2]
+    queue = f"{management}/api/queues/{vhost}/work.inspect"
+    with connect(users["gateway"], "test", confirms=True) as own:
+        own.Producer().publish("{}", exchange=topology.WORK.name, routing_key="inspect")
+    monitor = ("monitor", PASSWORD)
+
+    def length() -> int:
+        answer = requests.get(queue, auth=monitor, timeout=10)
+        assert answer.status_code == 200, answer.text
+        content = answer.json()
+        # The broker counts every few seconds; KEDA adds what waits and what is in hand.
+        return int(content.get("messages_ready", 0) + content.get("messages_unacknowledged", 0))
+
+    assert wait_until(lambda: length() == 1)
+    assert requests.delete(queue, auth=monitor, timeout=10).status_code == 401
+    taking = {"count": 1, "ackmode": "ack_requeue_false", "encoding": "auto"}
+    answer = requests.post(f"{queue}/get", json=taking, auth=monitor, timeout=10)
+    assert answer.status_code in (400, 401), answer.text
+    for name in ("gateway", "stage"):
+        assert requests.get(queue, auth=(name, PASSWORD), timeout=10).status_code == 401
+
+
+def test_users_are_made_again_with_another_password_or_name(
+    managed: tuple[BrokerNode, str],
+) -> None:
+    node, management = managed
+    node.add_vhost("rotated")
+    where = f"{node.place.host}:{node.port}/rotated"
+    gateway = f"amqp://rotated:first@{where}"
+    assert _make_users(node, management, {"gateway": gateway}) == ["rotated has its rights"]
+    with connect(gateway, "test") as own:
+        second = f"amqp://rotated:sec%2Fond@{where}"
+        _make_users(node, management, {"gateway": second})
+        # Who is connected stays so, until it comes anew.
+        topology.declare(own)
+    with connect(second, "test") as own:
+        topology.declare(own)
+    with pytest.raises(ConnectionError):
+        connect(gateway, "test")
+
+
+def test_everything_runs_over_tls_and_only_with_the_right_authority(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_settings: None
 ) -> None:
     ours, others = (authority(tmp_path / name) for name in ("ours", "others"))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from skyrelay.client import Client
+from skyrelay.client import Client, RequestRefused
 from skyrelay.stack.ports import LOOPBACK
 from tests.support.processes import wait_until
 from tests.support.proxy import Proxy
@@ -95,6 +95,22 @@ def test_a_split_stage_is_done_on_machines_that_share_nothing_but_the_bucket(
     )
     assert [step.status_code for step in answer.history] == [302]
     assert (answer.status_code, answer.content) == (206, b"2 3")
+
+
+def test_the_log_of_a_stage_is_followed_while_it_works_on_another_machine(
+    machines: Machines,
+) -> None:
+    machines.client.process(machines.task, ["trial"], {"trial": {"seconds": 600}})
+
+    def said() -> tuple[str, bool]:
+        try:
+            return machines.client.log(machines.task, "trial")
+        except RequestRefused:
+            return "", False
+
+    assert wait_until(lambda: said() == ("The trial begins\n", True)), machines.logs()
+    machines.client.cancel(machines.task)
+    assert machines.client.wait(machines.task).state == "cancelled"
 
 
 def test_a_killed_worker_and_a_bucket_that_is_away_for_a_while_cost_time_alone(

@@ -112,6 +112,47 @@ def test_a_file_that_no_stage_has_touched_is_not_sent_again(store: S3TaskStore) 
     assert store.manifest(TASK).files["image.fits"] == before
 
 
+def test_who_asks_for_little_does_not_load_much(store: S3TaskStore, other: S3TaskStore) -> None:
+    assert other.length(TASK, "image.fits") == len(b"image")
+    assert other.has(TASK, "image.fits") and other.size(TASK) == len(b"image" + b"old")
+    assert other.read_version(TASK, _names_in, ["old.txt"]) == {"old.txt"}
+    assert other.read_version(TASK, _names_in) == {"image.fits", "old.txt"}
+
+
+def _names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+def test_a_log_that_cannot_be_shown_for_a_while_is_shown_later(
+    store: S3TaskStore, other: S3TaskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_before, refused = Bucket.put, []
+
+    def refuse_once(self: Bucket, key: str, body: bytes) -> None:
+        if not refused:
+            refused.append(key)
+            raise StoreAway("S3 does not answer")
+        put_before(self, key, body)
+
+    attempt = store.attempt(command_of(store))
+    with attempt.claimed():
+        (attempt.open_scratch() / "inspect.log").write_text("said")
+        monkeypatch.setattr(Bucket, "put", refuse_once)
+        with attempt.shown("inspect.log"):
+            assert wait_until(lambda: other.bucket.find(attempt.live_log_key) is not None)
+    assert refused == [attempt.live_log_key]
+    assert other.live_log(attempt.message, "inspect.log") == b"said"
+
+
+def test_clients_of_threads_that_have_ended_are_forgotten(store: S3TaskStore) -> None:
+    for _ in range(8):
+        thread = threading.Thread(target=store.bucket.answers)
+        thread.start()
+        thread.join()
+    # The kernel may need a moment after Python to let a thread go.
+    assert len(store.bucket._clients) <= 4
+
+
 def test_a_crash_between_publication_and_record_does_not_lose_the_record(
     store: S3TaskStore, other: S3TaskStore
 ) -> None:

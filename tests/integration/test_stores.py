@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -71,6 +72,42 @@ def test_products_appear_all_at_once_and_everywhere(store: TaskStore, other: Tas
     assert other.path(TASK, "product.txt").read_text() == "new"
     assert other.read_record(attempt.record_key).outcome is Outcome.DONE
     assert other.read_config(attempt.record_key) == {"gain": 2.0}
+
+
+def test_what_a_stage_says_is_read_everywhere_while_it_works(
+    store: TaskStore, other: TaskStore
+) -> None:
+    attempt = store.attempt(command_of(store))
+    message, name = attempt.message, "inspect.log"
+
+    def heard() -> bytes:
+        with suppress(FileNotFoundError):
+            return other.live_log(message, name)
+        return b""
+
+    with attempt.claimed():
+        log = attempt.open_scratch() / name
+        with attempt.shown(name):
+            assert heard() == b""
+            for said in (b"one\n", b"one\ntwo\n"):
+                log.write_bytes(said)
+                assert wait_until(lambda said=said: heard() == said)
+            assert name not in names(other)
+        attempt.publish(record_of(attempt))
+    assert other.path(TASK, name).read_bytes() == b"one\ntwo\n"
+    store.close_run(message.run)
+    assert heard() == b""
+
+
+def test_the_size_of_a_file_and_a_file_alone_can_be_asked_for(other: TaskStore) -> None:
+    assert other.length(TASK, "image.fits") == len(b"image")
+    for missing in ("none.fits", "../13/image.fits"):
+        with pytest.raises(FileNotFoundError):
+            other.length(TASK, missing)
+    found = other.read_version(
+        TASK, lambda folder: (folder / "old.txt").read_bytes(), ["old.txt", "none.txt"]
+    )
+    assert found == b"old"
 
 
 def test_a_failed_attempt_leaves_its_log_and_nothing_more(store: TaskStore) -> None:

@@ -23,6 +23,9 @@ class Figures:
             if sample.name == name and labels.items() <= sample.labels.items()
         )
 
-    def has(self, name: str) -> bool:
-        """Whether there is any sample of this name."""
-        return any(sample.name == name for sample in self._samples)
+    def has(self, name: str, **labels: str) -> bool:
+        """Whether there is any sample of this name with these labels."""
+        return any(
+            sample.name == name and labels.items() <= sample.labels.items()
+            for sample in self._samples
+        )

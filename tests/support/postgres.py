@@ -43,6 +43,15 @@ class Cluster:
         """Address of one database."""
         return f"postgresql://{_OWNER}:{self._password}@{LOOPBACK}:{self._port}/{database}"
 
+    @property
+    def pid(self) -> int:
+        """Process id of the server; those of its connections are below it."""
+        return int((self._folder / "data/postmaster.pid").read_text().split()[0])
+
+    def program(self, name: str) -> Path:
+        """One of PostgreSQL's programs, such as pg_dump, of the same version."""
+        return self._binaries / name
+
     def new_database(self, template: str = "template1") -> str:
         """Address of a new database, a copy of ``template``."""
         name = f"test_{secrets.token_hex(4)}"

@@ -17,6 +17,18 @@ from skyrelay.stack.broker_node import CONSUMER_TIMEOUT_MS
 from skyrelay.stages import STAGES
 
 ROOT = Path(__file__).parents[2]
+#: What must be filled in.
+SECRETS = (
+    "SECRET_KEY",
+    "POSTGRES_PASSWORD",
+    "RABBITMQ_PASSWORD",
+    "RABBITMQ_GATEWAY_PASSWORD",
+    "RABBITMQ_STAGE_PASSWORD",
+)
+#: Settings that the Compose file and the images decide by themselves.
+DECIDED = {"TASKS_PATH", "DATA_PATH", "SKYRELAY_HEALTH_PORT", "SKYRELAY_HEALTH_HOST"}
+#: Variables of the libraries', which they read themselves.
+FOREIGN = re.compile("(AWS|OTEL)_[A-Z_]+|https?_proxy|no_proxy")
 DOCKERFILE = (ROOT / "deploy/docker/Dockerfile").read_text()
 
 
@@ -65,7 +77,7 @@ def test_ports_are_open_to_this_machine_only_unless_asked_for(services: dict[str
 def test_no_secret_stands_in_the_compose_file() -> None:
     content = (ROOT / "docker-compose.yml").read_text()
     example = (ROOT / ".env.example").read_text()
-    for name in ("SECRET_KEY", "POSTGRES_PASSWORD", "RABBITMQ_PASSWORD"):
+    for name in SECRETS:
         assert f"${{{name}:?" in content
         assert f"\n{name}=\n" in example
 
@@ -85,13 +97,77 @@ def test_a_stage_is_given_time_to_drain_before_it_is_killed(services: dict[str, 
         assert drain and stop and int(stop[1]) > int(drain[1])
 
 
+def environments(services: dict[str, Any]) -> dict[str, set[str]]:
+    """What each process of ours is told, by the name of its service."""
+    return {
+        name: set(service["environment"])
+        for name, service in services.items()
+        if service["image"].startswith("skyrelay-") and name != "broker-users"
+    }
+
+
 def test_the_compose_file_sets_only_settings_that_exist(services: dict[str, Any]) -> None:
     known = {name.upper() for name in Settings.model_fields}
+    for name, told in environments(services).items():
+        assert {each for each in told if not FOREIGN.fullmatch(each)} <= known, name
+
+
+def test_every_setting_reaches_the_processes_that_read_it(services: dict[str, Any]) -> None:
+    told = environments(services)
+    known = {name.upper() for name in Settings.model_fields} - DECIDED
+    gateway, stages = told.pop("gateway-web"), told.pop("photometry")
+    assert known <= gateway | stages
+    for name in told:
+        assert told[name] == (gateway if name in ("gateway-events", "migrate") else stages), name
+    # What the library reads is for both, unless only one of them uses that part of it.
+    for setting in known - gateway:
+        assert not _named_in("gateway", setting.lower()), setting
+    for setting in known - stages - {"AMQP_URI", "SKYRELAY_RETRY_DELAYS"}:
+        for folder in ("skyrelay/stage", "skyrelay/sky", "skyrelay/store", "services"):
+            assert not _named_in(folder, setting.lower()), (folder, setting)
+
+
+def test_variables_of_libraries_that_the_manuals_name_are_handed_on(
+    services: dict[str, Any],
+) -> None:
+    named = set()
+    for page in (ROOT / "docs/operations").glob("*.md"):
+        named |= set(
+            re.findall(r"`((?:AWS|OTEL)_[A-Z_]+|https?_proxy|no_proxy)`", page.read_text())
+        )
+    assert {"AWS_CA_BUNDLE", "OTEL_EXPORTER_OTLP_HEADERS", "https_proxy"} <= named
+    for name, told in environments(services).items():
+        assert named <= told, name
+
+
+def test_stages_get_no_secret_of_the_gateway_and_nobody_that_of_the_administrator(
+    services: dict[str, Any],
+) -> None:
     for name, service in services.items():
-        if service["image"].startswith("skyrelay-"):
-            # Those of AWS are boto3's own.
-            ours = {each for each in service["environment"] if not each.startswith("AWS_")}
-            assert ours <= known, name
+        values = "".join(str(value) for value in service.get("environment", {}).values())
+        found = {secret for secret in SECRETS if f"${{{secret}:?" in values}
+        if name in {stage.service for stage in STAGES}:
+            assert found == {"RABBITMQ_STAGE_PASSWORD"}, name
+            # They find the queues made.
+            assert service["environment"]["SKYRELAY_DECLARE_TOPOLOGY"] == "false"
+            told = set(service["environment"])
+            assert not {each for each in told if re.search("OIDC|SKYPORTAL|ADMIN|SECRET_KEY", each)}
+        if name.startswith("gateway-"):
+            assert found == {"SECRET_KEY", "POSTGRES_PASSWORD", "RABBITMQ_GATEWAY_PASSWORD"}
+    administrators = {name for name, each in services.items() if "RABBITMQ_PASSWORD:?" in str(each)}
+    assert administrators == {"broker", "broker-users"}
+
+
+def test_every_container_is_kept_from_what_it_does_not_need(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+
+
+def _named_in(folder: str, setting: str) -> bool:
+    word = re.compile(rf"\b{setting}\b")
+    return any(word.search(file.read_text()) for file in (ROOT / folder).rglob("*.py"))
 
 
 def test_the_broker_of_the_compose_file_waits_as_long_as_our_own() -> None:

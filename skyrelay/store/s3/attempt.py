@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ from skyrelay.store.attempt import (
 from skyrelay.store.s3 import mirror
 from skyrelay.store.s3.bucket import StoreAway
 from skyrelay.store.s3.lease import Lease
+from skyrelay.store.s3.live import sent_as_it_grows
 from skyrelay.store.s3.manifest import Change, Manifest
 from skyrelay.store.tasks import CONFIG
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from skyrelay.store.s3.tasks import S3TaskStore
 
 _log = logging.getLogger(__name__)
+
+_LIVE_LOG = "live.log"
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,14 @@ class S3Attempt(Attempt):
         else:
             self.store.clone(self.message.task, self.scratch)
         return self.scratch
+
+    def shown(self, log_name: str) -> AbstractContextManager[None]:
+        return sent_as_it_grows(self.scratch / log_name, self.store.bucket, self.live_log_key)
+
+    @property
+    def live_log_key(self) -> str:
+        """The key of what the attempt has said so far, while it works."""
+        return self._key(self.folder / _LIVE_LOG)
 
     def discard(self) -> None:
         self._drop_temporary()

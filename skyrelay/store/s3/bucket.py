@@ -83,6 +83,7 @@ class Bucket:
         """One for each process and native thread: where threads are green, locks are theirs."""
         owner = os.getpid(), threading.get_native_id()
         if owner not in self._clients:
+            self._forget_ended_threads()
             self._clients[owner] = boto3.session.Session().client(
                 "s3",
                 config=Config(
@@ -93,6 +94,12 @@ class Bucket:
                 ),
             )
         return self._clients[owner]
+
+    def _forget_ended_threads(self) -> None:
+        """Drop their clients: each attempt has threads of its own, and a client is megabytes."""
+        for process, thread in list(self._clients):
+            if process != os.getpid() or not Path(f"/proc/self/task/{thread}").exists():
+                self._clients.pop((process, thread), None)
 
     def _named(self, key: str) -> dict[str, str]:
         return {"Bucket": self._name, "Key": self._prefix + key}

@@ -176,6 +176,12 @@ class S3TaskStore(TaskStore):
         except FileNotFoundError:
             return False
 
+    def length(self, task: int, relative: str) -> int:
+        stored = self.manifest(task).files.get(_checked(relative))
+        if stored is None:
+            raise FileNotFoundError(relative)
+        return stored.size
+
     def size(self, task: int) -> int:
         try:
             return sum(stored.size for stored in self.manifest(task).files.values())
@@ -232,17 +238,19 @@ class S3TaskStore(TaskStore):
                 found[name] = Entry(name, name, size, stored.time, is_dir=bool(below))
         return [found[name] for name in sorted(found)]
 
-    def read_version(self, task: int, read: Callable[[Path], _T]) -> _T:
+    def read_version(
+        self, task: int, read: Callable[[Path], _T], only: Sequence[str] | None = None
+    ) -> _T:
         for _ in range(TRIES):
             with self.locked(task):
-                folder = self._mirrored(task)
+                folder = self._mirrored(task, only)
             try:
                 return read(folder)
             except FileNotFoundError:
                 if folder.exists():
                     raise
         with self.locked(task):
-            return read(self._mirrored(task))
+            return read(self._mirrored(task, only))
 
     # The mirror
 
@@ -361,6 +369,9 @@ class S3TaskStore(TaskStore):
         local = super().attempt(message)
         key = f"{self._key(local.folder)}/claim.json"
         return S3Attempt(**vars(local), store=self, lease=Lease(self.bucket, key, self._place))
+
+    def live_log(self, message: RunStage, name: str) -> bytes:
+        return self.bucket.get(self.attempt(message).live_log_key).body
 
     def read_config(self, key: str) -> dict[str, Any]:
         content = json.loads(self.bucket.get(key).body)
