@@ -11,9 +11,10 @@ from gateway.models.base import Base, UtcDateTime
 
 
 class ListChange(Base):
-    """A task entered a list, left one, or is found by other words. Triggers write it.
+    """A task may have entered a list or left one, or be found by other words. Triggers write it.
 
-    Its number is the transaction that made the change on PostgreSQL, and a counter on SQLite.
+    ``task_id`` is 0 where it may be any task. ``writer`` is the transaction that made the change on
+    PostgreSQL, and 0 on SQLite, where writers come one after the other.
     """
 
     __tablename__ = "list_changes"
@@ -22,4 +23,6 @@ class ListChange(Base):
     id: Mapped[int] = mapped_column(
         BigInteger().with_variant(Integer(), "sqlite"), primary_key=True
     )
+    task_id: Mapped[int]
+    writer: Mapped[int] = mapped_column(BigInteger, index=True, server_default="0")
     moment: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.current_timestamp())

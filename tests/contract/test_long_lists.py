@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, select
 
+from gateway import listings
 from gateway.followups.indexing import index
 from gateway.listings import forget_changes
 from gateway.models import Group, ListChange, Task, User, now
+from gateway.permissions import sees_all
+from gateway.search import Search, newest_first
 from tests.support.gateway import Bench, Caller
 from tests.support.measured import Field, measured_task
 
@@ -153,6 +157,69 @@ def test_a_list_that_did_not_change_is_not_read_again(bench: Bench, alice: Calle
     with _statements() as sent:
         assert len(_numbers(alice)) == 3
     assert not [each for each in sent if "exists" in each.lower() and "task_groups" in each]
+
+
+def _change_something(bench: Bench, chance: random.Random, users: list[Caller]) -> None:
+    """What a night does to lists, in any order; each of it committed."""
+    with bench.gateway.database.reading() as session:
+        tasks = list(session.scalars(select(Task.id)))
+    kind = chance.choice(("new", "new", "share", "name", "delete")) if tasks else "new"
+    if kind == "new":
+        groups = chance.choice((["observers"], []))
+        chance.choice(users).new_task(f"m{chance.randrange(3)}", groups=groups)
+        return
+    with bench.gateway.database.writing() as session:
+        task = session.get_one(Task, chance.choice(tasks))
+        if kind == "name":
+            task.title = f"m{chance.randrange(3)}"
+        elif kind == "delete":
+            session.delete(task)
+        elif task.groups:
+            task.groups = []
+        else:
+            _share(session, task.id)
+
+
+def _afresh(bench: Bench, viewer: str, words: tuple[str, ...]) -> list[int]:
+    """The tasks of a list by a gateway that keeps nothing."""
+    with bench.gateway.database.reading() as session:
+        user = session.scalars(select(User).where(User.username == viewer)).one()
+        asked = Search(None if sees_all(user) else user.id, words)
+        return list(newest_first(session, asked, None))
+
+
+def test_lists_follow_a_stream_of_changes(
+    bench: Bench, alice: Caller, bob: Caller, admin: Caller
+) -> None:
+    chance = random.Random(8)
+    for _ in range(60):
+        _change_something(bench, chance, [alice, bob])
+        for name, caller in (("alice", alice), ("bob", bob), ("admin", admin)):
+            for words in ((), ("m1",), ("m2", "ali")):
+                query = f"query={'+'.join(words)}"
+                assert _numbers(caller, query) == _afresh(bench, name, words), (name, words)
+
+
+def test_after_a_change_no_list_is_read_from_its_beginning(bench: Bench, alice: Caller) -> None:
+    first = alice.new_task("m1")
+    for query in ("", "query=m1"):
+        assert _numbers(alice, query) == [first]
+    second = alice.new_task("m1")
+    for query in ("", "query=m1"):
+        with _statements() as sent:
+            assert _numbers(alice, query) == [second, first]
+        looked = [each for each in sent if each.startswith("SELECT tasks.id \nFROM")]
+        assert len(looked) == 1 and "tasks.id IN" in looked[0]
+
+
+def test_after_very_many_changes_a_list_is_read_again(
+    bench: Bench, alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listings, "_MOST_CHANGES", 2)
+    for number in range(12):
+        for _ in range(number % 4):
+            alice.new_task("m1")
+        assert _numbers(alice, "query=m1") == _afresh(bench, "alice", ("m1",))
 
 
 def test_every_kept_list_is_of_its_user_and_words(
