@@ -16,10 +16,13 @@ from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     Select,
+    and_,
     bindparam,
+    column,
     literal_column,
     or_,
     select,
+    table,
     union_all,
 )
 from sqlalchemy.orm import Session
@@ -31,6 +34,11 @@ from gateway.permissions import own_or_shared
 _FORMS = 256
 #: Whose names a word is in.
 _OWNER, _GROUP = 0, 1
+
+#: SQLite's index of what tasks are called, which knows the places of three letters each.
+_WORDS = table("task_words", column("rowid"))
+_MATCHES = literal_column("task_words").op("MATCH", is_comparison=True)
+_SHORTEST_INDEXED = 3
 
 
 @dataclass(frozen=True)
@@ -57,11 +65,18 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class _Form:
-    """Of each word it is known whether it names owners, and whether it names groups."""
+class _Word:
+    """Whether a word names owners, whether it names groups, and is in the index of SQLite."""
 
+    names_owners: bool
+    names_groups: bool
+    is_indexed: bool
+
+
+@dataclass(frozen=True)
+class _Form:
     sees_all: bool
-    words: tuple[tuple[bool, bool], ...]
+    words: tuple[_Word, ...]
     state: bool
     owner: bool
     among: bool
@@ -74,17 +89,22 @@ def chosen(session: Session, search: Search, among: Sequence[int] | None = None)
     """
     values: dict[str, Any] = {"viewer": search.viewer, "state": search.state, "owner": search.owner}
     patterns = {f"word{place}": _pattern(word) for place, word in enumerate(search.words)}
+    phrases = {f"phrase{place}": _phrase(word) for place, word in enumerate(search.words)}
     named = _named(session, patterns) if patterns else []
     for place, (owners, groups) in enumerate(named):
         values |= {f"owners{place}": owners, f"groups{place}": groups}
+    on_sqlite = session.get_bind().dialect.name == "sqlite"
     form = _Form(
         sees_all=search.viewer is None,
-        words=tuple((bool(owners), bool(groups)) for owners, groups in named),
+        words=tuple(
+            _Word(bool(owners), bool(groups), on_sqlite and len(word) >= _SHORTEST_INDEXED)
+            for word, (owners, groups) in zip(search.words, named, strict=True)
+        ),
         state=bool(search.state),
         owner=bool(search.owner),
         among=among is not None,
     )
-    return Chosen(_statement(form), {**values, **patterns, "among": among})
+    return Chosen(_statement(form), {**values, **patterns, **phrases, "among": among})
 
 
 def newest_first(session: Session, search: Search, among: Sequence[int] | None) -> Sequence[int]:
@@ -95,7 +115,7 @@ def newest_first(session: Session, search: Search, among: Sequence[int] | None) 
 
 @lru_cache(_FORMS)
 def _statement(form: _Form) -> Select[int]:
-    chosen = select(Task.id).where(*(_has(place, *names) for place, names in enumerate(form.words)))
+    chosen = select(Task.id).where(*(_has(place, word) for place, word in enumerate(form.words)))
     if not form.sees_all:
         chosen = chosen.where(own_or_shared(bindparam("viewer")))
     if form.state:
@@ -108,15 +128,21 @@ def _statement(form: _Form) -> Select[int]:
     return chosen
 
 
-def _has(place: int, names_owners: bool, names_groups: bool) -> ColumnElement[bool]:
+def _has(place: int, word: _Word) -> ColumnElement[bool]:
     """The word at this place is in what a person calls the task, or names its owner or a group.
 
     No more ways are in the statement than there are: none but these can be found by an index.
     """
-    ways = [_contains(Task.original_name, place), _contains(Task.title, place)]
-    if names_owners:
+    named = [_contains(Task.original_name, place), _contains(Task.title, place)]
+    if word.is_indexed:
+        # What the index takes for the same letter, the database may not.
+        indexed = select(_WORDS.c.rowid).where(_MATCHES(bindparam(f"phrase{place}")))
+        ways = [and_(Task.id.in_(indexed), or_(*named))]
+    else:
+        ways = named
+    if word.names_owners:
         ways.append(Task.user_id.in_(bindparam(f"owners{place}", expanding=True)))
-    if names_groups:
+    if word.names_groups:
         groups: BindParameter[int] = bindparam(f"groups{place}", expanding=True)
         shared = select(task_groups.c.task_id).where(task_groups.c.group_id.in_(groups))
         ways.append(Task.id.in_(shared))
@@ -151,6 +177,11 @@ def _named_by(kind: int, number: Any, names: Sequence[Any], words: int) -> Selec
 def _contains(column: Any, place: int) -> ColumnElement[bool]:
     contains: ColumnElement[bool] = column.ilike(bindparam(f"word{place}"), escape="/")
     return contains
+
+
+def _phrase(word: str) -> str:
+    """The word as SQLite's index is asked for it."""
+    return '"' + word.replace('"', '""') + '"'
 
 
 def _pattern(word: str) -> str:

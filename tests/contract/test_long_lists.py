@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import string
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,7 @@ from gateway.permissions import sees_all
 from gateway.search import Search, newest_first
 from tests.support.gateway import Bench, Caller
 from tests.support.measured import Field, measured_task
+from tests.support.plans import plans
 
 _SEEN = Field(objects=[(10.0, 20.0, 17.0)], targets=[(10.0, 20.0, 17.0)])
 
@@ -231,6 +233,52 @@ def test_every_kept_list_is_of_its_user_and_words(
     assert _numbers(admin, "user=alice") == [own]
     for word in ("100%25", "of_m", "A/B", "%25+_"):
         assert _numbers(admin, f"query={word}") == [own]
+
+
+def test_what_is_looked_for_is_found_wherever_it_stands(
+    bench: Bench, alice: Caller, admin: Caller
+) -> None:
+    """As letter for letter, whichever index there is; what is shorter than it knows as well."""
+    names = (
+        'Ab"c_%/d',
+        "ÄÖÜ abc",
+        "äöü ABC",
+        "xab",
+        "straße",
+        "STRASSE",
+        "日本語の星",
+        "a'b--c",
+        "abcd",
+    )
+    for name in names:
+        alice.new_task(name, title=name[::-1])
+    letters = str.maketrans({each: each.lower() for each in string.ascii_uppercase})
+    for name in names:
+        for word in {name[start:end] for start in range(4) for end in range(start + 1, 7)}:
+            words = word.split()
+            if not words or any(each.lower() in "alice" for each in words):
+                continue
+            found = admin.get("tasks/", query_string={"query": word}).json
+            if bench.gateway.database.is_sqlite:
+                expected = [
+                    each
+                    for each in names
+                    if all(
+                        part.translate(letters) in text.translate(letters)
+                        for part in words
+                        for text in [f"{each}\n{each[::-1]}"]
+                    )
+                ]
+                assert [task["original_name"] for task in found] == expected[::-1], word
+            assert name in [task["original_name"] for task in found], word
+
+
+def test_words_are_found_by_an_index(bench: Bench, alice: Caller) -> None:
+    alice.new_task("field 7")
+    with plans("FROM tasks \nWHERE") as found:
+        assert alice.get("tasks/?query=field").json[0]["original_name"] == "field 7"
+    index = "task_words VIRTUAL TABLE INDEX 0:M2" if bench.gateway.database.is_sqlite else "_words"
+    assert len(found) == 1 and index in found[0] and "SCAN tasks" not in found[0], found
 
 
 def test_old_notes_of_changes_are_removed(bench: Bench, alice: Caller) -> None:

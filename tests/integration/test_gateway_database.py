@@ -25,9 +25,9 @@ def test_the_migrations_make_the_tables_of_the_models(database_url: str) -> None
     database = Database(database_url)
     migrate(database)
     with database.engine.connect() as connection:
-        # Words are indexed on PostgreSQL alone.
+        # Words are indexed by each database in a way of its own.
         def is_here(item: Any, *_: Any) -> bool:
-            return not (database.is_sqlite and str(item.name).endswith("_words"))
+            return not (database.is_sqlite and "_words" in str(item.name))
 
         opts = {"compare_type": True, "include_object": is_here}
         context = MigrationContext.configure(connection, opts=opts)
