@@ -25,7 +25,7 @@ from werkzeug.datastructures import FileStorage
 from gateway.accounts.quotas import check_upload
 from gateway.api import query, schemas, serializers
 from gateway.api.auditing import remember_request
-from gateway.api.auth import current_user, gateway
+from gateway.api.auth import called_by_services, current_user, gateway
 from gateway.api.body import Body, checked_config, parse_moment, read_body
 from gateway.api.creation import LONGEST_NAME, make_task
 from gateway.api.errors import invalid, not_found, refused
@@ -85,6 +85,12 @@ class _Request(TypedDict):
     inputs: NotRequired[_Inputs]
     analysis_parameters: NotRequired[_Parameters]
     analysis_resource_type: NotRequired[Literal["obj"]]
+    api_key: NotRequired[
+        Annotated[
+            str,
+            Field(description="A token's key, if nothing else shows one.", examples=["9944b0"]),
+        ]
+    ]
     resource_id: _ObjectId
     invalid_after: NotRequired[
         Annotated[str, Field(description="UTC.", examples=["2030-01-31 12:00:00.000000"])]
@@ -129,6 +135,7 @@ class _Page(TypedDict, total=False):
 
 
 @blueprint.post("/")
+@called_by_services
 @documented({200: _Begun}, body=_Request, kinds=(JSON,), errors=(403, 404, 429, 502, 507))
 def begin_analysis() -> ResponseReturnValue:
     """Analyse an object for SkyPortal: its light curve, from all measurements the user may see.

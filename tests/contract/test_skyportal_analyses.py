@@ -26,7 +26,7 @@ from gateway.followups.indexing import index
 from gateway.models import Analysis, now
 from skyrelay.messages import Outcome
 from skyrelay.stages import INSPECT, PHOTOMETRY
-from tests.support.gateway import Bench, Caller, opened
+from tests.support.gateway import PASSWORD, Bench, Caller, opened
 from tests.support.measured import Field, measured_task
 
 _OBJECT = "ZTF21aaqjmps"
@@ -205,6 +205,35 @@ def test_an_answer_holds_only_what_the_asking_user_may_see(
     assert alice.get("skyportal/analyses/").json == []
     assert len(eve.get("skyportal/analyses/").json) == 1
     assert bench.app.test_client().post("/api/skyportal/analyses/", json={}).status_code == 401
+
+
+def test_the_key_is_shown_in_each_way_that_skyportal_can_and_we_may(
+    bench: Bench, alice: Caller, eve: Caller, portal: Portal
+) -> None:
+    """As its kinds header_token, HTTPBasicAuth and api_key."""
+    http, question = bench.app.test_client(), portal.question(ra=10, dec=20)
+
+    def status(**shown: Any) -> int:
+        shown.setdefault("json", question)
+        return http.post("/api/skyportal/analyses/", **shown).status_code
+
+    assert status(headers={"Authorization": f"Token {alice.token}"}) == 200
+    assert status(auth=("alice", alice.token)) == 200
+    assert status(json=question | {"api_key": alice.token}) == 200
+    assert len(alice.get("skyportal/analyses/").json) == 3
+    for name, key in (("alice", eve.token), ("alice", PASSWORD), ("nobody", alice.token), ("", "")):
+        assert status(auth=(name, key)) == 401
+    for wrong in ("nothing", "", 3, None, [alice.token]):
+        assert status(json=question | {"api_key": wrong}) == 401
+    assert status(json=[alice.token]) == 400
+    assert status(json=None, data={"api_key": alice.token}) == 401
+    assert alice.token not in str(alice.get("skyportal/analyses/").json)
+
+
+def test_other_routes_take_no_passwords(bench: Bench, alice: Caller) -> None:
+    http = bench.app.test_client()
+    assert http.get("/api/tasks/", auth=("alice", alice.token)).status_code == 401
+    assert http.post("/api/tasks/", json={"api_key": alice.token}).status_code == 401
 
 
 def test_an_image_that_comes_along_is_processed_first(
