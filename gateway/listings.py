@@ -2,8 +2,8 @@
 
 The numbers of all tasks of a list are kept, in order. Triggers note, together with what they belong
 to, which tasks may have entered a list or left it. Whichever process made the change, the next page
-is of the new list: only the tasks that have changed since are looked for again. States are not
-watched, for they change all the time.
+is of the new list: only the tasks that have changed since are looked for again. States change all
+the time, which concerns lists of one state alone.
 """
 
 from __future__ import annotations
@@ -39,20 +39,21 @@ _LOCKS = 64
 
 # A transaction that a snapshot does not see has been, or will be, committed after it was taken.
 _POSTGRESQL_MOMENT = text("SELECT pg_current_snapshot()::text")
-_POSTGRESQL_CHANGES = text(
-    "SELECT pg_current_snapshot()::text, changed.task_id FROM (SELECT) AS always LEFT JOIN"
-    " (SELECT task_id FROM list_changes"
-    " WHERE writer >= pg_snapshot_xmin(CAST(:moment AS pg_snapshot))::text::bigint"
-    " AND NOT pg_visible_in_snapshot(writer::text::xid8, CAST(:moment AS pg_snapshot))"
-    " LIMIT :most) AS changed ON true"
-)
+_POSTGRESQL_CHANGES = """
+    SELECT pg_current_snapshot()::text, changed.task_id FROM (SELECT) AS always LEFT JOIN
+    (SELECT task_id FROM list_changes
+    WHERE writer >= pg_snapshot_xmin(CAST(:moment AS pg_snapshot))::text::bigint
+    AND NOT pg_visible_in_snapshot(writer::text::xid8, CAST(:moment AS pg_snapshot)) {which}
+    LIMIT :most) AS changed ON true
+"""
 _SQLITE_MOMENT = text("SELECT coalesce(max(id), 0) FROM list_changes")
-_SQLITE_CHANGES = text(
-    "SELECT newest.id, changed.task_id"
-    " FROM (SELECT coalesce(max(id), 0) AS id FROM list_changes) AS newest LEFT JOIN"
-    " (SELECT task_id FROM list_changes WHERE id > :moment LIMIT :most) AS changed ON true"
-)
-
+_SQLITE_CHANGES = """
+    SELECT newest.id, changed.task_id
+    FROM (SELECT coalesce(max(id), 0) AS id FROM list_changes) AS newest LEFT JOIN
+    (SELECT task_id FROM list_changes WHERE id > :moment {which} LIMIT :most) AS changed ON true
+"""
+#: Which changes concern a list: of one state, or not.
+_WHICH = {True: "", False: "AND NOT of_state"}
 
 #: Looks for the tasks of a list, newest first: for all of them, or among those that are given.
 Find = Callable[[Sequence[int] | None], Iterable[int]]
@@ -73,32 +74,40 @@ class Listings:
     def __init__(self, database: Database) -> None:
         on_sqlite = database.is_sqlite
         self._moment = _SQLITE_MOMENT if on_sqlite else _POSTGRESQL_MOMENT
-        self._changes = _SQLITE_CHANGES if on_sqlite else _POSTGRESQL_CHANGES
+        changes = _SQLITE_CHANGES if on_sqlite else _POSTGRESQL_CHANGES
+        self._changes = {key: text(changes.format(which=each)) for key, each in _WHICH.items()}
         self._kept: OrderedDict[Hashable, _Listing] = OrderedDict()
         self._count = 0
         self._lock = threading.Lock()
         self._finding = [threading.Lock() for _ in range(_LOCKS)]
 
-    def numbers(self, session: Session, key: Hashable, find: Find) -> array[int]:
-        """The numbers of the tasks that ``find`` finds, newest first; kept under the key."""
-        found = self._known(session, key, find)
+    def numbers(
+        self, session: Session, key: Hashable, find: Find, *, of_state: bool = False
+    ) -> array[int]:
+        """The numbers of the tasks that ``find`` finds, newest first; kept under the key.
+
+        ``of_state``: whether it finds only tasks of one state.
+        """
+        found = self._known(session, key, find, of_state)
         if found is None:
             # One at a time: others who want the same then find it.
             with self._finding[hash(key) % _LOCKS]:
-                found = self._known(session, key, find)
+                found = self._known(session, key, find, of_state)
                 if found is None:
                     # Asked before: a change in between is made good for, and never overlooked.
                     moment = session.scalar(self._moment)
                     found = self._keep(key, array("i", find(None)), moment)
         return found
 
-    def _known(self, session: Session, key: Hashable, find: Find) -> array[int] | None:
+    def _known(
+        self, session: Session, key: Hashable, find: Find, of_state: bool
+    ) -> array[int] | None:
         with self._lock:
             listing = self._kept.get(key)
         if listing is None or listing.until < time.monotonic():
             return None
         given = {"moment": listing.moment, "most": _MOST_CHANGES + 1}
-        found = session.execute(self._changes, given).all()
+        found = session.execute(self._changes[of_state], given).all()
         moment, changed = found[0][0], {task for _, task in found} - {None}
         if _ANY in changed or len(found) > _MOST_CHANGES:
             return None

@@ -143,14 +143,15 @@ def delete_task(task_id: int) -> ResponseReturnValue:
 
 def _page(session: Session, asked: Search, limit: int, offset: int) -> tuple[_Page, int]:
     """The tasks of a page, newest first, and how many there are on all pages."""
-    if asked.state or limit > _MOST_BY_NUMBER:
+    if limit > _MOST_BY_NUMBER:
         found = chosen(session, asked)
         count = select(func.count()).select_from(found.statement.subquery())
         # To pass by the tasks of other pages their numbers are enough.
         page = found.statement.order_by(Task.id.desc()).limit(limit).offset(offset)
         rows = _rows(session, _LISTED.where(Task.id.in_(page)), found.values)
         return rows, session.scalar(count, found.values) or 0
-    numbers = gateway().listings.numbers(session, asked, partial(newest_first, session, asked))
+    find = partial(newest_first, session, asked)
+    numbers = gateway().listings.numbers(session, asked, find, of_state=bool(asked.state))
     on_page = numbers[offset : offset + limit].tolist()
     return _rows(session, _LISTED_BY_NUMBER, {"numbers": on_page}) if on_page else [], len(numbers)
 

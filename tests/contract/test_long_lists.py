@@ -165,7 +165,7 @@ def _change_something(bench: Bench, chance: random.Random, users: list[Caller]) 
     """What a night does to lists, in any order; each of it committed."""
     with bench.gateway.database.reading() as session:
         tasks = list(session.scalars(select(Task.id)))
-    kind = chance.choice(("new", "new", "share", "name", "delete")) if tasks else "new"
+    kind = chance.choice(("new", "new", "share", "name", "state", "delete")) if tasks else "new"
     if kind == "new":
         groups = chance.choice((["observers"], []))
         chance.choice(users).new_task(f"m{chance.randrange(3)}", groups=groups)
@@ -174,6 +174,8 @@ def _change_something(bench: Bench, chance: random.Random, users: list[Caller]) 
         task = session.get_one(Task, chance.choice(tasks))
         if kind == "name":
             task.title = f"m{chance.randrange(3)}"
+        elif kind == "state":
+            task.state = chance.choice(("running", "initial"))
         elif kind == "delete":
             session.delete(task)
         elif task.groups:
@@ -182,11 +184,11 @@ def _change_something(bench: Bench, chance: random.Random, users: list[Caller]) 
             _share(session, task.id)
 
 
-def _afresh(bench: Bench, viewer: str, words: tuple[str, ...]) -> list[int]:
+def _afresh(bench: Bench, viewer: str, words: tuple[str, ...], state: str = "") -> list[int]:
     """The tasks of a list by a gateway that keeps nothing."""
     with bench.gateway.database.reading() as session:
         user = session.scalars(select(User).where(User.username == viewer)).one()
-        asked = Search(None if sees_all(user) else user.id, words)
+        asked = Search(None if sees_all(user) else user.id, words, state)
         return list(newest_first(session, asked, None))
 
 
@@ -197,9 +199,9 @@ def test_lists_follow_a_stream_of_changes(
     for _ in range(60):
         _change_something(bench, chance, [alice, bob])
         for name, caller in (("alice", alice), ("bob", bob), ("admin", admin)):
-            for words in ((), ("m1",), ("m2", "ali")):
-                query = f"query={'+'.join(words)}"
-                assert _numbers(caller, query) == _afresh(bench, name, words), (name, words)
+            for words, state in (((), ""), (("m1",), ""), (("m2", "ali"), ""), ((), "running")):
+                query = f"query={'+'.join(words)}&state={state}"
+                assert _numbers(caller, query) == _afresh(bench, name, words, state), (name, query)
 
 
 def test_after_a_change_no_list_is_read_from_its_beginning(bench: Bench, alice: Caller) -> None:
@@ -212,6 +214,21 @@ def test_after_a_change_no_list_is_read_from_its_beginning(bench: Bench, alice: 
             assert _numbers(alice, query) == [second, first]
         looked = [each for each in sent if each.startswith("SELECT tasks.id \nFROM")]
         assert len(looked) == 1 and "tasks.id IN" in looked[0]
+
+
+def test_a_change_of_state_concerns_lists_of_one_state_alone(bench: Bench, alice: Caller) -> None:
+    task = alice.new_task("m1")
+    found = {"": [task], "state=initial": [task], "state=running": []}
+    for query, numbers in found.items():
+        assert _numbers(alice, query) == numbers
+    with bench.gateway.database.writing() as session:
+        session.get_one(Task, task).state = "running"
+    found |= {"state=initial": [], "state=running": [task]}
+    for query, numbers in found.items():
+        with _statements() as sent:
+            assert _numbers(alice, query) == numbers
+        looked = [each for each in sent if each.startswith("SELECT tasks.id \nFROM")]
+        assert [("tasks.id IN" in each) for each in looked] == ([True] if query else [])
 
 
 def test_after_very_many_changes_a_list_is_read_again(

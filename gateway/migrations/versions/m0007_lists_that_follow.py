@@ -23,6 +23,7 @@ _CHANGES = (
     ("users", "UPDATE OF username, first_name, last_name", "0"),
     ("groups", "UPDATE OF name", "0"),
 )
+_OF_STATE = ("tasks", "UPDATE OF state", "new.id")
 
 
 def upgrade() -> None:
@@ -36,6 +37,7 @@ def upgrade() -> None:
         "list_changes",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("task_id", sa.Integer(), nullable=False),
+        sa.Column("of_state", sa.Boolean(), nullable=False),
         sa.Column("writer", sa.BigInteger(), nullable=False, server_default="0"),
         sa.Column(
             "moment",
@@ -46,19 +48,31 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_list_changes")),
         sqlite_autoincrement=True,
     )
-    op.create_index(op.f("ix_list_changes_writer"), "list_changes", ["writer"])
+    if not on_sqlite:
+        op.create_index("ix_list_changes_writer", "list_changes", ["writer"])
+        op.create_index(
+            "ix_list_changes_writer_not_of_state",
+            "list_changes",
+            ["writer"],
+            postgresql_where=sa.text("NOT of_state"),
+        )
     for table, change, task in _CHANGES:
-        name = _name(table, change)
-        if on_sqlite:
-            note = f"BEGIN INSERT INTO list_changes (task_id) VALUES ({task}); END"
-        else:
-            op.execute(
-                f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-                "INSERT INTO list_changes (writer, task_id) "
-                f"VALUES (pg_current_xact_id()::text::bigint, {task}); RETURN NULL; END $$"
-            )
-            note = f"FOR EACH ROW EXECUTE FUNCTION {name}()"
-        op.execute(f"CREATE TRIGGER {name} AFTER {change} ON {table} {note}")
+        _watch(_name(table, change), table, change, f"{task}, false")
+    table, change, task = _OF_STATE
+    _watch("list_changes_tasks_state", table, change, f"{task}, true")
+
+
+def _watch(name: str, table: str, change: str, values: str) -> None:
+    if op.get_bind().dialect.name == "sqlite":
+        note = f"BEGIN INSERT INTO list_changes (task_id, of_state) VALUES ({values}); END"
+    else:
+        op.execute(
+            f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "INSERT INTO list_changes (writer, task_id, of_state) "
+            f"VALUES (pg_current_xact_id()::text::bigint, {values}); RETURN NULL; END $$"
+        )
+        note = f"FOR EACH ROW EXECUTE FUNCTION {name}()"
+    op.execute(f"CREATE TRIGGER {name} AFTER {change} ON {table} {note}")
 
 
 def _name(table: str, change: str) -> str:
