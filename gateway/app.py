@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import IO
+from typing import IO, NoReturn
 
 from flask import Flask, Request, current_app, request
+from flask.globals import request_ctx
 from flask.sessions import SecureCookieSessionInterface
 from flask.wrappers import Response
+from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.wsgi import FileWrapper
 
 from gateway import health, landing, observation
@@ -58,6 +60,18 @@ class _Sessions(SecureCookieSessionInterface):
 
 class _App(Flask):
     request_class = _Request
+
+    def raise_routing_exception(self, request: Request) -> NoReturn:
+        """Called by Flask where no route has taken the request.
+
+        Of the routes that it takes without their final slash, werkzeug tells no methods.
+        """
+        adapter = request_ctx.url_adapter
+        if isinstance(request.routing_exception, NotFound) and adapter is not None:
+            methods = adapter.allowed_methods(f"{request.path}/")
+            if list(methods):
+                raise MethodNotAllowed(methods)
+        super().raise_routing_exception(request)
 
 
 def create_app(gateway: Gateway) -> Flask:

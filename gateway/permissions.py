@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from sqlalchemy import ColumnElement, exists, or_, select, true
+from sqlalchemy import BindParameter, ColumnElement, exists, or_, select, true
 from sqlalchemy.orm import Session
 
 from gateway.models import Task, User, task_groups, user_groups
@@ -38,15 +38,18 @@ def allowed(session: Session, user: User, task: Task, right: Right) -> bool:
 
 def visible_to(user: User) -> ColumnElement[bool]:
     """The condition on tasks that the user may see."""
-    if sees_all(user):
-        return true()
+    return true() if sees_all(user) else own_or_shared(user.id)
+
+
+def own_or_shared(user_id: int | BindParameter[int]) -> ColumnElement[bool]:
+    """The condition on tasks that a user owns, or that are shared with one of the user's groups."""
     # Correlated, so that the database may look at the groups of the few tasks that are left.
     shared = exists().where(
         task_groups.c.task_id == Task.id,
         task_groups.c.group_id == user_groups.c.group_id,
-        user_groups.c.user_id == user.id,
+        user_groups.c.user_id == user_id,
     )
-    return or_(Task.user_id == user.id, shared)
+    return or_(Task.user_id == user_id, shared)
 
 
 def sees_all(user: User) -> bool:

@@ -104,6 +104,13 @@ def _questions(tasks: int, form: Path) -> list[Question]:
             (0, tasks // 2 - _PAGE, _PAGE),
             floor=200,
         ),
+        Question(
+            "list of one state of an observer, any page",
+            f"/api/tasks/?state=photometry_done&{page}",
+            "observer0",
+            (0, tasks // 8 - _PAGE, _PAGE),
+            floor=200,
+        ),
         Question("search of a field", f"/api/tasks/?query=WORD&limit={_PAGE}", "chief", floor=200),
         Question(
             "search of two words that all have, any page",

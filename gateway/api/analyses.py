@@ -11,7 +11,7 @@ import base64
 import binascii
 from contextlib import ExitStack
 from datetime import datetime
-from typing import IO, Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from flask import Blueprint, jsonify, request
@@ -25,16 +25,17 @@ from werkzeug.datastructures import FileStorage
 from gateway.accounts.quotas import check_upload
 from gateway.api import query, schemas, serializers
 from gateway.api.auditing import remember_request
-from gateway.api.auth import current_user, gateway
+from gateway.api.auth import called_by_services, current_user, gateway
 from gateway.api.body import Body, checked_config, parse_moment, read_body
-from gateway.api.creation import make_task
+from gateway.api.creation import LONGEST_NAME, make_task
 from gateway.api.errors import invalid, not_found, refused
 from gateway.api.run_request import steps_of
 from gateway.followups.calls import Caller, CallFailed
 from gateway.measurements.lightcurve import LARGEST_RADIUS
-from gateway.models import LARGEST_ID, Analysis
+from gateway.models import LARGEST_ID, Analysis, AnalysisState
 from gateway.openapi import JSON, documented
 from gateway.skyportal.client import SkyPortal, SkyPortalError
+from skyrelay.parameters import Validated
 from skyrelay.stages import INSPECT, PHOTOMETRY
 
 blueprint = Blueprint("analyses", __name__, url_prefix="/skyportal/analyses")
@@ -50,6 +51,9 @@ _FILE = ("local_file", "ext", "preset")
 _IMAGE = ("image", *_FILE, "steps", "title")
 #: Between the media type of a ``data:`` address and its content.
 _BASE64 = ";base64,"
+
+#: In these something is tried, again and again, until it succeeds.
+_TRIED = (AnalysisState.FETCHING, AnalysisState.PENDING)
 
 _ObjectId = Annotated[str, Field(description="The object's name.", examples=["ZTF21aaqjmps"])]
 _Parameters = Annotated[
@@ -81,6 +85,12 @@ class _Request(TypedDict):
     inputs: NotRequired[_Inputs]
     analysis_parameters: NotRequired[_Parameters]
     analysis_resource_type: NotRequired[Literal["obj"]]
+    api_key: NotRequired[
+        Annotated[
+            str,
+            Field(description="A token's key, if nothing else shows one.", examples=["9944b0"]),
+        ]
+    ]
     resource_id: _ObjectId
     invalid_after: NotRequired[
         Annotated[str, Field(description="UTC.", examples=["2030-01-31 12:00:00.000000"])]
@@ -102,12 +112,13 @@ class _Shown(TypedDict):
     dec: Annotated[float, Field(description="deg, ICRS", examples=[47.2])]
     radius: Annotated[float, Field(description="arcsec", examples=[_USUAL_RADIUS])]
     task: Annotated[int | None, Field(examples=[None])]
-    state: Annotated[
-        str, Field(description="waiting, pending, delivered, failed", examples=["delivered"])
-    ]
+    state: Annotated[str, Field(description=", ".join(AnalysisState), examples=["delivered"])]
     created: schemas.Moment
     expires: schemas.Later
-    due: Annotated[str | None, Field(description="Of the next call.", examples=[None])]
+    due: Annotated[
+        str | None,
+        Field(description="Of the next try, to fetch the image or to answer.", examples=[None]),
+    ]
     tries: Annotated[
         list[dict[str, Any]],
         Field(
@@ -124,13 +135,15 @@ class _Page(TypedDict, total=False):
 
 
 @blueprint.post("/")
+@called_by_services
 @documented({200: _Begun}, body=_Request, kinds=(JSON,), errors=(403, 404, 429, 502, 507))
 def begin_analysis() -> ResponseReturnValue:
     """Analyse an object for SkyPortal: its light curve, from all measurements the user may see.
 
     The answer goes to ``callback_url`` as soon as it is known. With an image (``image`` as a
     ``data:`` address or one of the web, or ``local_file``), that is when the image has been
-    processed, as a new task with the object as its target.
+    processed, as a new task with the object as its target. What is at an address is fetched after
+    this answer.
     """
     body = read_body(files_too=False)
     url, expires = _callback(body)
@@ -140,7 +153,7 @@ def begin_analysis() -> ResponseReturnValue:
     given = _parameters(body)
     radius = query.bounded("radius", given.get("radius", _USUAL_RADIUS), 0.01, LARGEST_RADIUS)
     ra, dec = _position(object_id, given)
-    task = _task(object_id, ra, dec, given)
+    image = _image(object_id, ra, dec, given)
     analysis = Analysis(
         user_id=current_user().id,
         object_id=object_id,
@@ -149,8 +162,7 @@ def begin_analysis() -> ResponseReturnValue:
         radius=radius,
         callback_url=url,
         expires=expires,
-        task_id=task.get("id"),
-        run_id=task.get("celery_id"),
+        **image,
     )
     with gateway().database.writing() as session:
         session.add(analysis)
@@ -162,7 +174,7 @@ def begin_analysis() -> ResponseReturnValue:
             analysis=analysis.id,
             source=object_id,
         )
-    message = f"Skyrelay processes task {analysis.task_id}." if task else "Skyrelay has begun."
+    message = f"Skyrelay processes task {analysis.task_id}." if image else "Skyrelay has begun."
     answer = {"status": "pending", "message": message, "id": analysis.id, "task": analysis.task_id}
     return jsonify(answer)
 
@@ -268,8 +280,11 @@ def _position(object_id: str, given: dict[str, str]) -> tuple[float, float]:
         portal.close()
 
 
-def _task(object_id: str, ra: float, dec: float, given: dict[str, str]) -> dict[str, Any]:
-    """A new task for the image that came along, with its run; empty if there is none."""
+def _image(object_id: str, ra: float, dec: float, given: dict[str, str]) -> dict[str, Any]:
+    """What an analysis has of the image that is to be processed for it; nothing without one.
+
+    A task is made in any case. It has its run already if its image is here.
+    """
     if "image" not in given and "local_file" not in given:
         for name in _IMAGE:
             if name in given:
@@ -279,49 +294,47 @@ def _task(object_id: str, ra: float, dec: float, given: dict[str, str]) -> dict[
     fields: dict[str, Any] = {"title": given.get("title", object_id), "steps": steps}
     fields |= {name: given[name] for name in _FILE if name in given}
     config = checked_config({"target": f"{ra} {dec}"})
+    address = given.get("image", "")
+    check_upload(gateway(), current_user(), request.content_length or 0, makes_task=True)
+    if address.startswith("http"):
+        return _to_be_fetched(object_id, address, Body(fields, {}), config)
     with ExitStack() as received:
-        files = {}
-        if "image" in given:
-            check_upload(gateway(), current_user(), request.content_length or 0, makes_task=True)
-            files["file"] = _image(object_id, given["image"], received)
-        body = Body(fields, files)
-        return make_task(body, config, steps_of(body))
+        files = {"file": _decoded(object_id, address, received)} if address else {}
+        task = make_task(Body(fields, files), config, steps_of(Body(fields, {})))
+    return {"task_id": task["id"], "run_id": task["celery_id"]}
 
 
-def _image(object_id: str, address: str, received: ExitStack) -> FileStorage:
-    """The file in, or at, an address."""
-    target = received.enter_context(gateway().store.incoming())
-    name = _fetched(address, target) if address.startswith("http") else _decoded(address, target)
-    target.seek(0)
-    return FileStorage(target, filename=name or f"{object_id}.fits")
+def _to_be_fetched(object_id: str, address: str, body: Body, config: Validated) -> dict[str, Any]:
+    """An empty task for the image at an address of the web."""
+    if "local_file" in body:
+        raise invalid(image="Send either image or local_file, not both.")
+    if len(address) > _LONGEST_URL:
+        raise invalid(image=f"Ensure this field has no more than {_LONGEST_URL} characters.")
+    try:
+        Caller.of(gateway().settings.skyrelay_webhook_networks).check(address)
+    except CallFailed as error:
+        raise invalid(image=f"This address cannot be called: {error}.") from error
+    steps = steps_of(body)
+    name = unquote(urlsplit(address).path.rpartition("/")[2]).replace("\x00", "")
+    body.fields["original_name"] = (name or f"{object_id}.fits")[-LONGEST_NAME:]
+    task = make_task(body, config, [])
+    waiting = {"state": AnalysisState.FETCHING, "image": address, "steps": steps}
+    return {"task_id": task["id"], **waiting}
 
 
-def _decoded(address: str, target: IO[bytes]) -> str:
-    """Write the content of a ``data:`` address, which browsers make of a file; the file's name."""
+def _decoded(object_id: str, address: str, received: ExitStack) -> FileStorage:
+    """The file in a ``data:`` address, which browsers make of one."""
     kind, found, content = address.partition(_BASE64)
     if not found or not kind.startswith("data:"):
         raise invalid(image="Send the file as data:<media type>;base64,<content>.")
+    target = received.enter_context(gateway().store.incoming())
     try:
         target.write(base64.b64decode(unquote_to_bytes(content), validate=True))
     except binascii.Error as error:
         raise invalid(image="Its content is no base64.") from error
+    target.seek(0)
     names = [part[5:] for part in kind.split(";") if part.startswith("name=")]
-    return names[0] if names else ""
-
-
-def _fetched(address: str, target: IO[bytes]) -> str:
-    """Write what is at an address of the web; the file's name."""
-    settings = gateway().settings
-    caller = Caller.of(settings.skyrelay_webhook_networks)
-    try:
-        caller.check(address)
-    except CallFailed as error:
-        raise invalid(image=f"This address cannot be called: {error}.") from error
-    try:
-        caller.fetch(address, target, settings.skyrelay_max_upload)
-    except CallFailed as error:
-        raise refused(502, f"The image cannot be fetched: {error}.") from error
-    return unquote(urlsplit(address).path.rpartition("/")[2])
+    return FileStorage(target, filename=names[0] if names else f"{object_id}.fits")
 
 
 def _shown(found: Analysis) -> dict[str, Any]:
@@ -335,7 +348,7 @@ def _shown(found: Analysis) -> dict[str, Any]:
         "state": found.state,
         "created": serializers.moment(found.created),
         "expires": serializers.later(found.expires),
-        "due": serializers.moment(found.due) if found.state == "pending" else None,
+        "due": serializers.moment(found.due) if found.state in _TRIED else None,
         "tries": found.tries,
         "last_error": found.last_error,
     }

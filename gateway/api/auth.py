@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from flask import current_app, g, request
 
 from gateway.accounts import tokens
+from gateway.api.body import read_body
 from gateway.api.errors import detail, unauthenticated
 from gateway.core import Gateway
 from gateway.feed import FEED, Feed
@@ -17,6 +18,7 @@ from gateway.models import LARGEST_ID, Task, User
 _View = TypeVar("_View", bound=Callable[..., Any])
 _OPEN = "_open_to_all"
 _TELLS_STANDING = "_tells_standing"
+_IS_CALLED_BY_SERVICES = "_is_called_by_services"
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _NOT_PROVIDED = "Authentication credentials were not provided."
 
@@ -57,6 +59,17 @@ def tells_standing(view: _View) -> _View:
     return view
 
 
+def called_by_services(view: _View) -> _View:
+    """A view for services, which may show a key in other ways than programs do."""
+    setattr(view, _IS_CALLED_BY_SERVICES, True)
+    return view
+
+
+def is_called_by_services(view: Callable[..., Any]) -> bool:
+    """Whether the view takes keys that are shown in other ways than programs do."""
+    return getattr(view, _IS_CALLED_BY_SERVICES, False)
+
+
 def standing_task() -> Task | None:
     """The task that was looked up together with the user, if it was."""
     task: Task | None = g.get("standing")
@@ -84,8 +97,28 @@ def require_user() -> None:
         g.user, g.access = _user_of_token(key.strip(), _task_of(view)), "api"
     elif SESSION_COOKIE in request.cookies:
         g.user, g.access = _user_of_cookie(request.cookies[SESSION_COOKIE]), "web"
+    elif is_called_by_services(view):
+        g.user, g.access = _user_of_service(), "api"
     else:
         raise unauthenticated(_NOT_PROVIDED)
+
+
+def _user_of_service() -> User:
+    """The user of a key that is the password of a user, or the field ``api_key`` of a JSON body.
+
+    No browser asks for such a password, so that a page of somebody else's can make none send it.
+    """
+    shown = request.authorization
+    if shown is not None and shown.type == "basic":
+        user = _user_of_token(shown.password or "", None)
+        if user.username != shown.username:
+            raise unauthenticated("Invalid token: it is another user's.")
+        return user
+    if request.mimetype == "application/json":
+        key = read_body(files_too=False).fields.get("api_key")
+        if key and isinstance(key, str):
+            return _user_of_token(key, None)
+    raise unauthenticated(_NOT_PROVIDED)
 
 
 def _task_of(view: Callable[..., Any]) -> int | None:

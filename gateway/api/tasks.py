@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from pydantic import Field
-from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.orm import Session
 from typing_extensions import TypedDict
 
@@ -20,14 +20,17 @@ from gateway.api.auth import current_user, gateway
 from gateway.api.body import field_config, read_body, warnings_of
 from gateway.api.creation import LONGEST_NAME
 from gateway.api.errors import invalid
-from gateway.models import Group, Task, User, task_groups
+from gateway.models import Task, User
 from gateway.openapi import NOTHING, documented
-from gateway.permissions import Right, sees_all, visible_to
+from gateway.permissions import Right, sees_all
+from gateway.search import Search, chosen, newest_first
 
 blueprint = Blueprint("tasks", __name__)
 
+_Page = list[schemas.TaskInList]
+
 #: What a list says of a task. A configuration or a coverage of the sky may be long.
-_LISTED = (
+_LISTED: Select[*tuple[Any, ...]] = (
     select(
         Task.id,
         Task.original_name,
@@ -39,7 +42,9 @@ _LISTED = (
     )
     .select_from(Task)
     .join(User, User.id == Task.user_id)
+    .order_by(Task.id.desc())
 )
+_LISTED_BY_NUMBER = _LISTED.where(Task.id.in_(bindparam("numbers", expanding=True)))
 #: Of a longer page the database finds the tasks itself: a statement has room for so many numbers.
 _MOST_BY_NUMBER = 1000
 
@@ -63,18 +68,19 @@ class _TaskChange(TypedDict, total=False):
 @documented({200: list[schemas.TaskInList] | schemas.TaskPage}, query=_ListQuery, errors=(400,))
 def list_tasks() -> ResponseReturnValue:
     """The tasks that the user may see, newest first; a page of them where a limit is given."""
-    limit, offset = _number("limit"), _number("offset") or 0
+    limit, offset, asked = _number("limit"), _number("offset") or 0, _asked()
     with gateway().database.reading() as session:
         if not limit:
-            return jsonify(_rows(session, Task.id.in_(_chosen(session))))
-        page, count = _page(session, limit, offset)
-        results = _rows(session, page)
+            found = chosen(session, asked)
+            listed = _LISTED.where(Task.id.in_(found.statement))
+            return jsonify(_rows(session, listed, found.values))
+        page, count = _page(session, asked, limit, offset)
     return jsonify(
         {
             "count": count,
             "next": query.page(limit, offset + limit) if offset + limit < count else None,
             "previous": query.page(limit, max(0, offset - limit)) if offset > 0 else None,
-            "results": results,
+            "results": page,
         }
     )
 
@@ -135,70 +141,34 @@ def delete_task(task_id: int) -> ResponseReturnValue:
     return Response(status=204)
 
 
-def _page(session: Session, limit: int, offset: int) -> tuple[ColumnElement[bool], int]:
-    """The condition on tasks of a page, and how many there are on all pages."""
-    listings, user = gateway().listings, current_user()
-    if query.text("state") or limit > _MOST_BY_NUMBER:
-        chosen = _chosen(session)
-        count = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
+def _page(session: Session, asked: Search, limit: int, offset: int) -> tuple[_Page, int]:
+    """The tasks of a page, newest first, and how many there are on all pages."""
+    if limit > _MOST_BY_NUMBER:
+        found = chosen(session, asked)
+        count = select(func.count()).select_from(found.statement.subquery())
         # To pass by the tasks of other pages their numbers are enough.
-        page = chosen.order_by(Task.id.desc()).limit(limit).offset(offset)
-        return Task.id.in_(page), count
-    key = (None if sees_all(user) else user.id, query.text("query"), query.text("user"))
-    numbers = listings.numbers(session, key, lambda: _chosen(session))
-    return Task.id.in_(numbers[offset : offset + limit].tolist()), len(numbers)
+        page = found.statement.order_by(Task.id.desc()).limit(limit).offset(offset)
+        rows = _rows(session, _LISTED.where(Task.id.in_(page)), found.values)
+        return rows, session.scalar(count, found.values) or 0
+    find = partial(newest_first, session, asked)
+    numbers = gateway().listings.numbers(session, asked, find, of_state=bool(asked.state))
+    on_page = numbers[offset : offset + limit].tolist()
+    return _rows(session, _LISTED_BY_NUMBER, {"numbers": on_page}) if on_page else [], len(numbers)
 
 
-def _rows(session: Session, chosen: ColumnElement[bool]) -> list[schemas.TaskInList]:
-    """These tasks, newest first, as a list shows them."""
-    found = session.execute(_LISTED.where(chosen).order_by(Task.id.desc()))
-    return [serializers.task_in_list(row._mapping) for row in found]
+def _rows(session: Session, listed: Select[*tuple[Any, ...]], values: dict[str, Any]) -> _Page:
+    return [serializers.task_in_list(row._mapping) for row in session.execute(listed, values)]
 
 
-def _chosen(session: Session) -> Select[Any]:
-    """The numbers of the tasks that are asked for."""
-    chosen = select(Task.id).where(visible_to(current_user()))
-    if words := query.text("query").split():
-        chosen = chosen.where(*_matching(session, words))
-    if state := query.text("state"):
-        chosen = chosen.where(Task.state == state)
-    if username := query.text("user"):
-        owner = select(User.id).where(User.username == username).scalar_subquery()
-        chosen = chosen.where(Task.user_id == owner)
-    return chosen
-
-
-def _matching(session: Session, words: Sequence[str]) -> Iterator[ColumnElement[bool]]:
-    """Each word is somewhere in what a person calls the task, its owner or its groups.
-
-    Owners and groups are looked up first: only without them can the indexes of the words be used.
-    """
-    names = (User.username, User.first_name, User.last_name)
-    owners = _named(session, User.id, names, words)
-    groups = _named(session, Group.id, (Group.name,), words)
-    for word, some_owners, some_groups in zip(words, owners, groups, strict=True):
-        ways = [_contains(Task.original_name, word), _contains(Task.title, word)]
-        if some_owners:
-            ways.append(Task.user_id.in_(some_owners))
-        if some_groups:
-            shared = select(task_groups.c.task_id).where(task_groups.c.group_id.in_(some_groups))
-            ways.append(Task.id.in_(shared))
-        yield or_(*ways)
-
-
-def _named(
-    session: Session, number: Any, names: Sequence[Any], words: Sequence[str]
-) -> list[list[int]]:
-    """For each word, the numbers of those in one of whose names it is."""
-    matches = [or_(*(_contains(name, word) for name in names)) for word in words]
-    found = session.execute(select(number, *matches).where(or_(*matches))).all()
-    return [[row[0] for row in found if row[place]] for place in range(1, len(words) + 1)]
-
-
-def _contains(column: Any, word: str) -> ColumnElement[bool]:
-    escaped = word.replace("/", "//").replace("%", "/%").replace("_", "/_")
-    contains: ColumnElement[bool] = column.ilike(f"%{escaped}%", escape="/")
-    return contains
+def _asked() -> Search:
+    """The tasks that are asked for."""
+    user = current_user()
+    return Search(
+        viewer=None if sees_all(user) else user.id,
+        words=tuple(query.text("query").split()),
+        state=query.text("state"),
+        owner=query.text("user"),
+    )
 
 
 def _number(name: str) -> int | None:

@@ -1,8 +1,8 @@
 """How is SkyPortal told what came of an analysis that it has asked for?
 
-An analysis waits for its run, if it has one, and for the run's measurements to be in the tables.
-Then its answer is put together once, kept, and sent until SkyPortal has taken it, refuses it for
-good, or does not wait for it any more.
+An analysis waits for its image (see `gateway.followups.images`), for its run, if it has one, and
+for the run's measurements to be in the tables. Then its answer is put together once, kept, and sent
+until SkyPortal has taken it, refuses it for good, or does not wait for it any more.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import json
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, exists, not_, or_, select, update
 from sqlalchemy.orm import undefer
 
 from gateway.core import Gateway
+from gateway.followups.calls import LATER
 from gateway.followups.duties import HOLD as COMPOSITION_HOLD
 from gateway.followups.sending import CALLS, HOLD, KEPT, after, send
 from gateway.measurements.lightcurve import Question, TooMany, light_curve
@@ -24,6 +26,7 @@ from gateway.models import (
     IS_PENDING,
     IS_WAITING,
     Analysis,
+    AnalysisState,
     Duty,
     FollowUp,
     Run,
@@ -38,9 +41,6 @@ from skyrelay import logs
 
 _log = logging.getLogger(__name__)
 
-#: Statuses that leave hope: SkyPortal answers others of 4xx where it will never take the answer.
-_LATER = (408, 425, 429)
-
 
 def compose(gateway: Gateway) -> bool:
     """Put together the answers of analyses that are over; whether there were any."""
@@ -50,7 +50,7 @@ def compose(gateway: Gateway) -> bool:
     )
     complete = not_(or_(run_is_open, is_indexed_later))
     ready = (IS_WAITING, or_(complete, Analysis.expires < now()))
-    claimed = _claim(gateway, *ready, hold=COMPOSITION_HOLD)
+    claimed = claim(gateway, *ready, hold=COMPOSITION_HOLD)
     for each in claimed:
         with logs.about(task=each.task_id, run=each.run_id):
             try:
@@ -62,20 +62,21 @@ def compose(gateway: Gateway) -> bool:
 
 
 def _compose(gateway: Gateway, analysis: Analysis) -> None:
-    if not _has_expired(gateway, analysis):
+    if not has_expired(gateway, analysis):
         body = json.dumps(_answer(gateway, analysis))
-        _change(gateway, analysis, state="pending", body=body, due=now())
+        change(gateway, analysis, state=AnalysisState.PENDING, body=body, due=now())
 
 
-def _has_expired(gateway: Gateway, analysis: Analysis) -> bool:
+def has_expired(gateway: Gateway, analysis: Analysis) -> bool:
     """Whether nobody waits any more; that is written down then."""
     if analysis.expires is None or analysis.expires >= now():
         return False
-    _change(gateway, analysis, state="failed", last_error="SkyPortal waits no longer")
+    change(gateway, analysis, state=AnalysisState.FAILED, last_error="SkyPortal waits no longer")
     return True
 
 
-def _claim(gateway: Gateway, *conditions: Any, hold: Any) -> Sequence[Analysis]:
+def claim(gateway: Gateway, *conditions: Any, hold: timedelta) -> Sequence[Analysis]:
+    """Some analyses of these that are due; they are ours for a while."""
     due = (
         select(Analysis.id)
         .where(*conditions, Analysis.due <= now())
@@ -122,30 +123,32 @@ def _seen_by(user: User) -> ColumnElement[bool]:
 
 def deliver(gateway: Gateway) -> bool:
     """Make some of the calls that are due; whether there were any."""
-    claimed = _claim(gateway, IS_PENDING, hold=HOLD)
+    claimed = claim(gateway, IS_PENDING, hold=HOLD)
     with ThreadPoolExecutor(CALLS) as pool:
         list(pool.map(lambda each: _call(gateway, each), claimed))
     return bool(claimed)
 
 
 def _call(gateway: Gateway, analysis: Analysis) -> None:
-    if _has_expired(gateway, analysis):
+    if has_expired(gateway, analysis):
         return
     tried = send(gateway.settings, analysis.callback_url, analysis.body.encode(), {})
     values = after(gateway.settings, analysis.tries, tried)
     status = tried["status"] or 0
-    if 400 <= status < 500 and status not in _LATER:
-        values["state"] = "failed"
-    _change(gateway, analysis, **values)
+    # So it answers where it will never take the answer.
+    if 400 <= status < 500 and status not in LATER:
+        values["state"] = AnalysisState.FAILED
+    change(gateway, analysis, **values)
 
 
-def _change(gateway: Gateway, analysis: Analysis, **values: Any) -> None:
+def change(gateway: Gateway, analysis: Analysis, **values: Any) -> None:
+    """Write down how the analysis stands now."""
     with gateway.database.writing() as session:
         session.execute(update(Analysis).where(Analysis.id == analysis.id).values(**values))
 
 
 def forget_old(gateway: Gateway) -> None:
     """Take what is long over out of the list of analyses."""
-    over = Analysis.state.in_(("delivered", "failed"))
+    over = Analysis.state.in_((AnalysisState.DELIVERED, AnalysisState.FAILED))
     with gateway.database.writing() as session:
         session.execute(delete(Analysis).where(Analysis.created < now() - KEPT, over))

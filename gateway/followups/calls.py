@@ -21,8 +21,10 @@ from urllib.parse import SplitResult, urlsplit
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-#: Seconds to connect and for each word of the answer, and for all of it.
+#: Seconds to connect and for each word of the answer, and for all of an answer that is not kept.
 _PATIENCE, _ALTOGETHER = 10.0, 20.0
+#: Statuses of 4xx that leave hope.
+LATER = (408, 425, 429)
 #: Bytes of an answer that are in memory at once.
 _CHUNK = 1024 * 1024
 #: Addresses of IPv4 in the words of IPv6, by way of a translator.
@@ -33,7 +35,14 @@ _TRANSLATED = (
 
 
 class CallFailed(Exception):
-    """The address was not reached, or must not be: says why."""
+    """The address was not reached, or must not be: says why.
+
+    ``final``: to try it again is no use.
+    """
+
+    def __init__(self, sentence: str, *, final: bool = False) -> None:
+        super().__init__(sentence)
+        self.final = final
 
 
 @dataclass(frozen=True)
@@ -72,29 +81,35 @@ class Caller:
         with self._answer("POST", url, body, headers) as answer:
             return answer.status
 
-    def fetch(self, url: str, target: IO[bytes], most: int) -> None:
-        """Write what is there, of at most ``most`` bytes, to ``target``.
+    def fetch(self, url: str, target: IO[bytes], most: int, seconds: float) -> None:
+        """Write what is there, of at most ``most`` bytes, to ``target``, in so many seconds.
 
         Raises
         ------
         CallFailed
             If it is not there in good time, is too large, or must not be fetched.
         """
-        with self._answer("GET", url, None, {"User-Agent": "Skyrelay"}) as answer:
+        with self._answer("GET", url, None, {"User-Agent": "Skyrelay"}, seconds) as answer:
             if answer.status != http.client.OK:
-                raise CallFailed(f"it answered {answer.status}")
+                final = 300 <= answer.status < 500 and answer.status not in LATER
+                raise CallFailed(f"it answered {answer.status}", final=final)
             left = most
             while chunk := answer.read(_CHUNK):
                 left -= len(chunk)
                 if left < 0:
-                    raise CallFailed(f"it is larger than {most} bytes")
+                    raise CallFailed(f"it is larger than {most} bytes", final=True)
                 target.write(chunk)
             if answer.length:
                 raise CallFailed("it broke off")
 
     @contextmanager
     def _answer(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        seconds: float = _ALTOGETHER,
     ) -> Iterator[http.client.HTTPResponse]:
         parts = _parts(url)
         host = str(parts.hostname)
@@ -104,7 +119,7 @@ class Caller:
         except OSError as error:
             raise CallFailed(f"no connection to {host}: {error}") from error
         # A peer that says a word now and then must not keep us for ever.
-        watch = threading.Timer(_ALTOGETHER, _shut_down, [connection])
+        watch = threading.Timer(seconds, _shut_down, [connection])
         watch.start()
         try:
             target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
@@ -138,7 +153,7 @@ class Caller:
         if any(address in network for network in self.allowed):
             return
         if not _is_public(address):
-            raise CallFailed(f"{address} is no public address")
+            raise CallFailed(f"{address} is no public address", final=True)
 
 
 def _is_public(address: Address) -> bool:

@@ -34,6 +34,7 @@ from gateway.core import Gateway
 from gateway.lifetime import PresetFileMissing, made, preset_files, start_first
 from gateway.models import (
     IS_READY,
+    IS_WAITING,
     AnsweredRequest,
     Group,
     Intake,
@@ -111,11 +112,7 @@ def try_again(gateway: Gateway) -> None:
     waiting = (
         select(IntakeFile.id)
         .join(Intake, Intake.id == IntakeFile.intake_id)
-        .where(
-            IntakeFile.state == IntakeState.WAITING,
-            IntakeFile.seen <= now() - PAUSE,
-            Intake.active,
-        )
+        .where(IS_WAITING, IntakeFile.seen <= now() - PAUSE, Intake.active)
         .order_by(IntakeFile.seen, IntakeFile.id)
         .limit(_TRIED_AT_ONCE)
     )

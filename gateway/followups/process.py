@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 
 from gateway.core import Gateway
-from gateway.followups import analyses, indexing, intake, webhooks
+from gateway.followups import analyses, images, indexing, intake, webhooks
 from gateway.followups.announcing import Announcer
 from gateway.measurements.index import sweep
 
@@ -37,6 +37,7 @@ def serve_followups(gateway: Gateway) -> None:
         ("announce", announcer.announce, _LOOK),
         ("spread", partial(webhooks.spread, gateway), _LOOK),
         ("deliver", partial(webhooks.deliver, gateway), _LOOK),
+        ("fetch", partial(images.fetch, gateway), _LOOK),
         ("compose", partial(analyses.compose, gateway), _LOOK),
         ("answer", partial(analyses.deliver, gateway), _LOOK),
         ("look", partial(intake.look, gateway), gateway.settings.skyrelay_watch_interval),

@@ -1,6 +1,6 @@
 """The tables of the gateway's database."""
 
-from gateway.models.analyses import Analysis
+from gateway.models.analyses import IS_FETCHING, Analysis, AnalysisState
 from gateway.models.audit import AuditEntry
 from gateway.models.base import LARGEST_ID, Base, now
 from gateway.models.followups import Duty, FollowUp
@@ -39,6 +39,7 @@ from gateway.models.users import (
 from gateway.models.webhooks import IS_PENDING, Webhook, WebhookDelivery
 
 __all__ = [
+    "IS_FETCHING",
     "IS_LITTER",
     "IS_OPEN",
     "IS_OUT",
@@ -48,6 +49,7 @@ __all__ = [
     "LARGEST_ID",
     "LIVE",
     "Analysis",
+    "AnalysisState",
     "AnsweredRequest",
     "ApiToken",
     "AttemptState",

@@ -10,6 +10,7 @@ from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from gateway.models.base import Base, JsonObject, PlainText, UtcDateTime, now
+from gateway.models.runs import IS_WAITING
 
 
 class IntakeState(StrEnum):
@@ -67,6 +68,12 @@ class IntakeFile(Base):
         UniqueConstraint("intake_id", "path", "fingerprint"),
         Index("ix_intake_files_checksum", "intake_id", "checksum"),
         Index("ix_intake_files_ready", "id", sqlite_where=IS_READY, postgresql_where=IS_READY),
+        Index(
+            "ix_intake_files_waiting",
+            *("seen", "id"),
+            sqlite_where=IS_WAITING,
+            postgresql_where=IS_WAITING,
+        ),
         {"sqlite_autoincrement": True},
     )
 

@@ -11,7 +11,7 @@ from flask import Flask
 from pydantic import TypeAdapter
 from werkzeug.routing import Rule
 
-from gateway.api.auth import is_open_to_all
+from gateway.api.auth import is_called_by_services, is_open_to_all
 from gateway.openapi.examples import example_of
 from gateway.openapi.operation import JSON, Answer, Operation, operation_of
 from gateway.openapi.parameters import path_of, path_parameters
@@ -91,7 +91,12 @@ def openapi_document(app: Flask) -> dict[str, Any]:
                     "in": "header",
                     "name": "Authorization",
                     "description": "`Token <key>`",
-                }
+                },
+                "basic": {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "A user name, and the key of a token as password",
+                },
             },
         },
         "security": [{"token": []}],
@@ -160,6 +165,8 @@ class _Entry:
             entry["requestBody"] = self._body()
         if self._is_open:
             entry["security"] = []
+        elif is_called_by_services(self._view):
+            entry["security"] = [{"token": []}, {"basic": []}]
         return entry
 
     @property

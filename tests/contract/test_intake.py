@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 from gateway.followups import intake
 from gateway.models import Task
 from tests.support.gateway import Bench, Caller, opened
+from tests.support.plans import plans
 
 
 @pytest.fixture(name="bench")
@@ -208,6 +209,12 @@ def test_a_file_of_a_watched_folder_waits_for_room_in_every_quota(
     _work(bench, looks=1)
     assert states() == ["taken", "taken", "taken"]
     assert carol.get(f"tasks/{second}/").status_code == 200
+
+
+def test_files_that_wait_are_found_without_looking_at_all_others(bench: Bench) -> None:
+    with plans("FROM intake_files") as found:
+        intake.try_again(bench.gateway)
+    assert len(found) == 1 and "ix_intake_files_waiting" in found[0]
 
 
 def test_a_batch_waits_for_runs_to_end(

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import random
+import string
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, select
 
+from gateway import listings
 from gateway.followups.indexing import index
 from gateway.listings import forget_changes
 from gateway.models import Group, ListChange, Task, User, now
+from gateway.permissions import sees_all
+from gateway.search import Search, newest_first
 from tests.support.gateway import Bench, Caller
 from tests.support.measured import Field, measured_task
+from tests.support.plans import plans
 
 _SEEN = Field(objects=[(10.0, 20.0, 17.0)], targets=[(10.0, 20.0, 17.0)])
 
@@ -155,6 +161,86 @@ def test_a_list_that_did_not_change_is_not_read_again(bench: Bench, alice: Calle
     assert not [each for each in sent if "exists" in each.lower() and "task_groups" in each]
 
 
+def _change_something(bench: Bench, chance: random.Random, users: list[Caller]) -> None:
+    """What a night does to lists, in any order; each of it committed."""
+    with bench.gateway.database.reading() as session:
+        tasks = list(session.scalars(select(Task.id)))
+    kind = chance.choice(("new", "new", "share", "name", "state", "delete")) if tasks else "new"
+    if kind == "new":
+        groups = chance.choice((["observers"], []))
+        chance.choice(users).new_task(f"m{chance.randrange(3)}", groups=groups)
+        return
+    with bench.gateway.database.writing() as session:
+        task = session.get_one(Task, chance.choice(tasks))
+        if kind == "name":
+            task.title = f"m{chance.randrange(3)}"
+        elif kind == "state":
+            task.state = chance.choice(("running", "initial"))
+        elif kind == "delete":
+            session.delete(task)
+        elif task.groups:
+            task.groups = []
+        else:
+            _share(session, task.id)
+
+
+def _afresh(bench: Bench, viewer: str, words: tuple[str, ...], state: str = "") -> list[int]:
+    """The tasks of a list by a gateway that keeps nothing."""
+    with bench.gateway.database.reading() as session:
+        user = session.scalars(select(User).where(User.username == viewer)).one()
+        asked = Search(None if sees_all(user) else user.id, words, state)
+        return list(newest_first(session, asked, None))
+
+
+def test_lists_follow_a_stream_of_changes(
+    bench: Bench, alice: Caller, bob: Caller, admin: Caller
+) -> None:
+    chance = random.Random(8)
+    for _ in range(60):
+        _change_something(bench, chance, [alice, bob])
+        for name, caller in (("alice", alice), ("bob", bob), ("admin", admin)):
+            for words, state in (((), ""), (("m1",), ""), (("m2", "ali"), ""), ((), "running")):
+                query = f"query={'+'.join(words)}&state={state}"
+                assert _numbers(caller, query) == _afresh(bench, name, words, state), (name, query)
+
+
+def test_after_a_change_no_list_is_read_from_its_beginning(bench: Bench, alice: Caller) -> None:
+    first = alice.new_task("m1")
+    for query in ("", "query=m1"):
+        assert _numbers(alice, query) == [first]
+    second = alice.new_task("m1")
+    for query in ("", "query=m1"):
+        with _statements() as sent:
+            assert _numbers(alice, query) == [second, first]
+        looked = [each for each in sent if each.startswith("SELECT tasks.id \nFROM")]
+        assert len(looked) == 1 and "tasks.id IN" in looked[0]
+
+
+def test_a_change_of_state_concerns_lists_of_one_state_alone(bench: Bench, alice: Caller) -> None:
+    task = alice.new_task("m1")
+    found = {"": [task], "state=initial": [task], "state=running": []}
+    for query, numbers in found.items():
+        assert _numbers(alice, query) == numbers
+    with bench.gateway.database.writing() as session:
+        session.get_one(Task, task).state = "running"
+    found |= {"state=initial": [], "state=running": [task]}
+    for query, numbers in found.items():
+        with _statements() as sent:
+            assert _numbers(alice, query) == numbers
+        looked = [each for each in sent if each.startswith("SELECT tasks.id \nFROM")]
+        assert [("tasks.id IN" in each) for each in looked] == ([True] if query else [])
+
+
+def test_after_very_many_changes_a_list_is_read_again(
+    bench: Bench, alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listings, "_MOST_CHANGES", 2)
+    for number in range(12):
+        for _ in range(number % 4):
+            alice.new_task("m1")
+        assert _numbers(alice, "query=m1") == _afresh(bench, "alice", ("m1",))
+
+
 def test_every_kept_list_is_of_its_user_and_words(
     alice: Caller, bob: Caller, admin: Caller
 ) -> None:
@@ -164,6 +250,52 @@ def test_every_kept_list_is_of_its_user_and_words(
     assert _numbers(admin, "user=alice") == [own]
     for word in ("100%25", "of_m", "A/B", "%25+_"):
         assert _numbers(admin, f"query={word}") == [own]
+
+
+def test_what_is_looked_for_is_found_wherever_it_stands(
+    bench: Bench, alice: Caller, admin: Caller
+) -> None:
+    """As letter for letter, whichever index there is; what is shorter than it knows as well."""
+    names = (
+        'Ab"c_%/d',
+        "ÄÖÜ abc",
+        "äöü ABC",
+        "xab",
+        "straße",
+        "STRASSE",
+        "日本語の星",
+        "a'b--c",
+        "abcd",
+    )
+    for name in names:
+        alice.new_task(name, title=name[::-1])
+    letters = str.maketrans({each: each.lower() for each in string.ascii_uppercase})
+    for name in names:
+        for word in {name[start:end] for start in range(4) for end in range(start + 1, 7)}:
+            words = word.split()
+            if not words or any(each.lower() in "alice" for each in words):
+                continue
+            found = admin.get("tasks/", query_string={"query": word}).json
+            if bench.gateway.database.is_sqlite:
+                expected = [
+                    each
+                    for each in names
+                    if all(
+                        part.translate(letters) in text.translate(letters)
+                        for part in words
+                        for text in [f"{each}\n{each[::-1]}"]
+                    )
+                ]
+                assert [task["original_name"] for task in found] == expected[::-1], word
+            assert name in [task["original_name"] for task in found], word
+
+
+def test_words_are_found_by_an_index(bench: Bench, alice: Caller) -> None:
+    alice.new_task("field 7")
+    with plans("FROM tasks \nWHERE") as found:
+        assert alice.get("tasks/?query=field").json[0]["original_name"] == "field 7"
+    index = "task_words VIRTUAL TABLE INDEX 0:M2" if bench.gateway.database.is_sqlite else "_words"
+    assert len(found) == 1 and index in found[0] and "SCAN tasks" not in found[0], found
 
 
 def test_old_notes_of_changes_are_removed(bench: Bench, alice: Caller) -> None:

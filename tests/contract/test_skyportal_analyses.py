@@ -21,12 +21,12 @@ from pydantic import SecretStr
 from sqlalchemy import update
 from werkzeug.test import TestResponse
 
-from gateway.followups import analyses
+from gateway.followups import analyses, images
 from gateway.followups.indexing import index
 from gateway.models import Analysis, now
 from skyrelay.messages import Outcome
-from skyrelay.stages import INSPECT
-from tests.support.gateway import Bench, Caller, opened
+from skyrelay.stages import INSPECT, PHOTOMETRY
+from tests.support.gateway import PASSWORD, Bench, Caller, opened
 from tests.support.measured import Field, measured_task
 
 _OBJECT = "ZTF21aaqjmps"
@@ -42,6 +42,7 @@ class Portal:
     position: tuple[float, float] = (10.0, 20.0)
     awaited: set[str] = field(default_factory=set)
     calls: list[int] = field(default_factory=list)
+    fetched: list[str] = field(default_factory=list)
     results: dict[str, Any] = field(default_factory=dict)
 
     def question(self, token: str = "555ce6d4", **parameters: Any) -> dict[str, Any]:
@@ -94,8 +95,10 @@ def portal() -> Iterator[Portal]:
 
         def do_GET(self) -> None:
             if self.path.startswith("/images/"):
+                made.fetched.append(self.path)
+                path = self.path.partition("?")[0]
                 statuses = {"/images/night.fits": 200, "/images/moved.fits": 302}
-                self.send_response(statuses.get(self.path, 404))
+                self.send_response(made.failing or statuses.get(path, 404))
                 self.send_header("Location", "/images/night.fits")
                 self.end_headers()
                 self.wfile.write(b"SIMPLE  = T")
@@ -140,6 +143,8 @@ def _ask(caller: Caller, question: dict[str, Any]) -> TestResponse:
 
 
 def _answer(bench: Bench) -> None:
+    while images.fetch(bench.gateway):
+        pass
     while index(bench.gateway):
         pass
     while analyses.compose(bench.gateway):
@@ -202,6 +207,35 @@ def test_an_answer_holds_only_what_the_asking_user_may_see(
     assert bench.app.test_client().post("/api/skyportal/analyses/", json={}).status_code == 401
 
 
+def test_the_key_is_shown_in_each_way_that_skyportal_can_and_we_may(
+    bench: Bench, alice: Caller, eve: Caller, portal: Portal
+) -> None:
+    """As its kinds header_token, HTTPBasicAuth and api_key."""
+    http, question = bench.app.test_client(), portal.question(ra=10, dec=20)
+
+    def status(**shown: Any) -> int:
+        shown.setdefault("json", question)
+        return http.post("/api/skyportal/analyses/", **shown).status_code
+
+    assert status(headers={"Authorization": f"Token {alice.token}"}) == 200
+    assert status(auth=("alice", alice.token)) == 200
+    assert status(json=question | {"api_key": alice.token}) == 200
+    assert len(alice.get("skyportal/analyses/").json) == 3
+    for name, key in (("alice", eve.token), ("alice", PASSWORD), ("nobody", alice.token), ("", "")):
+        assert status(auth=(name, key)) == 401
+    for wrong in ("nothing", "", 3, None, [alice.token]):
+        assert status(json=question | {"api_key": wrong}) == 401
+    assert status(json=[alice.token]) == 400
+    assert status(json=None, data={"api_key": alice.token}) == 401
+    assert alice.token not in str(alice.get("skyportal/analyses/").json)
+
+
+def test_other_routes_take_no_passwords(bench: Bench, alice: Caller) -> None:
+    http = bench.app.test_client()
+    assert http.get("/api/tasks/", auth=("alice", alice.token)).status_code == 401
+    assert http.post("/api/tasks/", json={"api_key": alice.token}).status_code == 401
+
+
 def test_an_image_that_comes_along_is_processed_first(
     bench: Bench, alice: Caller, portal: Portal
 ) -> None:
@@ -223,18 +257,101 @@ def test_an_image_that_comes_along_is_processed_first(
     assert answer["analysis"]["results"]["data"]["task"]["state"] == "inspect_done"
 
 
-def test_an_image_is_fetched_from_an_address(bench: Bench, alice: Caller, portal: Portal) -> None:
-    task = _ask(alice, portal.question(image=f"{portal.url}/images/night.fits")).json["task"]
-    assert alice.get(f"tasks/{task}/").json["original_name"] == "night.fits"
-    with alice.get(f"tasks/{task}/files/image.fits") as sent:
+def test_an_image_is_fetched_from_an_address_after_the_answer(
+    bench: Bench, alice: Caller, portal: Portal
+) -> None:
+    begun = _ask(alice, portal.question(image=f"{portal.url}/images/night.fits")).json
+    about = alice.get(f"tasks/{begun['task']}/").json
+    assert (about["state"], about["original_name"]) == ("initial", "night.fits")
+    assert portal.fetched == []
+    _answer(bench)
+    assert portal.fetched == ["/images/night.fits"]
+    with alice.get(f"tasks/{begun['task']}/files/image.fits") as sent:
         assert sent.data == b"SIMPLE  = T"
-    for missing in (f"{portal.url}/images/none.fits", f"{portal.url}/images/moved.fits"):
-        assert _ask(alice, portal.question(image=missing)).status_code == 502
+    shown = alice.get(f"skyportal/analyses/{begun['id']}/").json
+    assert (shown["state"], shown["task"]) == ("waiting", begun["task"])
+    for _ in (INSPECT, PHOTOMETRY):
+        bench.hear(bench.finished(bench.command()))
+    _answer(bench)
+    answer = portal.results["555ce6d4"]
+    assert answer["status"] == "success"
+    assert answer["analysis"]["results"]["data"]["task"]["state"] == "photometry_done"
+    assert portal.fetched == ["/images/night.fits"]
+
+
+@pytest.mark.parametrize("name", ["none.fits", "moved.fits", "night.fits?large"])
+def test_an_image_that_cannot_be_had_is_an_answer(
+    bench: Bench, alice: Caller, portal: Portal, name: str
+) -> None:
     few = bench.gateway.settings.model_copy(update={"skyrelay_max_upload": 10})
     object.__setattr__(bench.gateway, "settings", few)
-    large = _ask(alice, portal.question(image=f"{portal.url}/images/night.fits"))
-    assert (large.status_code, "larger than 10 bytes" in large.json["error"]) == (502, True)
-    assert len(alice.get("tasks/").json) == 1
+    _ask(alice, portal.question(image=f"{portal.url}/images/{name}"))
+    _answer(bench)
+    answer = portal.results["555ce6d4"]
+    reason = "larger than 10 bytes" if "large" in name else "it answered"
+    assert answer["status"] == "failure" and reason in answer["message"]
+
+
+def test_an_image_is_tried_again_while_its_server_is_away(
+    bench: Bench, alice: Caller, portal: Portal
+) -> None:
+    begun = _ask(alice, portal.question(image=f"{portal.url}/images/night.fits")).json
+    portal.failing = 503
+    _answer(bench)
+    # The second try was due at once, the third is due in a thousand seconds.
+    assert len(portal.fetched) == 2
+    shown = alice.get(f"skyportal/analyses/{begun['id']}/").json
+    assert (shown["state"], shown["last_error"]) == ("fetching", "the image: it answered 503")
+    assert shown["due"] is not None
+    _change(bench, due=now())
+    _answer(bench)
+    assert (len(portal.fetched), portal.calls) == (3, [503, 503])
+    assert alice.get(f"skyportal/analyses/{begun['id']}/").json["state"] == "pending"
+
+
+def test_an_image_waits_for_room_without_being_fetched(
+    bench: Bench, portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carol = bench.caller("carol", quota_runs=1)
+    first = carol.new_task()
+    assert carol.post(f"tasks/{first}/process/", json={"steps": ["inspect"]}).status_code == 200
+    task = _ask(carol, portal.question(image=f"{portal.url}/images/night.fits")).json["task"]
+    _answer(bench)
+    assert portal.fetched == []
+    bench.hear(bench.finished(bench.command()))
+    _change(bench, due=now())
+    _answer(bench)
+    assert carol.get(f"tasks/{task}/").json["state"] == "running"
+
+
+def test_an_image_is_not_fetched_for_a_task_that_is_deleted_or_nobody_waits_for(
+    bench: Bench, alice: Caller, portal: Portal
+) -> None:
+    image = f"{portal.url}/images/night.fits"
+    task = _ask(alice, portal.question(image=image)).json["task"]
+    alice("DELETE", f"tasks/{task}/")
+    _answer(bench)
+    assert "was deleted" in portal.results["555ce6d4"]["message"]
+    late = _ask(alice, portal.question(image=image)).json["id"]
+    _change(bench, expires=now() - timedelta(seconds=1))
+    _answer(bench)
+    assert alice.get(f"skyportal/analyses/{late}/").json["state"] == "failed"
+    assert portal.fetched == []
+
+
+def test_an_image_is_taken_once_whoever_fetches_it(
+    bench: Bench, alice: Caller, portal: Portal
+) -> None:
+    """As by a process that was thought to be dead."""
+    task = _ask(alice, portal.question(image=f"{portal.url}/images/night.fits")).json["task"]
+    with bench.gateway.database.reading() as session:
+        (analysis,) = session.query(Analysis).all()
+    _answer(bench)
+    run = alice.get(f"tasks/{task}/").json["celery_id"]
+    for _ in range(2):
+        images._try(bench.gateway, analysis)
+        bench.hear(bench.finished(bench.command()))
+    assert [each["id"] for each in alice.get(f"tasks/{task}/runs/").json] == [run]
 
 
 def test_a_run_that_fails_is_told_with_its_reason(

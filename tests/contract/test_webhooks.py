@@ -190,5 +190,5 @@ def test_an_address_that_is_written_oddly_is_the_address_it_is(
     with pytest.raises(CallFailed, match="no public address"):
         Phone.of("").post(url, b"{}", {})
     with pytest.raises(CallFailed, match="no public address"):
-        Phone.of("").fetch(url, io.BytesIO(), 10)
+        Phone.of("").fetch(url, io.BytesIO(), 10, 5)
     assert receiver.calls == []
