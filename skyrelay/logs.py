@@ -24,6 +24,7 @@ _about: ContextVar[dict[str, object]] = ContextVar("about", default={})  # noqa:
 #: What the libraries say at these levels is said by us, once and shorter.
 _QUIET = {
     "amqp": logging.WARNING,
+    "botocore": logging.WARNING,
     "kombu": logging.ERROR,
     "nameko": logging.WARNING,
     "pika": logging.CRITICAL,

@@ -1,0 +1,1 @@
+"""What does scaling by the length of a queue cost, and is work ever lost?"""
