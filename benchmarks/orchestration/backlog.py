@@ -134,6 +134,7 @@ _FIGURES: dict[str, Callable[[Sample], float]] = {
     "gateway web, MiB": lambda sample: sample.memory["web"],
     "gateway events, MiB": lambda sample: sample.memory["events"],
     "GET tasks/?limit=10, ms": lambda sample: 1000 * sample.seconds["list"],
+    "GET queue/, ms": lambda sample: 1000 * sample.seconds["queue"],
     "GET tasks/<id>/state/, ms": lambda sample: 1000 * sample.seconds["state"],
 }
 

@@ -78,6 +78,7 @@ class Observer:
     def _ask(self) -> dict[str, float]:
         return {
             "list": _timed(lambda: self._api.get("tasks/?limit=10")),
+            "queue": _timed(lambda: self._api.get("queue/")),
             "state": _timed(lambda: self._api.get(f"tasks/{self._task}/state/")),
         }
 

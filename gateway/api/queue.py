@@ -5,27 +5,40 @@ An entry is a run, under the id that STDWeb calls ``celery_id``.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NotRequired
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Literal, NotRequired, TypeAlias
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import Field
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 from typing_extensions import TypedDict
 
-from gateway.api import schemas
+from gateway.api import query, schemas
 from gateway.api.access import get_locked_task, require_staff
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
 from gateway.api.errors import not_found, refused
-from gateway.models import AttemptState, Run, RunState, StageAttempt, Task
+from gateway.models import IS_OPEN, AttemptState, Run, RunState, StageAttempt, Task
 from gateway.openapi import documented
 from gateway.orchestration.cancel import NotRunning, cancel, cancel_all
 from gateway.permissions import Right, allowed, visible_to
 from skyrelay.stages import stage_of
 
 blueprint = Blueprint("queue", __name__, url_prefix="/queue")
+
+#: Runs in one answer at most, and where no limit is given: STDWeb's clients know none.
+_LARGEST_PAGE = 1000
+
+#: What a page needs of a run and its task, and of an attempt. All of them would be much more.
+_Run: TypeAlias = Row[str, list[str], int, int, str]
+_Attempt: TypeAlias = Row[str, str, datetime | None]
+_LISTED_RUN = select(Run.id, Run.steps, Run.position, Run.task_id, Task.original_name).join(
+    Task, Task.id == Run.task_id
+)
 
 #: An attempt's state in the words of Celery's inspection.
 _LISTED = {AttemptState.RUNNING: "active", AttemptState.QUEUED: "pending"}
@@ -84,25 +97,35 @@ class Terminated(TypedDict):
     state: Literal["cancelled"]
 
 
+class _Page(TypedDict, total=False):
+    limit: Annotated[schemas.Limit, Field(description="1000 if it is not given, and at most.")]
+    offset: schemas.Offset
+
+
 class _AllCancelled(TypedDict):
     cancelled: Annotated[int, Field(description="How many runs there were.", examples=[3])]
 
 
 @blueprint.get("/")
-@documented({200: list[QueueEntry]})
+@documented({200: list[QueueEntry]}, query=_Page, errors=(400,))
 def list_queue() -> ResponseReturnValue:
-    """All runs that are not over, whoever began them; the tasks only of those one may see."""
+    """Runs that are not over, whoever began them, oldest first, at most 1000 at a time.
+
+    Of a run whose task one may not see the task is not named.
+    """
+    limit = query.integer("limit", least=1, most=_LARGEST_PAGE, default=_LARGEST_PAGE)
+    offset = query.integer("offset", least=0, most=query.LARGEST_OFFSET, default=0)
+    oldest = select(Run.id).where(IS_OPEN).order_by(Run.created, Run.id).limit(limit).offset(offset)
     with gateway().database.reading() as session:
+        ids = session.scalars(oldest).all()
         found = session.execute(
-            select(Run, Task, Task.id.in_(select(Task.id).where(visible_to(current_user()))))
-            .join(Task, Task.id == Run.task_id)
-            .where(Run.state == RunState.OPEN)
-            .order_by(Run.created, Run.id)
+            _LISTED_RUN.where(Run.id.in_(ids)).order_by(Run.created, Run.id)
         ).all()
-        attempts = _present_attempts(session, None)
-    return jsonify(
-        [_entry(run, task, visible, attempts.get(run.id, [])) for run, task, visible in found]
-    )
+        tasks = [row.task_id for row in found]
+        seen = select(Task.id).where(Task.id.in_(tasks), visible_to(current_user()))
+        visible = set(session.scalars(seen))
+        attempts = _present_attempts(session, ids)
+    return jsonify([_entry(row, row.task_id in visible, attempts[row.id]) for row in found])
 
 
 @blueprint.get("/<celery_id>/")
@@ -112,7 +135,7 @@ def read_queue_entry(celery_id: str) -> ResponseReturnValue:
     with gateway().database.reading() as session:
         run, task = _find(session, celery_id)
         visible = allowed(session, current_user(), task, Right.VIEW)
-        busy = _at_work(_present_attempts(session, run.id).get(run.id, []))
+        busy = _at_work(_present_attempts(session, [run.id])[run.id])
     ended = _ENDED.get(RunState(run.state))
     entry: QueueState = {
         "id": run.id,
@@ -121,7 +144,8 @@ def read_queue_entry(celery_id: str) -> ResponseReturnValue:
         "successful": None if ended is None else ended == "SUCCESS",
         "failed": None if ended is None else ended == "FAILURE",
     }
-    return jsonify({**entry, **_of_task(run, task, visible)})
+    of_task = _of_task(task.id, task.original_name, run.position, run.steps) if visible else {}
+    return jsonify({**entry, **of_task})
 
 
 @blueprint.post("/<celery_id>/terminate/")
@@ -175,42 +199,45 @@ def _find(session: Session, run_id: str) -> tuple[Run, Task]:
     return run, task
 
 
-def _present_attempts(session: Session, run_id: str | None) -> dict[str, list[StageAttempt]]:
-    """The attempts of the present stage of one run, or of all that are open."""
-    query = select(StageAttempt).join(
-        Run, (Run.id == StageAttempt.run_id) & (Run.position == StageAttempt.index)
+def _present_attempts(session: Session, runs: Sequence[str]) -> defaultdict[str, list[_Attempt]]:
+    """Run -> the attempts of its present stage, in their order."""
+    found = session.execute(
+        select(StageAttempt.run_id, StageAttempt.state, StageAttempt.started)
+        .join(Run, (Run.id == StageAttempt.run_id) & (Run.position == StageAttempt.index))
+        .where(Run.id.in_(runs))
+        .order_by(StageAttempt.queued)
     )
-    query = query.where((Run.state == RunState.OPEN) if run_id is None else Run.id == run_id)
-    found: dict[str, list[StageAttempt]] = {}
-    for attempt in session.scalars(query.order_by(StageAttempt.queued)):
-        found.setdefault(attempt.run_id, []).append(attempt)
-    return found
+    of_run: defaultdict[str, list[_Attempt]] = defaultdict(list)
+    for attempt in found:
+        of_run[attempt.run_id].append(attempt)
+    return of_run
 
 
-def _at_work(attempts: list[StageAttempt]) -> StageAttempt | None:
+def _at_work(attempts: Sequence[_Attempt]) -> _Attempt | None:
     return next((each for each in attempts if each.state == AttemptState.RUNNING), None)
 
 
-def _entry(run: Run, task: Task, visible: bool, attempts: list[StageAttempt]) -> QueueEntry:
+def _entry(run: _Run, visible: bool, attempts: Sequence[_Attempt]) -> QueueEntry:
     busy = _at_work(attempts)
     states = {_LISTED.get(AttemptState(each.state)) for each in attempts}
     waiting = "pending" if "pending" in states else "scheduled"
+    step = run.steps[run.position]
     entry: QueueEntry = {
         "id": run.id,
-        "name": run.step,
-        "full_name": f"skyrelay.{stage_of(run.step).service}.{run.step}",
+        "name": step,
+        "full_name": f"skyrelay.{stage_of(step).service}.{step}",
         "state": "active" if busy else waiting,  # type: ignore[typeddict-item]
         "time_start": busy.started.timestamp() if busy and busy.started else None,
     }
-    return {**entry, **_of_task(run, task, visible)}
-
-
-def _of_task(run: Run, task: Task, visible: bool) -> _OfTask:
     if not visible:
-        return {}
+        return entry
+    return {**entry, **_of_task(run.task_id, run.original_name, run.position, run.steps)}
+
+
+def _of_task(task: int, name: str, position: int, steps: Sequence[str]) -> _OfTask:
     return {
-        "task_id": task.id,
-        "task_name": task.original_name,
-        "chain_position": run.position + 1,
-        "chain_total": len(run.steps),
+        "task_id": task,
+        "task_name": name,
+        "chain_position": position + 1,
+        "chain_total": len(steps),
     }

@@ -5,13 +5,25 @@ from __future__ import annotations
 from skyrelay.client.answers import QueueEntry
 from skyrelay.client.transport import Transport
 
+#: Runs that are fetched at a time.
+_PAGE = 1000
+
 
 class QueueCalls(Transport):
     """The queue: all runs that are not over."""
 
     def queue(self) -> list[QueueEntry]:
-        """All open runs; the tasks of those that we may not see are not named."""
-        return [QueueEntry.model_validate(each) for each in self._json("GET", "queue/")]
+        """All open runs, oldest first; the tasks of those that we may not see are not named.
+
+        Fetched page by page: one that begins or ends meanwhile may be left out, or come twice.
+        """
+        found: list[QueueEntry] = []
+        while True:
+            page = {"limit": _PAGE, "offset": len(found)}
+            entries = self._json("GET", "queue/", params=page)
+            found += [QueueEntry.model_validate(each) for each in entries]
+            if len(entries) < _PAGE:
+                return found
 
     def queue_entry(self, run: str) -> QueueEntry:
         """How a run stands, in Celery's words."""

@@ -169,6 +169,16 @@ def test_what_was_measured_is_read(bench: Bench, alice: Caller, client: Client) 
     assert {each["path"] for each in client.provenance(task)} >= {"objects.parquet"}
 
 
+def test_a_long_queue_is_read_page_by_page(
+    alice: Caller, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skyrelay.client.queue._PAGE", 2)
+    tasks = [alice.new_task() for _ in range(4)]
+    for task in tasks:
+        client.process(task, ["inspect"])
+    assert [entry.task_id for entry in client.queue()] == tasks
+
+
 def test_the_queue_is_read_and_cleared(alice: Caller, client: Client, staff: Client) -> None:
     first, second = alice.new_task(), alice.new_task()
     run = client.process(first, ["inspect"]).celery_id

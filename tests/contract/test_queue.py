@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
+from sqlalchemy import insert, select
+
+from gateway.models import Run, Task
 from skyrelay.messages import Outcome
 from tests.support.gateway import Bench, Caller
 
@@ -45,6 +48,36 @@ def test_the_queue_shows_every_run_and_its_task_to_those_who_may_see_it(
     assert (entry["name"], entry["state"], entry["chain_position"]) == ("photometry", "pending", 2)
     bench.hear(bench.finished(bench.command()))
     assert alice.get("queue/").json == []
+
+
+def test_a_long_queue_comes_page_by_page_the_oldest_first(bench: Bench, alice: Caller) -> None:
+    runs = [_begin(alice, "inspect")[1] for _ in range(5)]
+    pages = [alice.get(f"queue/?limit=2&offset={offset}").json for offset in (0, 2, 4, 6)]
+    assert [[entry["id"] for entry in page] for page in pages] == [
+        runs[:2],
+        runs[2:4],
+        runs[4:],
+        [],
+    ]
+    assert [entry["id"] for entry in alice.get("queue/").json] == runs
+    for refused in ("limit=0", "limit=1001", "limit=many", "offset=-1"):
+        assert alice.get(f"queue/?{refused}").status_code == 400
+
+
+def test_who_gives_no_limit_gets_no_more_than_a_thousand(bench: Bench, alice: Caller) -> None:
+    _begin(alice, "inspect")
+    with bench.gateway.database.writing() as session:
+        task, run = session.scalars(select(Task)).one(), session.scalars(select(Run)).one()
+        rows = [_columns(task) | {"id": number, "celery_id": None} for number in range(2, 1502)]
+        session.execute(insert(Task), rows)
+        rows = [_columns(run) | {"id": str(uuid4()), "task_id": row["id"]} for row in rows]
+        session.execute(insert(Run), rows)
+    assert len(alice.get("queue/").json) == 1000
+    assert len(alice.get("queue/?offset=1000").json) == 501
+
+
+def _columns(row: Any) -> dict[str, Any]:
+    return {column.key: getattr(row, column.key) for column in row.__mapper__.column_attrs}
 
 
 def test_an_entry_says_in_celerys_words_how_its_run_stands(
