@@ -8,6 +8,7 @@ swapped in, so that products and record cannot disagree.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -17,6 +18,8 @@ from pathlib import Path
 from skyrelay.messages import COUNT_BITS, RunStage
 from skyrelay.records import AttemptRecord
 from skyrelay.store import files
+
+_log = logging.getLogger(__name__)
 
 #: Files whose names begin so are the store's own, and not shown.
 RESERVED_PREFIX = ".skyrelay"
@@ -95,7 +98,17 @@ class Attempt:
         return AttemptRecord.model_validate_json(path.read_bytes()) if path.exists() else None
 
     def run_is_over(self) -> bool:
-        """Whether the run was cancelled or cleared away."""
+        """Whether the run was cancelled or cleared away, as far as that can be seen now.
+
+        Work is not given up because the store is away for a while: a publication looks again.
+        """
+        try:
+            return self._is_over()
+        except OSError as error:
+            _log.warning("cannot see whether the run was cancelled: %s", error)
+            return False
+
+    def _is_over(self) -> bool:
         run_folder = self.folder.parent
         return (run_folder / CANCELLED).exists() or not run_folder.is_dir()
 
@@ -123,7 +136,7 @@ class Attempt:
         try:
             if not files.lock_byte(claim, self._claim_number):
                 raise AttemptBusy
-            if self.run_is_over() and not to_clear:
+            if not to_clear and self._is_over():
                 raise RunOver
             yield first
         finally:
@@ -264,7 +277,7 @@ class Attempt:
         return scratch
 
     def _check_that_it_counts(self) -> None:
-        if self.run_is_over() or self.superseded() is not None:
+        if self._is_over() or self.superseded() is not None:
             raise RunOver
 
     def _take_over(self, path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import warnings
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -11,6 +14,7 @@ import pytest
 from skyrelay.messages import RunStage
 from skyrelay.settings import Settings
 from skyrelay.stage.answers import Over
+from skyrelay.store import Attempt, TaskStore
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Eventlet says on import that it is old.
@@ -50,20 +54,17 @@ class Pool:
         self.given_back.append(worker.ended)
 
 
-class StoreOnBrokenDisk:
-    """Cannot say whether a run is over."""
+class StoreWithABug:
+    """Does what nobody foresaw when it is asked for an attempt."""
 
-    def attempt(self, command: RunStage) -> StoreOnBrokenDisk:
-        return self
-
-    def run_is_over(self) -> bool:
-        raise OSError(5, "Input/output error")
+    def attempt(self, command: RunStage) -> Attempt:
+        raise ZeroDivisionError
 
 
-def runner_with(worker: Worker) -> tuple[Any, Pool]:
+def runner_with(worker: Worker, store: Any) -> tuple[Any, Pool]:
     runner: Any = StageRunner()
     pool = runner.pool = Pool(worker)
-    runner._store = StoreOnBrokenDisk()
+    runner._store = store
     runner._settings = Settings(_env_file=None)
     return runner, pool
 
@@ -74,13 +75,34 @@ def command() -> RunStage:
 
 def test_a_worker_that_has_answered_is_given_back_alive() -> None:
     asked = command()
-    runner, pool = runner_with(Worker(Over(attempt=(asked.run, 0, 0, 1))))
+    runner, pool = runner_with(Worker(Over(attempt=(asked.run, 0, 0, 1))), StoreWithABug())
     assert isinstance(runner._work(_Job(asked)), Over)
     assert pool.given_back == [False]
 
 
 def test_a_worker_that_still_computes_when_the_runner_fails_is_ended() -> None:
-    runner, pool = runner_with(Worker())
-    with pytest.raises(OSError, match="Input/output error"):
+    runner, pool = runner_with(Worker(), StoreWithABug())
+    with pytest.raises(ZeroDivisionError):
         runner._work(_Job(command()))
     assert pool.given_back == [True]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_a_worker_goes_on_while_the_store_cannot_be_seen(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    number: int,
+) -> None:
+    asked = command()
+    answer = Over(attempt=(asked.run, 0, 0, 1))
+    runner, pool = runner_with(Worker(None, answer), TaskStore(tmp_path))
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "stat", fail)
+        assert isinstance(runner._work(_Job(asked)), Over)
+    assert pool.given_back == [False]
+    assert "cannot see whether the run was cancelled" in caplog.text

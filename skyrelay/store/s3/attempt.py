@@ -8,7 +8,6 @@ the publication came first, or it sees the mark, or its write fails. No clock is
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -35,8 +34,6 @@ from skyrelay.store.tasks import CONFIG
 if TYPE_CHECKING:
     from skyrelay.store.s3.tasks import S3TaskStore
 
-_log = logging.getLogger(__name__)
-
 _LIVE_LOG = "live.log"
 
 
@@ -46,14 +43,6 @@ class S3Attempt(Attempt):
 
     store: S3TaskStore
     lease: Lease
-
-    def run_is_over(self) -> bool:
-        # Work is not given up because S3 is away for a while: a publication looks again.
-        try:
-            return self._is_over()
-        except StoreAway as error:
-            _log.warning("cannot see whether the run was cancelled: %s", error)
-            return False
 
     def _is_over(self) -> bool:
         return self.store.marks(self.message.run) != {CONFIG}
