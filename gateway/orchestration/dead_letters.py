@@ -116,6 +116,11 @@ def replay(gateway: Gateway, session: Session, letter_id: int, by: str) -> Run:
     failed = session.get(Run, str(place.run))
     if task is None or failed is None:
         raise Permanent(f"The task {place.task} of the dead letter {letter.id} is gone.")
+    if not 0 <= place.index < len(failed.steps):
+        raise Permanent(
+            f"The dead letter {letter.id} is about stage {place.index + 1} of a run of "
+            f"{len(failed.steps)}: only dropping it is possible."
+        )
     left = failed.steps[place.index :]
     try:
         run = runs.start(gateway, session, task, left, {}, failed.user_id, failed.priority)

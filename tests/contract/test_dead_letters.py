@@ -108,6 +108,19 @@ def test_a_letter_of_a_deleted_task_can_only_be_dropped(
     assert admin("DELETE", "dead/1/").status_code == 204
 
 
+@pytest.mark.parametrize("index", [3, -1, 10**9])
+def test_a_letter_of_a_stage_that_its_run_does_not_have_can_only_be_dropped(
+    bench: Bench, alice: Caller, admin: Caller, index: int
+) -> None:
+    _, command = _dead_command(bench, alice)
+    body = command.to_json().replace('"index":1', f'"index":{index}')
+    bench.hear(DeadLetter(body.encode(), "photometry", "The message could not be read."))
+    refused = admin.post("dead/2/replay/")
+    assert refused.status_code == 409
+    assert f"about stage {index + 1} of a run of 3" in refused.json["error"]
+    assert admin("DELETE", "dead/2/").status_code == 204
+
+
 def test_a_command_of_another_version_fails_its_run_with_that_reason(
     bench: Bench, alice: Caller, admin: Caller
 ) -> None:
