@@ -42,6 +42,9 @@ _SENT_STAY = 0.25
 _MOST_SENT = 200
 #: A message that no queue takes is tried again after this time, so that the alarm is repeated.
 UNROUTABLE_PAUSE = timedelta(seconds=5)
+#: A row that this process cannot read is looked at again after this time: one of another version
+#: may have sent it by then, and the others go meanwhile.
+UNREADABLE_PAUSE = timedelta(seconds=10)
 #: Rows claimed at once.
 _BATCH = 200
 #: Seconds for which one thread of the process may keep the others waiting: what one has decided is
@@ -199,23 +202,25 @@ class Outbox:
                 with logs.about(message):
                     said = message.to_json()
                     _log.error("NO QUEUE takes %s; it is kept and tried again", said)
-                self._put_off(row)
+                self._put_off([row], UNROUTABLE_PAUSE)
 
     def _remove_sent(self) -> None:
         if rows := self._sent.take():
             with self._database.writing() as session:
                 session.execute(delete(OutboxMessage).where(OutboxMessage.id.in_(rows)))
 
-    def _put_off(self, row: int) -> None:
+    def _put_off(self, rows: Sequence[int], pause: timedelta) -> None:
         with self._database.writing() as session:
             session.execute(
-                update(OutboxMessage)
-                .where(OutboxMessage.id == row)
-                .values(due=now() + UNROUTABLE_PAUSE)
+                update(OutboxMessage).where(OutboxMessage.id.in_(rows)).values(due=now() + pause)
             )
 
     def _claim_left(self) -> list[tuple[int, Message]]:
-        due = select(OutboxMessage.id).where(OutboxMessage.due <= now()).order_by(OutboxMessage.id)
+        due = (
+            select(OutboxMessage.id)
+            .where(OutboxMessage.due <= now())
+            .order_by(OutboxMessage.due, OutboxMessage.id)
+        )
         with self._database.reading() as session:
             if session.scalar(due.limit(1)) is None:
                 return []
@@ -227,7 +232,10 @@ class Outbox:
                 .values(due=now() + HOLD)
                 .returning(OutboxMessage.id, OutboxMessage.body)
             ).all()
-        return [pair for row, body in sorted(claimed) for pair in _readable(row, body)]
+        left = [pair for row, body in sorted(claimed) for pair in _readable(row, body)]
+        if unreadable := {row for row, _ in claimed} - {row for row, _ in left}:
+            self._put_off(sorted(unreadable), UNREADABLE_PAUSE)
+        return left
 
     def _forget_fresh(self) -> None:
         """Leave everything to the table: what cannot be sent now must not fill the memory."""
