@@ -11,7 +11,8 @@ import logging
 from collections.abc import Mapping
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import func, select
+from sqlalchemy.orm import aliased
 
 from gateway.core import Gateway
 from gateway.models import IS_OUT, IS_WAITING, LIVE, AttemptState, Run, RunState, StageAttempt, now
@@ -26,7 +27,8 @@ _log = logging.getLogger(__name__)
 
 #: Seconds between two rounds.
 ROUND = 5.0
-#: Attempts looked at in one round; more than these are silent only if the broker is away.
+#: Attempts of each queue and state looked at in one round, the longest silent first. More are
+#: silent only if the broker is away, or a service has no replicas: they must not hide the others.
 _MOST = 200
 
 
@@ -58,11 +60,15 @@ def _anybody_waits(gateway: Gateway) -> bool:
 
 
 def _silent(gateway: Gateway) -> list[StageAttempt]:
-    query = (
-        select(StageAttempt)
-        .where(IS_OUT, StageAttempt.heard < now() - patience(gateway))
-        .limit(_MOST)
+    place = func.row_number().over(
+        partition_by=(StageAttempt.queue, StageAttempt.state), order_by=StageAttempt.heard
     )
+    silent = (
+        select(StageAttempt, place.label("place"))
+        .where(IS_OUT, StageAttempt.heard < now() - patience(gateway))
+        .subquery()
+    )
+    query = select(aliased(StageAttempt, silent)).where(silent.c.place <= _MOST)
     with gateway.database.reading() as session:
         return list(session.scalars(query))
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
-from gateway.models import AttemptState, StageAttempt
+from gateway.models import AttemptState, StageAttempt, now
 from gateway.orchestration.queueing import QUEUES, release
 from gateway.orchestration.watchdog import look_after
 from skyrelay.messages import KillRun, Lane, Outcome, RunStage
@@ -149,6 +150,26 @@ def test_a_place_that_became_free_unseen_is_found(bench: Bench, alice: Caller) -
         row.state = AttemptState.DONE
     look_after(bench.gateway)
     assert len(bench.commands()) == 1
+
+
+def test_commands_that_nobody_takes_do_not_hide_work_that_is_lost(
+    bench: Bench, alice: Caller
+) -> None:
+    _run(alice)
+    lost = bench.command()
+    long_ago, longer_ago = now() - timedelta(hours=1), now() - timedelta(hours=2)
+    with bench.gateway.database.writing() as session:
+        row = session.get_one(StageAttempt, (str(lost.run), 0, 0, 1))
+        columns = {each.key: getattr(row, each.key) for each in row.__mapper__.column_attrs}
+        waits = {"state": AttemptState.QUEUED, "heard": longer_ago}
+        waiting = [
+            columns | waits | {"attempt": number, "queue": queue}
+            for number, queue in enumerate(["archive", row.queue] * 300, 2)
+        ]
+        session.execute(insert(StageAttempt), waiting)
+        row.state, row.heard = AttemptState.RUNNING, long_ago
+    look_after(bench.gateway)
+    assert bench.commands() == [lost]
 
 
 def test_large_images_go_to_a_queue_of_their_own(tmp_path: Path, database_url: str) -> None:
