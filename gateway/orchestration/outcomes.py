@@ -5,6 +5,7 @@ Everybody here holds the lock of the task's row.
 
 from __future__ import annotations
 
+import errno
 import logging
 from uuid import UUID
 
@@ -57,6 +58,9 @@ def finish(
         _join_if_complete(gateway, session, run, attempt.queue)
     elif event.outcome is Outcome.FAILED:
         _end_failed(session, task, run, event.reasons)
+        if event.record is None:
+            # Nothing in the store tells a second delivery of the command that it has failed.
+            _mark_as_over(gateway, task, run)
     elif event.parts:
         _split(gateway, session, run, attempt, event)
     else:
@@ -83,10 +87,15 @@ def fail(gateway: Gateway, session: Session, task: Task, run: Run, reason: str) 
     A worker of whom nothing was heard must not publish after this: the run is marked as over.
     """
     _end_failed(session, task, run, (reason,))
+    _mark_as_over(gateway, task, run)
+
+
+def _mark_as_over(gateway: Gateway, task: Task, run: Run) -> None:
     try:
         gateway.store.cancel_run(task.id, UUID(run.id))
-    except OSError:
-        if not gateway.store.answers():
+    except OSError as error:
+        # On a full disk nothing can be marked, nor published; the run must end all the same.
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) and not gateway.store.answers():
             raise
         _log.exception("the run cannot be marked as over")
 

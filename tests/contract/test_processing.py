@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -19,6 +22,8 @@ from skyrelay.broker.consumer import DeadLetter
 from skyrelay.errors import Retriable
 from skyrelay.messages import Outcome, RunStage
 from skyrelay.records import SkyField
+from skyrelay.store import RunOver
+from tests.support.attempts import record_of
 from tests.support.gateway import Bench, Caller, runs_on_disk
 
 CHAIN = ["inspect", "photometry", "simple_transients", "subtraction"]
@@ -255,6 +260,44 @@ def test_a_cancelled_run_is_over_for_good(bench: Bench, alice: Caller) -> None:
     assert runs_on_disk(bench.gateway) == set()
     again = alice.post(f"tasks/{task}/cancel/")
     assert (again.status_code, again.json) == (400, {"error": "Task is not running"})
+
+
+def test_a_stage_that_failed_without_a_record_is_not_done_by_a_second_delivery(
+    bench: Bench, alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = alice.new_task()
+    _process(alice, task, "inspect")
+    command = bench.command()
+    late = bench.store.attempt(command)
+    with late.claimed():
+        (late.open_scratch() / "late.txt").write_text("late")
+        # The gateway dies before it takes the run's folder away.
+        monkeypatch.setattr(bench.store, "close_run", _fail_with(errno.EIO))
+        bench.hear(bench.failed_without_record(command, "no room"))
+        with pytest.raises(RunOver):
+            late.publish(record_of(late))
+    with pytest.raises(RunOver), bench.store.attempt(command).claimed():
+        pass
+    assert _state(alice, task)["error"] == "no room"
+    assert not bench.store.has(task, "late.txt")
+
+
+def test_a_run_fails_even_where_a_full_disk_takes_no_mark(
+    bench: Bench, alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = alice.new_task()
+    _process(alice, task, "inspect")
+    monkeypatch.setattr(bench.store, "cancel_run", _fail_with(errno.ENOSPC))
+    monkeypatch.setattr(bench.store, "answers", lambda: False)
+    bench.hear(bench.failed_without_record(bench.command(), "no room"))
+    assert _state(alice, task)["state"] == "inspect_failed"
+
+
+def _fail_with(number: int) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
 
 
 def test_events_of_an_old_run_do_not_touch_the_new_one(bench: Bench, alice: Caller) -> None:

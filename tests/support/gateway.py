@@ -219,6 +219,17 @@ class Bench:
             record=attempt.record_key,
         )
 
+    def failed_without_record(self, command: RunStage, reason: str) -> StageFinished:
+        """The news that an attempt has failed of which nothing could be written."""
+        return StageFinished(
+            **_about(command),
+            outcome=Outcome.FAILED,
+            reasons=(reason,),
+            started=now(),
+            finished=now(),
+            record=None,
+        )
+
 
 def runs_on_disk(gateway: Gateway) -> set[UUID]:
     """The runs that have a folder in the store."""
