@@ -121,6 +121,16 @@ class Over(_Line):
     kind: Literal["over"] = "over"
 
 
+class Unknown(_Line):
+    """Nothing of the run is in the store: it was over long ago, or the store is another.
+
+    Only the gateway knows which; ``reason`` says what is wrong if its run is still open.
+    """
+
+    kind: Literal["unknown"] = "unknown"
+    reason: str
+
+
 class Broken(_Line):
     """The worker met an error that it cannot handle, and ends."""
 
@@ -129,9 +139,9 @@ class Broken(_Line):
 
 
 #: How the work on a command ended.
-Answer: TypeAlias = Ended | TryAgain | Busy | Over
+Answer: TypeAlias = Ended | TryAgain | Busy | Over | Unknown
 Line: TypeAlias = Annotated[
-    Ready | Started | Alive | Progressed | Noted | Ended | TryAgain | Busy | Over | Broken,
+    Ready | Started | Alive | Progressed | Noted | Answer | Broken,
     Field(discriminator="kind"),
 ]
 

@@ -21,7 +21,16 @@ from skyrelay.messages import Outcome, RunStage
 from skyrelay.records import AttemptRecord
 from skyrelay.settings import Settings
 from skyrelay.stage import programs
-from skyrelay.stage.answers import Answer, Busy, Ended, Over, Progressed, Started, TryAgain
+from skyrelay.stage.answers import (
+    Answer,
+    Busy,
+    Ended,
+    Over,
+    Progressed,
+    Started,
+    TryAgain,
+    Unknown,
+)
 from skyrelay.stage.context import Piece
 from skyrelay.stage.execute import (
     DISK_FULL,
@@ -103,7 +112,7 @@ def _with_claim(attempt: Attempt, work: Callable[[bool], Answer]) -> Answer:
     except AttemptBusy:
         return Busy()
     except RunUnknown:
-        return _failed_without_record(UNKNOWN_RUN)
+        return Unknown(reason=UNKNOWN_RUN)
     except RunOver:
         attempt.clear()
         return Over()

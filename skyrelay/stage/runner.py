@@ -43,6 +43,7 @@ from skyrelay.stage.answers import (
     Progressed,
     Started,
     TryAgain,
+    Unknown,
     attempt_of,
 )
 from skyrelay.stage.kill_listener import KillListener
@@ -232,7 +233,7 @@ class StageRunner(DependencyProvider):
                 heard = time.monotonic()
                 if not line.is_about(job.command):
                     raise WorkerGone("it spoke about another attempt")
-            if isinstance(line, Ended | TryAgain | Busy | Over):
+            if isinstance(line, Ended | TryAgain | Busy | Over | Unknown):
                 return line
             if isinstance(line, Broken):
                 raise WorkerGone(line.reason)
@@ -338,18 +339,12 @@ class StageRunner(DependencyProvider):
             self.sender.send_later(command, delays[0])
         elif answer is None:
             _log.info("handed back")
+        elif isinstance(answer, Unknown):
+            # No failure of ours: for the gateway it is old news, or its user's to know.
+            _log.info("dropped: nothing of its run is in the store")
+            self._tell(job, _ended(job, Outcome.FAILED, answer.reason))
         elif job.started is not None or job.stopped is not None:
-            now = datetime.now(UTC)
-            self._finish(
-                job,
-                Ended(
-                    outcome=Outcome.CANCELLED,
-                    reasons=(),
-                    started=job.started or now,
-                    finished=now,
-                    record=None,
-                ),
-            )
+            self._finish(job, _ended(job, Outcome.CANCELLED))
         else:
             _log.info("dropped: its run is over")
 
@@ -357,6 +352,9 @@ class StageRunner(DependencyProvider):
         seconds = round(time.monotonic() - job.received, 3)
         _log.info("finished", extra={"outcome": ended.outcome.value, "seconds": seconds})
         observation.finished(job.command, ended)
+        self._tell(job, ended)
+
+    def _tell(self, job: _Job, ended: Ended) -> None:
         event = StageFinished(
             **self._about(job.command),
             outcome=ended.outcome,
@@ -378,3 +376,15 @@ class StageRunner(DependencyProvider):
             "attempt": command.attempt,
             "worker": self._name,
         }
+
+
+def _ended(job: _Job, outcome: Outcome, *reasons: str) -> Ended:
+    """The end, now, of a job of which the store has no record."""
+    now = datetime.now(UTC)
+    return Ended(
+        outcome=outcome,
+        reasons=reasons,
+        started=job.started or now,
+        finished=now,
+        record=None,
+    )

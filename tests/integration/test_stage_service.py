@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import requests
 
 from skyrelay.broker import topology
 from skyrelay.broker.connection import connect
 from skyrelay.broker.publisher import declare_topology
 from skyrelay.messages import Outcome, StageFinished, StageProgressed, StageStarted, place_in
+from skyrelay.stack.ports import LOOPBACK, free_ports
 from tests.support.processes import is_alive, wait_until
 from tests.support.station import PRODUCTS, Station, group_of
 
@@ -25,6 +27,24 @@ def test_a_stage_that_ends_well_publishes_its_products_whole(station: Station) -
     assert len(station.of(command, StageStarted)) == 1
     assert wait_until(lambda: station.of(command, StageProgressed))
     assert station.leftovers() == []
+
+
+def test_a_run_that_the_store_does_not_know_is_no_failure_of_the_replica(station: Station) -> None:
+    """Its run was cancelled long ago; or TASKS_PATH is wrong, which its user has to hear."""
+    (port,) = free_ports(1)
+    replica = station.ready_replica(health_port=port)
+    command = station.command()
+    station.store.close_run(command.run)
+    station.publisher.publish(command)
+    finished = station.finished(command)
+    assert finished.outcome is Outcome.FAILED
+    assert "the same TASKS_PATH?" in finished.reasons[0]
+    known = station.order(act="permanent")
+    assert station.finished(known).outcome is Outcome.FAILED
+    metrics = requests.get(f"http://{LOOPBACK}:{port}/metrics", timeout=10).text
+    assert 'skyrelay_stage_running_seconds_count{outcome="failed",stage="trial"} 1.0' in metrics
+    assert replica.times_said("nothing of its run is in the store") == 1
+    assert replica.times_said("outcome=failed") == 1
 
 
 def test_a_degraded_stage_says_what_is_missing(station: Station) -> None:
