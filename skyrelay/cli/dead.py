@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from skyrelay.cli.installation import opened
+
+#: Characters of a line that another program reads: one line for each letter.
+_PIPE = 10_000
 
 #: Who handles a letter here, for the record.
 BY = "the command line"
@@ -31,9 +36,10 @@ def list_(handled: bool) -> None:
     for letter in letters:
         died = letter.died.isoformat(sep=" ", timespec="seconds")
         task = "" if letter.task_id is None else str(letter.task_id)
-        table.add_row(str(letter.id), died, letter.meant_for, task, letter.reason, letter.handled)
+        reason = escape(letter.reason)
+        table.add_row(str(letter.id), died, letter.meant_for, task, reason, letter.handled)
     if letters:
-        Console(soft_wrap=True).print(table)
+        Console(width=None if sys.stdout.isatty() else _PIPE).print(table)
     else:
         click.echo("There are none.", err=True)
 
