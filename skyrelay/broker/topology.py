@@ -62,7 +62,7 @@ PROGRESS_TTL_MS = 60_000
 PROGRESS_MAX_LENGTH = 10_000
 
 #: Seconds between looks at a broker that has something else under one of our names.
-CONFLICT_PAUSE = 30.0
+CONFLICT_PAUSE = 10.0
 
 #: Header of a dead message that says, in a sentence, why it was put aside.
 REASON_HEADER = "skyrelay-reason"
