@@ -24,8 +24,9 @@ from gateway.models import OutboxMessage, Run
 from skyrelay.stack.broker_node import BrokerNode
 from tests.support.fleet import Fleet, Kept, fleet, sigkill
 from tests.support.gateway import opened
-from tests.support.invariants import of_the_broker, violations, wait_for_the_end
+from tests.support.invariants import verdict
 from tests.support.processes import children_of, wait_until
+from tests.support.report import Report
 from tests.support.servers import Installation, answers
 
 #: The answer has been sent; the message needs a few milliseconds more.
@@ -65,14 +66,18 @@ class Scene:
     gateway: Gateway
     broker: BrokerNode
     dice: random.Random
+    report: Report
     traces: dict[str, Path] = field(default_factory=dict)
 
     def while_the_broker_stands_still(self) -> int:
         """Kill a web server that has answered and cannot publish; messages that waited then."""
         with _standing_still(self.broker):
-            _, server = self._begin()
+            run, server = self._begin()
             _kill(server)
-            return _waiting(self.gateway)
+            waiting = _waiting(self.gateway)
+        with self.report.time("gateway killed between commit and publish to its stage's begin"):
+            assert wait_until(self.traces[run].exists), self.made.logs()
+        return waiting
 
     def right_after_the_answer(self) -> int:
         """Kill a web server that has just answered; messages that waited then."""
@@ -121,13 +126,13 @@ class Scene:
     indirect=["database_url"],
 )
 def test_nothing_is_lost_between_commit_and_publish(
-    place: Installation, amqp_uri: str, broker: BrokerNode, times: int
+    place: Installation, amqp_uri: str, broker: BrokerNode, times: int, report: Report
 ) -> None:
     with (
         opened(place.folder, place.environment["DATABASE_URL"]) as gateway,
         fleet(place) as made,
     ):
-        scene = Scene(made, gateway, broker, random.Random(5))
+        scene = Scene(made, gateway, broker, random.Random(5), report)
         hits: Counter[str] = Counter()
         for _ in range(times):
             for die in (
@@ -136,16 +141,12 @@ def test_nothing_is_lost_between_commit_and_publish(
                 scene.right_after_the_stage,
             ):
                 hits[die.__name__] += die() > 0
-        assert wait_for_the_end(gateway, 120.0), made.logs()
-        found = violations(made, gateway, scene.traces)
+        found = verdict(made, gateway, scene.traces, amqp_uri)
         with gateway.database.reading() as session:
             states = set(session.scalars(select(Run.state)))
-        logs = made.logs()
-        made.end()
-        found += of_the_broker(amqp_uri)
     print(
         f"\nOf {times} deaths each, so many before the message was known to be sent: {dict(hits)}"
     )
-    assert not found, "\n".join([*found, logs])
+    assert not found, "\n".join([*found, made.logs()])
     assert states == {"done"}
     assert hits["while_the_broker_stands_still"] == times

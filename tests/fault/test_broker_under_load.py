@@ -18,7 +18,7 @@ from tests.support.processes import wait_until
 from tests.support.proxy import Proxy
 from tests.support.report import Report
 from tests.support.servers import TRIAL, installation
-from tests.support.traffic import Traffic, traffic
+from tests.support.traffic import SECONDS, Traffic, traffic
 
 #: More than any disk has, and what the node was configured with.
 ALARMING, USUAL = 10**18, 50 * 10**6
@@ -39,7 +39,7 @@ def flow(tmp_path: Path, amqp_uri: str, network: Proxy) -> Iterator[Traffic]:
     url = f"sqlite:///{tmp_path / 'gateway.db'}"
     with (
         installation(tmp_path, url, network.uri(amqp_uri), **settings) as place,
-        traffic(place, amqp_uri) as made,
+        traffic(place, amqp_uri, unharmed=True) as made,
     ):
         yield made
 
@@ -61,6 +61,22 @@ def test_a_broker_that_stops_dies_or_has_no_disk_delays_and_loses_nothing(
         broker.evaluate(f"ok = rabbit_disk_monitor:set_disk_free_limit({USUAL}).")
     with report.time("disk alarm cleared to the end of the next chain"):
         flow.wait_for_progress()
+
+
+def test_a_broker_that_dies_while_it_is_told_something_is_told_again(
+    broker: BrokerNode, network: Proxy, flow: Traffic, report: Report
+) -> None:
+    """By the gateway that publishes a command, and by a replica with an outcome."""
+    for who, waits in (("publisher", 0.0), ("outcomes", 2 * SECONDS)):
+        assert wait_until(lambda who=who: network.swallow(f"skyrelay {who}") > 0)
+        flow.wait_for_accepted()
+        time.sleep(waits)
+        broker.kill()
+        # What was said on these connections has never reached the broker.
+        network.reset()
+        broker.start()
+        with report.time(f"broker up again that died while {who} spoke to a chain's end"):
+            flow.wait_for_progress()
 
 
 def test_connections_that_are_reset_or_swallowed_return_and_lose_nothing(

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from gateway.core import Gateway
 from gateway.models import DeadLetter, Run, RunState, StageAttempt
 from tests.support.fleet import Fleet, fleet, sigkill
 from tests.support.gateway import opened
-from tests.support.invariants import of_the_broker, violations, wait_for_the_end
+from tests.support.invariants import verdict, wait_for_the_end
 from tests.support.processes import children_of
 from tests.support.servers import Installation
 
@@ -36,6 +38,31 @@ BETWEEN_KILLS = 2.0
 HANGS = 150.0
 
 
+#: Who is killed, or asked to end.
+KINDS = (
+    "replica",
+    "replica drained",
+    "worker",
+    "guard",
+    "web",
+    "web worker",
+    "events",
+    "worker and replica",
+)
+
+#: Seconds that a replica which is asked to end may take to finish: some hand their stage back.
+DRAIN_GRACE = 0.2
+
+#: Of so many chains one is cancelled, and one is deleted, each at some moment of its life.
+ONE_CANCELLED_OF, ONE_DELETED_OF = 6, 12
+
+#: Of so many chains one has a stage that is split.
+ONE_SPLIT_OF, PARTS = 4, 3
+
+#: Seconds after which a chain is stopped, at the latest.
+LATEST_STOP = 3.0
+
+
 class Shooter:
     """Kills one process after another, of a kind and a number that the dice say."""
 
@@ -50,12 +77,14 @@ class Shooter:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + self._dice.uniform(0.5, 1.5) * BETWEEN_KILLS
-        kind = self._dice.choice(
-            ["replica", "worker", "guard", "web", "web worker", "events", "worker and replica"]
-        )
+        kind = self._dice.choice(KINDS)
         targets = self._targets(kind)
         for pid in targets:
-            sigkill(pid)
+            if kind == "replica drained":
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+            else:
+                sigkill(pid)
         if targets:
             self.kills[kind] += 1
 
@@ -97,41 +126,73 @@ class Stillness:
         return time.monotonic() - self._since
 
 
+class Stopper:
+    """Cancels some of the chains and deletes others, each at a moment that the dice say."""
+
+    def __init__(self, fleet: Fleet, dice: random.Random) -> None:
+        self._fleet = fleet
+        self._dice = dice
+        self._due: list[tuple[float, str, bool]] = []
+
+    def watch(self, number: int, run: str) -> None:
+        """Perhaps stop this chain, later."""
+        delete = number % ONE_DELETED_OF == 1
+        if delete or number % ONE_CANCELLED_OF == 0:
+            moment = time.monotonic() + self._dice.uniform(0, LATEST_STOP)
+            self._due.append((moment, run, delete))
+
+    def stop(self) -> None:
+        """Stop those for whom it is time."""
+        for each in [each for each in self._due if each[0] <= time.monotonic()]:
+            self._due.remove(each)
+            _, run, delete = each
+            if delete:
+                self._fleet.delete(run)
+            else:
+                self._fleet.cancel(run)
+
+
 def under_fire(place: Installation, amqp_uri: str, chains: int, seed: int) -> None:
     """Run so many chains under fire, and look whether the promise was kept."""
     dice = random.Random(seed)
+    place.environment["SKYRELAY_DRAIN_GRACE"] = str(DRAIN_GRACE)
     begun = time.monotonic()
     traces: dict[str, Path] = {}
     with (
         opened(place.folder, place.environment["DATABASE_URL"]) as gateway,
         fleet(place, slots=2) as made,
     ):
-        shooter = Shooter(made, dice)
+        shooter, stopper = Shooter(made, dice), Stopper(made, dice)
         still = Stillness()
         while (closed := len(made.accepted) - _open(gateway)) < chains:
             assert still.seconds(closed) < HANGS, made.logs()
             shooter.shoot()
+            stopper.stop()
             if len(made.accepted) == min(chains, closed + OPEN_AT_A_TIME):
                 time.sleep(0.05)
                 continue
-            trace = place.folder / f"trace-{len(made.accepted)}"
+            number = len(made.accepted)
+            trace = place.folder / f"trace-{number}"
+            steps = ["trial"] * LENGTH
+            if number % ONE_SPLIT_OF == 2:
+                steps[1] = "divided"
             task = made.ask(lambda client: client.create_task(original_name="a.fits")).id
-            run = made.process(task, ["trial"] * LENGTH, _order(dice, trace))
+            split = {"parts": PARTS, "seconds": dice.uniform(0.0, 0.2)}
+            run = made.process(task, steps, _order(dice, trace), divided=split)
             traces[run] = trace
+            stopper.watch(number, run)
         assert wait_for_the_end(gateway, 60.0), made.logs()
-        found = violations(made, gateway, traces)
         seconds = time.monotonic() - begun
-        logs = made.logs(200)
+        found = verdict(made, gateway, traces, amqp_uri)
         report = _report(gateway, traces)
-        made.end()
-        found += of_the_broker(amqp_uri)
     print(
         f"\n{chains} chains of {LENGTH} on {gateway.database.url.get_backend_name()}, seed {seed}:"
         f" {seconds:.0f} s, {sum(shooter.kills.values())} kills {dict(shooter.kills)},"
         f" {report}, {len(found)} violations"
     )
-    assert not found, "\n".join([*found, logs])
+    assert not found, "\n".join([*found, made.logs(200)])
     assert sum(shooter.kills.values()) >= chains / 10
+    assert made.cancelled and made.deleted
 
 
 def _order(dice: random.Random, trace: Path) -> dict[str, object]:
@@ -156,11 +217,12 @@ def _report(gateway: Gateway, traces: dict[str, Path]) -> dict[str, int]:
         counts = Counter(session.scalars(select(Run.state)))
         retries = session.scalar(select(func.count()).where(StageAttempt.attempt > 1)) or 0
         put_aside = session.scalar(select(func.count()).select_from(DeadLetter)) or 0
-    begins = sum(trace.read_text().count("begun") for trace in traces.values())
+    written = [trace.read_text() for trace in traces.values() if trace.exists()]
+    begun = Counter(line.split()[0] for text in written for line in text.splitlines())
     return {
         **counts,
         "retries": retries,
-        "done again": begins - (len(traces) * LENGTH),
+        "broken off": begun["begun"] - begun["ended"],
         "put aside": put_aside,
     }
 

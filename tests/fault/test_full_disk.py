@@ -1,8 +1,8 @@
 """What does a full disk cost? A sentence that says so, and nothing half-published.
 
 The tasks' folder is a small file system of its own that is really full. The invariant: every
-command comes to exactly one end, the task's folder is as it was before, and all is well again
-when there is room.
+command comes to exactly one end, the task's folder is as it was before, a kill is obeyed, and all
+is well again when there is room.
 """
 
 from __future__ import annotations
@@ -12,39 +12,24 @@ from pathlib import Path
 
 import pytest
 
-from skyrelay.client import Client, RequestRefused
+from skyrelay.client import RequestRefused
 from skyrelay.messages import Outcome
 from skyrelay.stage.execute import DISK_FULL
 from tests.support.disk import SmallDisk, small_disk
+from tests.support.fleet import fleet
+from tests.support.gateway import opened
+from tests.support.invariants import of_the_process_table, verdict
 from tests.support.processes import wait_until
-from tests.support.servers import TRIAL, Installation, installation
-from tests.support.station import Replica, Station
+from tests.support.report import Report
+from tests.support.servers import TRIAL, installation
+from tests.support.station import Station
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    """The file system with the tasks' folder of ``station`` or ``place``."""
+    """The file system with the folder of all tasks."""
     with small_disk(tmp_path / "tasks") as made:
         yield made
-
-
-@pytest.fixture
-def place(tmp_path: Path, amqp_uri: str) -> Iterator[Installation]:
-    """An installation whose stages include the trial stage."""
-    url = f"sqlite:///{tmp_path / 'gateway.db'}"
-    with installation(tmp_path, url, amqp_uri, **TRIAL) as made:
-        yield made
-
-
-@pytest.fixture
-def client(place: Installation) -> Iterator[Client]:
-    """A user of its running gateway, which has a replica."""
-    replica = Replica(place.environment, place.folder / "replica.log")
-    place.events()
-    _, address = place.web()
-    place.user("alice")
-    yield place.client(address, "alice")
-    replica.end()
 
 
 def test_a_disk_that_fills_up_during_a_stage_leaves_the_task_as_it_was(
@@ -80,20 +65,43 @@ def test_a_disk_that_is_full_before_a_stage_begins_fails_it_with_that_sentence(
 
 
 def test_a_user_hears_of_a_full_disk_and_goes_on_when_there_is_room(
-    disk: SmallDisk, client: Client, place: Installation
+    disk: SmallDisk, tmp_path: Path, amqp_uri: str, report: Report
 ) -> None:
-    task = client.create_task(original_name="a.fits").id
-    disk.fill()
-    with pytest.raises(RequestRefused) as refused:
-        client.process(task, ["trial"])
-    assert refused.value.status == 507
-    disk.make_room()
-    assert client.state(task).state == "initial"
-    client.process(task, ["trial", "trial"], {"trial": {"seconds": 1.5}})
-    assert wait_until(lambda: client.state(task).state == "trial"), place.logs()
-    disk.fill()
-    state = client.wait(task)
-    assert (state.state, state.error) == ("trial_failed", DISK_FULL), place.logs()
-    disk.make_room()
-    client.process(task, ["trial", "trial"], {"trial": {}})
-    assert client.wait(task).state == "trial_done", place.logs()
+    url = f"sqlite:///{tmp_path / 'gateway.db'}"
+    traces: dict[str, Path] = {}
+    with (
+        installation(tmp_path, url, amqp_uri, **TRIAL) as place,
+        opened(tmp_path, url) as gateway,
+        fleet(place) as made,
+    ):
+        client = made.clients[0]
+
+        def begin(task: int, **order: object) -> str:
+            trace = tmp_path / f"trace-{len(traces)}"
+            given = {"trace": str(trace), "stamps": True, **order}
+            run = made.process(task, ["trial", "trial"], given)
+            traces[run] = trace
+            return run
+
+        task = client.create_task(original_name="a.fits").id
+        killed = begin(client.create_task(original_name="b.fits").id, seconds=600, children=True)
+        assert wait_until(traces[killed].exists), made.logs()
+        disk.fill()
+        with pytest.raises(RequestRefused) as refused:
+            client.process(task, ["trial"])
+        assert refused.value.status == 507
+        assert made.cancel(killed), "a run can be killed although no byte can be written"
+        assert not list(of_the_process_table(made, traces))
+        disk.make_room()
+        assert client.state(task).state == "initial"
+        begin(task, seconds=1.5)
+        assert wait_until(lambda: client.state(task).state == "trial"), made.logs()
+        disk.fill()
+        state = client.wait(task)
+        assert (state.state, state.error) == ("trial_failed", DISK_FULL), made.logs()
+        disk.make_room()
+        with report.time("room on the disk again to the end of a chain that is begun then"):
+            begin(task)
+            assert client.wait(task, interval=0.05).state == "trial_done", made.logs()
+        found = verdict(made, gateway, traces, amqp_uri, unharmed=True)
+    assert not found, "\n".join([*found, made.logs()])

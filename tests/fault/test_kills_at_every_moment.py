@@ -18,14 +18,15 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from gateway.models import Run
+from gateway.models import Run, now
 from skyrelay.client import Client, RequestRefused
 from tests.support.fleet import Fleet, fleet
-from tests.support.gateway import opened
-from tests.support.invariants import of_the_broker, violations, wait_for_the_end
+from tests.support.gateway import add_user, opened
+from tests.support.invariants import verdict
 from tests.support.processes import processes_with, wait_until
-from tests.support.servers import Installation
-from tests.trial_service.stage import RUN_VARIABLE
+from tests.support.proxy import Proxy
+from tests.support.servers import TRIAL, Installation, installation
+from tests.trial_service.stage import RUN_VARIABLE, STAMPS
 
 #: Users who begin runs and kill them, at the same time: more than there are slots.
 USERS = 6
@@ -56,6 +57,7 @@ class Killer:
     name: str
     traces: dict[str, Path] = field(default_factory=dict)
     killed: dict[str, str] = field(default_factory=dict)
+    moments: dict[str, str] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
@@ -68,10 +70,31 @@ class Killer:
         if what == "extract" and self.dice.random() < 0.7:
             self._wait_for_extractor(run)
         sleep(self.dice.uniform(0.0, LATEST))
+        self.moments[run] = self._moment(run)
         answers = getattr(self, f"_{how.replace(' ', '_')}")(task)
         self.counts[f"{how}: {answers}"] += 1
         if 200 in answers:
             self.killed[run] = how
+            if how == "delete":
+                self.made.deleted[run] = now()
+            else:
+                self.made.cancelled.add(run)
+
+    def _moment(self, run: str) -> str:
+        """How far a run has come, as it says itself."""
+        trace = self.traces[run]
+        words = (
+            [line.split()[0] for line in trace.read_text().splitlines()] if trace.exists() else []
+        )
+        if not words:
+            return "before its start"
+        if self._extracts(run):
+            return "SExtractor"
+        return "in the middle" if words[-1] == "begun" else "at the end of a stage"
+
+    def _extracts(self, run: str) -> bool:
+        found = processes_with(f"{RUN_VARIABLE}={run}")
+        return any("source-extractor" in command for command in found.values())
 
     def _begin(self, task: int, what: str) -> str:
         trace = self.made.place.folder / f"trace-{self.name}-{len(self.traces)}"
@@ -89,11 +112,7 @@ class Killer:
         return run
 
     def _wait_for_extractor(self, run: str) -> None:
-        def runs() -> bool:
-            found = processes_with(f"{RUN_VARIABLE}={run}")
-            return any("source-extractor" in command for command in found.values())
-
-        if not wait_until(runs):
+        if not wait_until(lambda: self._extracts(run)):
             self.wrong.append(f"run {run} has never come to SExtractor")
 
     def _cancel(self, task: int) -> list[int]:
@@ -176,15 +195,11 @@ def test_a_kill_at_any_moment_ends_the_run_and_leaves_nothing(
         thread.join()
     traces = {run: trace for killer in killers for run, trace in killer.traces.items()}
     with opened(place.folder, place.environment["DATABASE_URL"]) as gateway:
-        assert wait_for_the_end(gateway, 120.0), made.logs()
-        found = violations(made, gateway, traces)
+        found = verdict(made, gateway, traces, amqp_uri, unharmed=True)
         with gateway.database.reading() as session:
             states = {
                 run: row.state for run in traces if (row := session.get(Run, run)) is not None
             }
-        logs = made.logs()
-        made.end()
-        found += of_the_broker(amqp_uri)
     for killer in killers:
         found += killer.wrong
         for run, how in killer.killed.items():
@@ -193,7 +208,12 @@ def test_a_kill_at_any_moment_ends_the_run_and_leaves_nothing(
                 found.append(f"run {run} was ended by {how}, and is {states.get(run)}")
     counts = sum((killer.counts for killer in killers), Counter[str]())
     print(f"\n{USERS * trials} kills {dict(counts)}, runs {Counter(states.values())}")
-    assert not found, "\n".join([*found, logs])
+    assert not found, "\n".join([*found, made.logs()])
+    ways = {
+        (killer.killed[run], killer.moments[run]) for killer in killers for run in killer.killed
+    }
+    assert {how for how, _ in ways} == {"cancel", "cancel twice", "delete"}
+    assert {moment for _, moment in ways} >= {"before its start", "in the middle", "SExtractor"}
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -203,26 +223,73 @@ def test_a_run_killed_while_all_slots_are_busy_never_starts(
     client = made.clients[0]
     traces: dict[str, Path] = {}
 
-    def begin(**order: object) -> tuple[int, Path]:
+    def begin(**order: object) -> tuple[str, Path]:
         trace = place.folder / f"trace-{len(traces)}"
         task = client.create_task(original_name="a.fits").id
         given = {"trace": str(trace), "stamps": True, **order}
-        traces[made.process(task, ["trial"], given)] = trace
-        return task, trace
+        run = made.process(task, ["trial"], given)
+        traces[run] = trace
+        return run, trace
 
     busy = [begin(seconds=600, children=True) for _ in range(2 * SLOTS)]
     assert wait_until(lambda: all(trace.exists() for _, trace in busy)), made.logs()
     cancelled, deleted = begin(), begin()
-    client.cancel(cancelled[0])
-    client.delete(deleted[0])
-    for task, _ in busy:
-        client.cancel(task)
+    assert made.cancel(cancelled[0])
+    made.delete(deleted[0])
+    for run, _ in busy:
+        assert made.cancel(run)
     last, trace = begin()
-    assert client.wait(last, interval=0.05).state == "trial_done"
+    assert client.wait(made.accepted[last], interval=0.05).state == "trial_done"
     assert trace.exists() and not (cancelled[1].exists() or deleted[1].exists())
     with opened(place.folder, place.environment["DATABASE_URL"]) as gateway:
-        found = violations(made, gateway, traces)
-    logs = made.logs()
-    made.end()
-    found += of_the_broker(amqp_uri)
-    assert not found, "\n".join([*found, logs])
+        found = verdict(made, gateway, traces, amqp_uri, unharmed=True)
+    assert not found, "\n".join([*found, made.logs()])
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_run_killed_while_its_outcome_is_on_its_way_is_over(
+    tmp_path: Path, database_url: str, amqp_uri: str, network: Proxy
+) -> None:
+    traces: dict[str, Path] = {}
+    with (
+        installation(tmp_path, database_url, network.uri(amqp_uri), **TRIAL) as place,
+        opened(tmp_path, database_url) as gateway,
+        fleet(place, replicas=1) as made,
+    ):
+        for stop in (Fleet.cancel, Fleet.delete):
+            task = made.clients[0].create_task(original_name="a.fits").id
+            trace = tmp_path / f"trace-{task}"
+            order = {"trace": str(trace), "stamps": True, "seconds": 1.0}
+            run = made.process(task, ["trial", "trial"], order)
+            traces[run] = trace
+            assert wait_until(lambda at=task: made.clients[0].state(at).state == "trial")
+            assert network.swallow("skyrelay outcomes") == 1
+            last = gateway.store.folder(task) / STAMPS / "0.second"
+            assert wait_until(last.exists), made.logs()
+            with gateway.database.reading() as session:
+                found = session.get_one(Run, run)
+            assert (found.state, found.position) == ("open", 0), "nobody has heard of it"
+            stop(made, run)
+            network.heal()
+        assert (len(made.cancelled), len(made.deleted)) == (1, 1)
+        found_wrong = verdict(made, gateway, traces, amqp_uri, unharmed=True)
+    assert not found_wrong, "\n".join([*found_wrong, made.logs()])
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_an_administrator_stops_everything(place: Installation, made: Fleet, amqp_uri: str) -> None:
+    traces: dict[str, Path] = {}
+    with opened(place.folder, place.environment["DATABASE_URL"]) as gateway:
+        add_user(gateway, "root", is_staff=True)
+        for number in range(5 * SLOTS):
+            task = made.clients[0].create_task(original_name="a.fits").id
+            trace = place.folder / f"trace-{number}"
+            order = {"trace": str(trace), "stamps": True, "seconds": 600, "children": True}
+            traces[made.process(task, ["trial", "trial"], order)] = trace
+        busy = 2 * SLOTS
+        assert wait_until(lambda: sum(t.exists() for t in traces.values()) == busy), made.logs()
+        assert place.client(made.addresses[1], "root").terminate_all() == len(traces)
+        made.cancelled |= traces.keys()
+        found = verdict(made, gateway, traces, amqp_uri, unharmed=True)
+    assert not found, "\n".join([*found, made.logs()])
+    assert sum(trace.exists() for trace in traces.values()) == busy

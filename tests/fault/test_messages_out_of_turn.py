@@ -7,21 +7,24 @@ a real gateway. In the last one everything is real, and every message comes thre
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
 from gateway.core import Gateway
-from gateway.models import AttemptState, Run, RunState, StageAttempt, Task
+from gateway.models import AttemptState, DeadLetter, Run, RunState, StageAttempt, Task
+from skyrelay.broker import topology
 from skyrelay.broker.publisher import Publisher
 from skyrelay.client import Client, RequestRefused
 from skyrelay.messages import Event, Outcome, RunStage
 from skyrelay.stack.broker_node import BrokerNode
 from tests.support.fleet import fleet
 from tests.support.gateway import Bench, opened
-from tests.support.invariants import of_the_broker, violations, wait_for_the_end
+from tests.support.invariants import verdict, wait_for_the_end
 from tests.support.postgres import DATABASES, a_database
 from tests.support.processes import wait_until
 from tests.support.queues import echo, take
@@ -191,7 +194,8 @@ def test_everything_said_three_times_is_done_once(
 ) -> None:
     dice = random.Random(4)
     traces: dict[str, Path] = {}
-    orders = ["done", "cancel", "retriable once", "permanent", "done again"]
+    orders = ["done", "cancel", "retriable once", "permanent", "in parts"]
+    parts = {"parts": 3, "trace": str(tmp_path / "parts")}
     with (
         opened(place.folder, place.environment["DATABASE_URL"]) as gateway,
         fleet(place, slots=2) as made,
@@ -204,26 +208,33 @@ def test_everything_said_three_times_is_done_once(
             if what in ("retriable once", "permanent"):
                 order["act"] = what
             task = made.ask(lambda client: client.create_task(original_name="a.fits")).id
-            traces[made.process(task, ["trial"] * 3, order)] = trace
+            steps = ["trial", "divided" if what == "in parts" else "trial", "trial"]
+            traces[made.process(task, steps, order, divided=parts)] = trace
             if what == "cancel":
                 with pytest.raises(RequestRefused, match="not running"):
                     for _ in range(2):
                         made.ask(lambda client, at=task: client.cancel(at))
+        with Publisher(amqp_uri) as publisher:
+            publisher.publish_raw(b"nobody can read this", topology.dead_route("trial"))
         assert wait_for_the_end(gateway, 120.0), made.logs()
         said.stop()
-        found = violations(made, gateway, traces)
+        found = verdict(made, gateway, traces, amqp_uri, unharmed=True)
         with gateway.database.reading() as session:
             states = [session.get_one(Run, run).state for run in traces]
-        logs = made.logs()
-        made.end()
-        found += of_the_broker(amqp_uri)
-    assert not found, "\n".join([*found, logs])
+            put_aside = session.scalar(select(func.count()).select_from(DeadLetter))
+    assert not found, "\n".join([*found, made.logs()])
     assert said.said > 2 * len(traces)
+    assert put_aside == 1
+    lines = (tmp_path / "parts").read_text().splitlines()
+    words = Counter(line.partition(" pid=")[0] for line in lines)
+    split = len(traces) // len(orders)
+    done = [f"{word} {part}" for word in ("begun", "ended") for part in (1, 2, 3)]
+    assert words == dict.fromkeys(["prepared", "joined", *done], split)
     by_order = {what: set(states[at :: len(orders)]) for at, what in enumerate(orders)}
     assert by_order == {
         "done": {RunState.DONE},
         "cancel": {RunState.CANCELLED},
         "retriable once": {RunState.DONE},
         "permanent": {RunState.FAILED},
-        "done again": {RunState.DONE},
+        "in parts": {RunState.DONE},
     }

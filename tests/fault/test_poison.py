@@ -18,7 +18,7 @@ from skyrelay.broker.publisher import Publisher
 from skyrelay.messages import RunStage, StageFinished
 from tests.support.fleet import fleet
 from tests.support.gateway import opened
-from tests.support.invariants import of_the_broker, violations, wait_for_the_end
+from tests.support.invariants import verdict
 from tests.support.servers import Installation
 
 MIB = 1024**2
@@ -82,14 +82,11 @@ def test_poison_is_put_aside_and_everybody_else_goes_on(
             given = {"trace": str(trace), "stamps": True, **order}
             runs[name] = made.process(task, ["trial", "trial"], given)
             traces[runs[name]] = trace
-        assert wait_for_the_end(gateway, 180.0), made.logs()
-        found = violations(made, gateway, traces)
+        found = verdict(made, gateway, traces, amqp_uri, seconds=180.0)
         with gateway.database.reading() as session:
             ends = {name: session.get_one(Run, run) for name, run in runs.items()}
             letters = Counter(session.scalars(select(DeadLetter.meant_for)))
         logs = made.logs()
-        made.end()
-        found += of_the_broker(amqp_uri)
     # Three that could not be read, and the one that kills its replica; two events.
     assert letters == {"trial": 4, topology.DEAD_EVENT: 2}, logs
     assert not found, "\n".join([*found, logs])

@@ -11,10 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from skyrelay.client import Client, Conflict, ServerAway
+from skyrelay.client import Client, Conflict, NotFound, RequestRefused, ServerAway
 from skyrelay.stack.ports import LOOPBACK, free_ports
 from tests.support.processes import children_of, wait_until
 from tests.support.servers import PROJECT, Installation, answers
@@ -101,6 +102,10 @@ class Fleet:
     ----------
     accepted : dict of str
         Every run that was answered 200, and its task.
+    cancelled : set of str
+        The runs whose cancel was answered 200.
+    deleted : dict of str
+        The runs whose task was deleted, and when that was answered.
     """
 
     def __init__(self, place: Installation, *, replicas: int = 2, slots: int = 1) -> None:
@@ -120,6 +125,8 @@ class Fleet:
         self.replicas = [self._keep("trial", *service) for _ in range(replicas)]
         self.clients: list[Client] = []
         self.accepted: dict[str, int] = {}
+        self.cancelled: set[str] = set()
+        self.deleted: dict[str, datetime] = {}
 
     def wait_until_ready(self) -> None:
         """Wait until everything answers and takes messages."""
@@ -151,15 +158,35 @@ class Fleet:
                 turn += 1
                 time.sleep(0.05)
 
-    def process(self, task: int, steps: Sequence[str], order: dict[str, object]) -> str:
+    def process(
+        self, task: int, steps: Sequence[str], order: dict[str, object], **config: object
+    ) -> str:
         """Begin a run, whatever that takes; its id."""
         try:
-            run = self.ask(lambda c: c.process(task, steps, {"trial": order})).celery_id
+            given = {"trial": order, **config}
+            run = self.ask(lambda c: c.process(task, steps, given)).celery_id
         except Conflict:
             # Our own request: it was accepted, and its answer was lost with the server.
             run = self.ask(lambda client: client.runs(task))[0].id
         self.accepted[run] = task
         return run
+
+    def cancel(self, run: str) -> bool:
+        """Cancel a run, whatever that takes; whether it was not over."""
+        try:
+            self.ask(lambda client: client.cancel(self.accepted[run]))
+        except RequestRefused as error:
+            # Over; or cancelled by our own request, whose answer was lost with the server.
+            assert error.status == 400, error
+            return False
+        self.cancelled.add(run)
+        return True
+
+    def delete(self, run: str) -> None:
+        """Delete the task of a run, whatever that takes."""
+        with suppress(NotFound):
+            self.ask(lambda client: client.delete(self.accepted[run]))
+        self.deleted[run] = datetime.now(UTC)
 
     def logs(self, lines: int = 40) -> str:
         """What all processes have said last."""

@@ -10,32 +10,48 @@ of sentences; an empty one is what a test wants.
 
 from __future__ import annotations
 
+import fcntl
+import json
+import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest.mock import patch
 
 from kombu import Connection
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import selectinload
 
 from gateway.core import Gateway
 from gateway.models import AttemptState, AuditEntry, OutboxMessage, Run, RunState, Task, now
 from gateway.orchestration import janitor
 from skyrelay.broker import topology
+from tests.support import servers
 from tests.support.fleet import Fleet
 from tests.support.processes import parent_of, processes_with, wait_until
-from tests.trial_service.stage import RUN_VARIABLE, STAMPS
-from tests.trial_service.stages import TRIAL
+from tests.trial_service import divided
+from tests.trial_service.stage import RUN_VARIABLE, STAMPS, lock_of
+from tests.trial_service.stages import DIVIDED, TRIAL
 
-#: Seconds that a cancelled stage may go on: its kill is on its way. A bound for a kill that was
-#: lost, not a measure.
-KILL_SECONDS = 10.0
+#: Seconds within which whatever a run has started must be dead: the grace for those who do not
+#: obey, the 0.2 s beyond it that are promised, the second after which a replica that no kill has
+#: reached looks into the store, and as much again, twice, for a machine with much else to do.
+KILL_SECONDS = float(servers.TRIAL["skyrelay_kill_grace"]) + 0.2 + 1.0 + 2.0
+
+#: Seconds after the end of a run within which its science may still say that it begins: it was
+#: claimed before, and its kill is on its way.
+BEGIN_SECONDS = 2.0
 
 #: Later than any time that the janitor waits.
 _LATER = timedelta(hours=1)
+
+#: Looks, a second apart, that must find nothing: a publisher that the broker has kept waiting may
+#: still say one thing that others have said meanwhile.
+_STILL = 5
+
+_STAGES = {stage.step: stage for stage in (TRIAL, DIVIDED)}
 
 _GOOD = (AttemptState.DONE, AttemptState.DEGRADED)
 _FINISHED = {
@@ -77,8 +93,8 @@ def wait_for_the_end(gateway: Gateway, seconds: float) -> bool:
     return wait_until(quiet, seconds)
 
 
-def of_the_database(gateway: Gateway, accepted: Mapping[str, int]) -> Iterator[str]:
-    """Every accepted run has come to one end, and was not forgotten."""
+def of_the_database(gateway: Gateway, fleet: Fleet) -> Iterator[str]:
+    """Every accepted run has come to one end, the one it was given, and was not forgotten."""
     with gateway.database.reading() as session:
         runs = list(session.scalars(select(Run)))
         tasks = {task.id: task for task in session.scalars(select(Task))}
@@ -86,9 +102,12 @@ def of_the_database(gateway: Gateway, accepted: Mapping[str, int]) -> Iterator[s
         waiting = list(session.scalars(select(OutboxMessage.body)))
     yield from (f"in the outbox: {body}" for body in waiting)
     known = {run.id: run for run in runs}
-    for run_id, task_id in accepted.items():
-        if run_id not in known and task_id in tasks:
-            yield f"the accepted run {run_id} was forgotten"
+    for run_id in fleet.accepted:
+        if (run_id in known) == (run_id in fleet.deleted):
+            yield f"the run {run_id} was {'kept' if run_id in known else 'forgotten'}"
+    for run_id in fleet.cancelled & known.keys():
+        if known[run_id].state != RunState.CANCELLED:
+            yield f"run {run_id} was cancelled, and is {known[run_id].state}"
     ends = Counter(e.details["run"] for e in entries if e.action in _FINISHED)
     for run in runs:
         yield from _of_run(run, tasks[run.task_id])
@@ -122,10 +141,11 @@ def of_the_task_states(gateway: Gateway) -> Iterator[str]:
             )
             if last is None:
                 continue
+            stage = _STAGES[last.step]
             expected = {
-                RunState.DONE: TRIAL.state_done,
-                RunState.DEGRADED: TRIAL.state_done,
-                RunState.FAILED: TRIAL.state_failed,
+                RunState.DONE: stage.state_done,
+                RunState.DEGRADED: stage.state_done,
+                RunState.FAILED: stage.state_failed,
                 RunState.CANCELLED: "cancelled",
             }.get(RunState(last.state))
             if expected != task.state:
@@ -143,6 +163,20 @@ def of_the_products(gateway: Gateway) -> Iterator[str]:
         stamps = _stamps(gateway.store.folder(task) / STAMPS)
         for sentence in _of_stamps(stamps, its_runs):
             yield f"task {task}: {sentence}"
+        for sentence in _of_the_joined(gateway.store.folder(task), its_runs[-1]):
+            yield f"task {task}: {sentence}"
+
+
+def _of_the_joined(folder: Path, run: Run) -> Iterator[str]:
+    """A stage that was split has joined all its parts, or says that some are missing."""
+    if DIVIDED.step not in run.steps or run.state not in (RunState.DONE, RunState.DEGRADED):
+        return
+    parts = max(a.part for a in run.attempts if a.step == DIVIDED.step) - 1
+    path = folder / divided.PRODUCT
+    joined = path.read_text().split() if path.exists() else []
+    every = [str(part) for part in range(1, parts + 1)]
+    if joined != (every if run.state == RunState.DONE else [n for n in every if n in joined]):
+        yield f"the run {run.id} is {run.state} and has joined {joined} of {parts}"
 
 
 def _stamps(folder: Path) -> dict[int, dict[str, _Stamp]]:
@@ -168,7 +202,7 @@ def _of_stamps(stamps: dict[int, dict[str, _Stamp]], runs: list[Run]) -> Iterato
         return
     good: dict[int, list[int]] = defaultdict(list)
     for attempt in run.attempts if run else ():
-        if attempt.state in _GOOD:
+        if attempt.state in _GOOD and attempt.step == TRIAL.step:
             good[attempt.index].append(attempt.attempt)
     for index, numbers in good.items():
         if len(numbers) > 1:
@@ -187,18 +221,23 @@ def _of_stamps(stamps: dict[int, dict[str, _Stamp]], runs: list[Run]) -> Iterato
     if last.state in (RunState.DONE, RunState.DEGRADED):
         if run is not last:
             yield f"run {last.id} is {last.state}, and the products are of {owners or 'none'}"
-        if set(stamps) != set(range(len(last.steps))):
+        if set(stamps) != {at for at, step in enumerate(last.steps) if step == TRIAL.step}:
             yield f"run {last.id} has products of the stages {sorted(stamps)}"
 
 
-def of_the_traces(gateway: Gateway, traces: Mapping[str, Path]) -> Iterator[str]:
+def of_the_traces(gateway: Gateway, fleet: Fleet, traces: Mapping[str, Path]) -> Iterator[str]:
     """No two workers of one run have lived at a time, and none after the end of its run."""
     with gateway.database.reading() as session:
-        runs = list(session.scalars(select(Run).options(selectinload(Run.attempts))))
-    for run in runs:
-        if run.id in traces and traces[run.id].exists():
-            for sentence in _of_trace(run, list(_lines(traces[run.id]))):
-                yield f"run {run.id}: {sentence}"
+        query = select(Run).options(selectinload(Run.attempts))
+        runs = {run.id: run for run in session.scalars(query)}
+    for run_id, trace in traces.items():
+        lines = list(_lines(trace)) if trace.exists() else []
+        found: Iterator[str] = iter(())
+        if run_id in fleet.deleted:
+            found = _after_a_stop(fleet.deleted[run_id], lines)
+        elif run_id in runs:
+            found = _of_trace(runs[run_id], lines)
+        yield from (f"run {run_id}: {sentence}" for sentence in found)
 
 
 def _lines(trace: Path) -> Iterator[_Line]:
@@ -210,14 +249,15 @@ def _lines(trace: Path) -> Iterator[_Line]:
 
 
 def _of_trace(run: Run, lines: list[_Line]) -> Iterator[str]:
-    cancelled = run.state == RunState.CANCELLED
-    last_moment = (run.ended or now()) + timedelta(seconds=KILL_SECONDS if cancelled else 0)
+    ended = run.ended or now()
+    if run.state == RunState.CANCELLED:
+        yield from _after_a_stop(ended, lines)
     finished = {(a.index, a.attempt): a for a in run.attempts if a.state in _GOOD}
     for line in lines:
         if line.word == "beside":
             yield f"two of its workers lived at a time: {line}"
-        if line.time > last_moment:
-            yield f"after its end at {run.ended}: {line}"
+        if line.time > ended and run.state != RunState.CANCELLED:
+            yield f"after its end at {ended}: {line}"
         attempt = finished.get((line.index, line.attempt))
         if attempt and attempt.finished and line.time > attempt.finished:
             yield f"after the attempt had finished at {attempt.finished}: {line}"
@@ -228,24 +268,63 @@ def _of_trace(run: Run, lines: list[_Line]) -> Iterator[str]:
         yield f"its attempts began in the order {order}"
 
 
-def of_the_disk(gateway: Gateway, seconds: float = 10.0) -> Iterator[str]:
-    """Nothing of any run remains; what crashes have left, the janitor takes away, hours later."""
+def _after_a_stop(moment: datetime, lines: list[_Line]) -> Iterator[str]:
+    """Who was told to stop begins nothing any more, and does not go on."""
+    for line in lines:
+        patience = BEGIN_SECONDS if line.word == "begun" else KILL_SECONDS
+        if line.time > moment + timedelta(seconds=patience):
+            yield f"after it was stopped at {moment}: {line}"
+
+
+def of_the_disk(
+    gateway: Gateway, *, unharmed: bool = False, seconds: float = 10.0
+) -> Iterator[str]:
+    """Nothing of any run remains; what crashes have left, the janitor takes away, hours later.
+
+    ``unharmed``: no process was killed, so that nothing but runs which were stopped in a queue
+    may be left to the janitor.
+    """
     root = gateway.store.root
-    wait_until(lambda: not list(gateway.store.runs()), seconds)
+    if unharmed:
+        wait_until(lambda: not _left_to_the_janitor(gateway), seconds)
+        yield from (f"left to the janitor: {path}" for path in _left_to_the_janitor(gateway))
+    else:
+        wait_until(lambda: not list(gateway.store.runs()), seconds)
     with patch.object(janitor, "now", lambda: now() + _LATER):
         janitor.clean_up(gateway)
         janitor.drop_orphans(gateway)
     wait_until(lambda: not list((root / ".trash").iterdir()), seconds)
-    linked = {path.resolve() for path in root.iterdir() if path.is_symlink()}
-    left = [path for path in (root / ".versions").iterdir() if path.resolve() not in linked]
+    left = _unused_versions(root)
+    left += [path for path in (root / ".locks").iterdir() if not (root / path.name).is_symlink()]
     left += [path for name in (".runs", ".trash", ".incoming") for path in (root / name).iterdir()]
     left += [path for path in root.iterdir() if path.is_symlink() and not path.exists()]
     yield from (f"on disk: {path.relative_to(root)}" for path in left)
 
 
-def of_the_process_table(fleet: Fleet, runs: Iterable[str], seconds: float = 10.0) -> Iterator[str]:
+def _left_to_the_janitor(gateway: Gateway) -> list[Path]:
+    """Versions that no task uses, what was uploaded, and folders of runs that came to their end."""
+    root = gateway.store.root
+    ids = [str(run) for run, _ in gateway.store.runs()]
+    closed = (RunState.DONE, RunState.DEGRADED, RunState.FAILED)
+    with gateway.database.reading() as session:
+        over = session.scalars(select(Run.id).where(Run.id.in_(ids), Run.state.in_(closed)))
+        left = [root / ".runs" / run for run in over]
+    return [*left, *_unused_versions(root), *(root / ".incoming").iterdir()]
+
+
+def _unused_versions(root: Path) -> list[Path]:
+    linked = {path.resolve() for path in root.iterdir() if path.is_symlink()}
+    return [path for path in (root / ".versions").iterdir() if path.resolve() not in linked]
+
+
+def of_the_process_table(
+    fleet: Fleet, traces: Mapping[str, Path], seconds: float = 10.0
+) -> Iterator[str]:
     """Whatever lives belongs to a process that is kept alive, and works on no run any more."""
-    ours = set(runs)
+    ours = set(traces)
+    wait_until(lambda: not any(map(_is_worked_on, traces.values())), KILL_SECONDS)
+    at_work = [run for run, trace in traces.items() if _is_worked_on(trace)]
+    yield from (f"a worker still computes for run {run}" for run in at_work)
 
     def strays() -> dict[int, str]:
         kept = {process.pid for process in fleet.processes}
@@ -259,6 +338,18 @@ def of_the_process_table(fleet: Fleet, runs: Iterable[str], seconds: float = 10.
     # A moment ago something may have been killed, or started.
     wait_until(lambda: not strays(), seconds)
     yield from (f"in the process table: {pid} {command}" for pid, command in strays().items())
+
+
+def _is_worked_on(trace: Path) -> bool:
+    """Whether the science of this trace lives: for as long as it does, it holds a lock."""
+    try:
+        with lock_of(trace).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _descends(pid: int, ancestors: set[int]) -> bool:
@@ -286,7 +377,8 @@ def of_the_broker(amqp_uri: str, *, seconds: float = 10.0) -> Iterator[str]:
 
     Asked after all consumers have ended: what they had not acknowledged is in its queue again.
     """
-    queues = [*topology.queues(()), topology.work_queue(TRIAL.service)]
+    delays = json.loads(servers.TRIAL["skyrelay_retry_delays"])
+    queues = [*topology.queues(delays), topology.work_queue(TRIAL.service)]
 
     def left() -> dict[str, int]:
         with Connection(amqp_uri) as connection, connection.channel() as channel:
@@ -300,13 +392,52 @@ def of_the_broker(amqp_uri: str, *, seconds: float = 10.0) -> Iterator[str]:
     yield from (f"in the broker: {count} messages in {name}" for name, count in left().items())
 
 
-def violations(fleet: Fleet, gateway: Gateway, traces: Mapping[str, Path]) -> list[str]:
-    """All that is wrong with a whole installation whose runs have ended; its processes go on."""
+def violations(
+    fleet: Fleet, gateway: Gateway, traces: Mapping[str, Path], *, unharmed: bool = False
+) -> list[str]:
+    """All that is wrong with a whole installation whose runs have ended; its processes go on.
+
+    ``unharmed``: see `of_the_disk`.
+    """
     return [
-        *of_the_database(gateway, fleet.accepted),
+        *of_the_database(gateway, fleet),
         *of_the_task_states(gateway),
         *of_the_products(gateway),
-        *of_the_traces(gateway, traces),
         *of_the_process_table(fleet, traces),
-        *of_the_disk(gateway),
+        *of_the_traces(gateway, fleet, traces),
+        *of_the_disk(gateway, unharmed=unharmed),
     ]
+
+
+def verdict(
+    fleet: Fleet,
+    gateway: Gateway,
+    traces: Mapping[str, Path],
+    amqp_uri: str,
+    *,
+    unharmed: bool = False,
+    seconds: float = 120.0,
+) -> list[str]:
+    """All that is wrong with an installation when its runs have ended; then it ends, too.
+
+    ``unharmed``: see `of_the_disk`; ``seconds``: how long its runs may take to end.
+    """
+    if not wait_for_the_end(gateway, seconds):
+        return ["runs are still open, or messages not sent", *of_the_database(gateway, fleet)]
+    found = violations(fleet, gateway, traces, unharmed=unharmed)
+    # A command that was sent twice, or is about to be, may outlive its run; a replica answers or
+    # drops it.
+    wait_until(lambda: _is_still(gateway, amqp_uri))
+    fleet.end()
+    return [*found, *of_the_broker(amqp_uri)]
+
+
+def _is_still(gateway: Gateway, amqp_uri: str) -> bool:
+    """Whether nothing is to be sent or taken, and nothing comes for some seconds."""
+    for _ in range(_STILL):
+        with gateway.database.reading() as session:
+            to_be_sent = session.scalar(select(func.count()).select_from(OutboxMessage))
+        if to_be_sent or list(of_the_broker(amqp_uri, seconds=0)):
+            return False
+        time.sleep(1.0)
+    return True

@@ -70,6 +70,8 @@ class Echo:
     def _run(self) -> None:
         bindings = [
             binding(topology.WORK, "trial"),
+            binding(topology.WORK, "divided"),
+            binding(topology.DEAD),
             binding(topology.EVENTS, "#"),
             binding(topology.KILLS),
         ]

@@ -68,6 +68,11 @@ def run(context: StageContext) -> None:
         _leave(trace, "ended", attempt)
 
 
+def lock_of(trace: Path) -> Path:
+    """The file that the science with this trace holds locked for as long as it lives."""
+    return trace.with_suffix(".lock")
+
+
 @contextmanager
 def _seen_if_beside_another(trace: Path | None, attempt: str) -> Iterator[None]:
     """Leave a line if the science of the same run lives in another process at the same time.
@@ -77,7 +82,7 @@ def _seen_if_beside_another(trace: Path | None, attempt: str) -> Iterator[None]:
     if trace is None:
         yield
         return
-    with trace.with_suffix(".lock").open("w") as lock:
+    with lock_of(trace).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
