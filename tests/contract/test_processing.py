@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -436,6 +437,26 @@ def _age(bench: Bench, run: str, **moments: Any) -> None:
         found = session.get_one(Run, run)
         for name, value in moments.items():
             setattr(found, name, value)
+
+
+def test_a_run_whose_gateway_died_in_the_middle_of_its_cancel_is_cancelled(
+    bench: Bench, alice: Caller
+) -> None:
+    task = alice.new_task()
+    run = _process(alice, task).json["celery_id"]
+    command = bench.command()
+    # Marked in the store, and never committed.
+    bench.store.cancel_run(task, command.run)
+    janitor.clean_up(bench.gateway)
+    assert _state(alice, task)["celery_id"] == run, "its transaction may still be going on"
+    long_ago = time.time() - 120
+    os.utime(bench.store.root / ".runs" / run, (long_ago, long_ago))
+    janitor.clean_up(bench.gateway)
+    assert _state(alice, task) == {"id": task, "state": "cancelled", "celery_id": None}
+    assert str(bench.kill().run) == run
+    _age(bench, run, ended=now() - timedelta(minutes=2))
+    janitor.clean_up(bench.gateway)
+    assert runs_on_disk(bench.gateway) == set()
 
 
 def test_the_janitor_takes_away_what_ended_runs_have_left(bench: Bench, alice: Caller) -> None:

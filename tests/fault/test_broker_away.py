@@ -11,7 +11,8 @@ from skyrelay.messages import Outcome
 from skyrelay.stack.broker_node import BrokerNode
 from skyrelay.stack.ports import free_ports
 from tests.support.processes import wait_until
-from tests.support.station import Station
+from tests.support.report import Report
+from tests.support.station import Station, group_of
 
 
 def test_a_broker_restart_in_mid_stage_costs_nothing(broker: BrokerNode, station: Station) -> None:
@@ -21,8 +22,9 @@ def test_a_broker_restart_in_mid_stage_costs_nothing(broker: BrokerNode, station
     broker.restart()
     finished = station.finished(command)
     assert finished.outcome is Outcome.DONE
-    assert station.begun(command) == 1, station.logs()
-    assert station.finished(station.order()).outcome is Outcome.DONE
+    following = station.order()
+    assert station.finished(following).outcome is Outcome.DONE
+    station.assert_sound(command, following, begun=1)
 
 
 def test_an_outcome_waits_for_its_broker(broker: BrokerNode, station: Station) -> None:
@@ -34,7 +36,58 @@ def test_an_outcome_waits_for_its_broker(broker: BrokerNode, station: Station) -
     time.sleep(0.5)
     broker.start()
     assert station.finished(command).outcome is Outcome.DONE
-    assert station.begun(command) == 1
+    station.assert_sound(command, begun=1)
+
+
+def test_a_replica_that_drains_while_its_broker_is_away_does_its_stage_once(
+    broker: BrokerNode, station: Station, report: Report
+) -> None:
+    replica = station.ready_replica()
+    command = station.order(seconds=2, children="obedient")
+    station.wait_for_begin(command)
+    broker.kill()
+    replica.terminate()
+    assert wait_until(lambda: station.ended(command) == 1), station.logs()
+    assert replica.running, "its outcome has not been sent"
+    broker.start()
+    with report.time("broker up again to the outcome of a replica that drains"):
+        assert station.finished(command).outcome is Outcome.DONE
+    assert replica.wait() == 0
+    station.ready_replica()
+    following = station.order()
+    assert station.finished(following).outcome is Outcome.DONE
+    station.assert_sound(command, following, begun=1)
+
+
+def test_a_stage_that_is_handed_back_while_the_broker_is_away_is_done_by_another(
+    broker: BrokerNode, station: Station
+) -> None:
+    replica = station.ready_replica(drain_grace=0.5)
+    command = station.order(seconds=6)
+    station.wait_for_begin(command)
+    broker.kill()
+    replica.terminate()
+    assert replica.wait() == 0
+    broker.start()
+    station.ready_replica()
+    assert station.finished(command).outcome is Outcome.DONE
+    station.assert_sound(command, begun=2)
+
+
+def test_a_run_that_is_killed_while_the_broker_is_away_ends_at_once(
+    broker: BrokerNode, station: Station, report: Report
+) -> None:
+    station.ready_replica()
+    command = station.order(seconds=60, children=True)
+    station.wait_for_begin(command)
+    broker.kill()
+    with report.time("kill without a broker to the end of the last process"):
+        station.store.cancel_run(command.task, command.run)
+        worker = station.workers(command)[0]
+        assert wait_until(lambda: not group_of(worker)), station.logs()
+    broker.start()
+    assert station.finished(command).outcome is Outcome.CANCELLED
+    station.assert_sound(command, begun=1)
 
 
 def test_a_replica_waits_for_a_broker_that_is_not_up_yet(
@@ -45,7 +98,9 @@ def test_a_replica_waits_for_a_broker_that_is_not_up_yet(
     assert wait_until(lambda: replica.said("the broker is away"))
     broker.start()
     assert wait_until(lambda: replica.said("consuming"))
-    assert station.finished(station.order()).outcome is Outcome.DONE
+    command = station.order()
+    assert station.finished(command).outcome is Outcome.DONE
+    station.assert_sound(command, begun=1)
 
 
 def test_a_replica_ends_at_once_while_its_broker_is_away(

@@ -22,7 +22,7 @@ def test_a_kill_ends_the_whole_group_while_every_slot_is_busy(station: Station) 
     assert station.files(victim) == {"image.fits"}
     station.kill(other)
     assert station.finished(other).outcome is Outcome.CANCELLED
-    assert station.leftovers() == []
+    station.assert_sound(victim, other, begun=1)
     assert station.finished(station.order()).outcome is Outcome.DONE
 
 
@@ -35,6 +35,7 @@ def test_a_kill_ends_what_has_a_session_of_its_own(station: Station) -> None:
     assert station.finished(command).outcome is Outcome.CANCELLED
     assert station.detached(command) == []
     assert group_of(station.workers(command)[0]) == []
+    station.assert_sound(command, begun=1)
     assert station.finished(station.order()).outcome is Outcome.DONE
 
 
@@ -60,6 +61,7 @@ def test_a_kill_reaches_the_replica_that_has_the_run(station: Station) -> None:
     assert station.of(commands[1], StageFinished) == []
     station.kill(commands[1])
     assert station.finished(commands[1]).outcome is Outcome.CANCELLED
+    station.assert_sound(*commands, begun=1)
 
 
 def test_a_kill_whose_broadcast_was_lost_acts_all_the_same(station: Station) -> None:
@@ -69,6 +71,7 @@ def test_a_kill_whose_broadcast_was_lost_acts_all_the_same(station: Station) -> 
     station.store.cancel_run(command.task, command.run)
     assert station.finished(command).outcome is Outcome.CANCELLED
     assert group_of(station.workers(command)[0]) == []
+    station.assert_sound(command, begun=1)
 
 
 def test_two_kills_are_one(station: Station) -> None:
@@ -80,6 +83,7 @@ def test_two_kills_are_one(station: Station) -> None:
     assert station.finished(command).outcome is Outcome.CANCELLED
     assert station.finished(station.order()).outcome is Outcome.DONE
     assert len(station.of(command, StageFinished)) == 1
+    station.assert_sound(command, begun=1)
 
 
 def test_a_spare_worker_takes_the_next_stage_while_another_warms_up(station: Station) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from skyrelay.client import Client
+from tests.support.gateway import opened
+from tests.support.invariants import of_the_disk
 from tests.support.processes import is_alive, wait_until
 from tests.support.servers import TRIAL, Installation, installation
 from tests.support.station import Replica
@@ -57,6 +59,13 @@ class Divided:
         lines = self.trace.read_text().splitlines()
         return {int(line.split("pid=")[1].split()[0]) for line in lines if "begun" in line}
 
+    def assert_sound(self, *, unharmed: bool = True) -> None:
+        """No part has ended twice, and nothing is left; ``unharmed``: no process was killed."""
+        assert max(self.times(f"ended {part}") for part in range(1, PARTS + 1)) <= 1
+        assert self.times("joined") <= 1
+        with opened(self.place.folder, self.place.environment["DATABASE_URL"]) as gateway:
+            assert not list(of_the_disk(gateway, unharmed=unharmed))
+
     def product(self) -> str:
         return self.client.read(self.task, "joined.txt").decode()
 
@@ -91,6 +100,7 @@ def test_the_parts_are_done_on_all_replicas_and_joined_once(divided: Divided) ->
     assert wait_until(lambda: not list((divided.place.folder / "tasks" / ".runs").iterdir()))
     visible = {entry.name for entry in divided.client.files(divided.task)}
     assert visible == {"joined.txt", "divided.log", "divided_results.json"}
+    divided.assert_sound()
 
 
 def test_a_small_image_is_done_in_one_piece(divided: Divided) -> None:
@@ -108,6 +118,7 @@ def test_a_part_is_tried_again_and_one_that_cannot_be_done_is_left_out(divided: 
     assert state.degraded[0] == "Part 3 is left out: It cannot be done."
     assert state.degraded[1].startswith("Part 4 is left out: The worker died 3 times")
     assert divided.client.runs(divided.task)[0].state == "degraded"
+    divided.assert_sound(unharmed=False)
 
 
 def test_a_kill_ends_the_parts_on_every_replica(divided: Divided) -> None:
@@ -120,6 +131,7 @@ def test_a_kill_ends_the_parts_on_every_replica(divided: Divided) -> None:
     assert wait_until(lambda: not list((divided.place.folder / "tasks" / ".runs").iterdir()), 90)
     assert divided.client.files(divided.task) == []
     assert divided.times("ended 1") == 0
+    divided.assert_sound()
 
 
 def test_the_parts_of_a_replica_that_dies_are_done_by_the_other(divided: Divided) -> None:
@@ -131,3 +143,4 @@ def test_the_parts_of_a_replica_that_dies_are_done_by_the_other(divided: Divided
     for part in range(1, PARTS + 1):
         assert divided.times(f"ended {part}") == 1
     assert divided.times("joined") == 1
+    divided.assert_sound(unharmed=False)

@@ -8,9 +8,10 @@ import requests
 from skyrelay.broker import topology
 from skyrelay.broker.connection import connect
 from skyrelay.broker.publisher import declare_topology
-from skyrelay.messages import Outcome, StageFinished, StageProgressed, StageStarted, place_in
+from skyrelay.messages import Lane, Outcome, StageFinished, StageProgressed, StageStarted, place_in
 from skyrelay.stack.ports import LOOPBACK, free_ports
 from tests.support.processes import is_alive, wait_until
+from tests.support.report import Report
 from tests.support.station import PRODUCTS, Station, group_of
 
 
@@ -126,6 +127,21 @@ def test_what_the_science_started_does_not_outlive_its_stage(station: Station) -
     assert wait_until(lambda: len(group_of(worker)) == 2), "only the worker and its guard"
 
 
+def test_a_replica_for_large_images_takes_nothing_else(station: Station) -> None:
+    station.ready_replica(lane="large")
+    normal = station.order()
+    large = station.command().model_copy(update={"lane": Lane.LARGE})
+    station.publisher.publish(large)
+    assert station.finished(large).outcome is Outcome.DONE
+    retried = station.command(act="retriable once").model_copy(update={"lane": Lane.LARGE})
+    station.publisher.publish(retried)
+    assert station.finished(retried).attempt == 2
+    assert station.begun(normal) == 0
+    station.ready_replica()
+    assert station.finished(normal).outcome is Outcome.DONE
+    station.assert_sound(normal, large, begun=1)
+
+
 def test_a_draining_replica_finishes_its_stage(station: Station) -> None:
     replica = station.ready_replica()
     command = station.order(seconds=2)
@@ -147,12 +163,17 @@ def test_a_draining_replica_still_obeys_a_kill(station: Station) -> None:
     assert replica.wait() == 0
 
 
-def test_a_stage_that_outlasts_the_grace_is_handed_to_another_replica(station: Station) -> None:
+def test_a_stage_that_outlasts_the_grace_is_handed_to_another_replica(
+    station: Station, report: Report
+) -> None:
     replicas = [station.ready_replica(drain_grace=0.5) for _ in range(2)]
     command = station.order(seconds=6)
     assert wait_until(lambda: any(replica.said("started") for replica in replicas))
+    station.wait_for_begin(command)
     first, second = sorted(replicas, key=lambda replica: not replica.said("started"))
     first.terminate()
+    with report.time("SIGTERM (grace 0.5 s) to the stage's next beginning, by another replica"):
+        station.wait_for_begin(command, times=2)
     assert first.wait() == 0
     assert station.finished(command).outcome is Outcome.DONE, station.logs()
     assert second.said("finished")

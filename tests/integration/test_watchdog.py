@@ -13,8 +13,10 @@ from kombu import Connection
 from skyrelay.broker.connection import connect
 from skyrelay.client import Client
 from skyrelay.messages import Outcome
+from skyrelay.stack.ports import LOOPBACK, free_ports
 from tests.support.processes import wait_until
-from tests.support.servers import TRIAL, Installation, installation
+from tests.support.report import Report
+from tests.support.servers import TRIAL, Installation, installation, status
 from tests.support.station import Replica, Station
 
 #: The databases differ in how they lock; both are tried in tests/contract. Here is the usual one.
@@ -38,7 +40,7 @@ def _client(place: Installation) -> Client:
 
 @on_postgresql
 def test_a_command_that_the_broker_has_lost_is_sent_again(
-    place: Installation, amqp_uri: str
+    place: Installation, amqp_uri: str, report: Report
 ) -> None:
     client = _client(place)
     task = client.create_task(original_name="a.fits").id
@@ -55,7 +57,8 @@ def test_a_command_that_the_broker_has_lost_is_sent_again(
     place.events()
     replica = Replica(place.environment, place.folder / "replica.log")
     try:
-        assert client.wait(task, interval=0.1, timeout=60).state == "trial_done", place.logs()
+        with report.time(f"command lost (silence {SILENCE} s) to its run's end by the watchdog"):
+            assert client.wait(task, interval=0.1, timeout=60).state == "trial_done", place.logs()
     finally:
         replica.end()
     assert "its command is sent again" in place.logs()
@@ -107,11 +110,25 @@ def test_a_worker_that_stands_still_is_ended_and_its_work_done_again(station: St
     assert station.leftovers() == []
 
 
-def test_the_queue_of_a_service_that_is_gone_turns_its_replica_red_and_comes_back(
-    station: Station,
+def test_a_replica_that_is_connected_and_does_not_consume_turns_red_and_comes_back(
+    station: Station, report: Report
 ) -> None:
-    replica = station.ready_replica()
+    (port,) = free_ports(1)
+    health = f"http://{LOOPBACK}:{port}/healthz"
+    replica = station.ready_replica(health_port=port)
+    assert wait_until(lambda: status(health) == 200)
     with connect(station.amqp_uri, "test") as connection:
-        connection.default_channel.queue_delete("work.trial")
-    assert wait_until(lambda: replica.log.read_text().count("consuming") >= 2), station.logs()
-    assert station.finished(station.order()).outcome is Outcome.DONE
+        channel = connection.default_channel
+        channel.queue_delete("work.trial")
+        # In its place stands one that the replica cannot consume from.
+        channel.queue_declare("work.trial", durable=True, auto_delete=False)
+        with report.time("a queue taken away to a red replica"):
+            assert wait_until(lambda: status(health) == 503), station.logs()
+        assert wait_until(lambda: replica.said("with other properties")), station.logs()
+        assert replica.running
+        channel.queue_delete("work.trial")
+    with report.time("the queue given back to a green replica"):
+        assert wait_until(lambda: status(health) == 200), station.logs()
+    command = station.order()
+    assert station.finished(command).outcome is Outcome.DONE
+    station.assert_sound(command, begun=1)
