@@ -26,8 +26,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 _log = logging.getLogger(__name__)
 
 _WRITES = "skyrelay_writes"
-#: How long a writer of SQLite waits for another one. Transactions take milliseconds.
-_SQLITE_PATIENCE_MS = 30_000
+#: Seconds that a writer of SQLite waits for another one, unless the address says another
+#: ``?timeout=``. Transactions take milliseconds.
+_SQLITE_PATIENCE = 30.0
 #: Connections of one process: as many as its threads, and a few for the publisher and health.
 _POOL = 12
 #: Seconds after which a connection is tried before it is used: to try a busy one each time would
@@ -46,7 +47,9 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite and self.url.database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
-        arguments = {} if self.is_sqlite else {"connect_timeout": 5}
+        arguments: dict[str, float] = {} if self.is_sqlite else {"connect_timeout": 5}
+        if self.is_sqlite and "timeout" not in self.url.query:
+            arguments = {"timeout": _SQLITE_PATIENCE}
         self.engine = create_engine(self.url, pool_size=_POOL, connect_args=arguments)
         self._read_engine = self.engine
         if self.is_sqlite:
@@ -142,7 +145,6 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
     # Transactions are begun by us, and not by the driver when it sees the first change.
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout={_SQLITE_PATIENCE_MS}")
     cursor.execute("PRAGMA foreign_keys=ON")
     # An answered request must outlive a power failure, as the broker's confirmed messages do.
     cursor.execute("PRAGMA synchronous=FULL")

@@ -50,17 +50,22 @@ def test_a_postgresql_that_is_restarted_or_killed_delays_and_loses_nothing(
                 flow.wait_for_progress()
 
 
+@pytest.mark.parametrize("patience", [1, 30])
 def test_a_sqlite_that_somebody_else_locks_delays_and_loses_nothing(
-    tmp_path: Path, amqp_uri: str, report: Report
+    tmp_path: Path, amqp_uri: str, report: Report, patience: int
 ) -> None:
+    """Whether all can wait for so long, or have to be refused, and to try again."""
     path = tmp_path / "gateway.db"
+    url = f"sqlite:///{path}?timeout={patience}"
     with (
-        installation(tmp_path, f"sqlite:///{path}", amqp_uri, **TRIAL) as place,
+        installation(tmp_path, url, amqp_uri, **TRIAL) as place,
         traffic(place, amqp_uri) as flow,
     ):
         with closing(sqlite3.connect(path, isolation_level=None, timeout=30)) as other:
             other.execute("BEGIN IMMEDIATE")
             time.sleep(LOCKED)
+            said = flow.fleet.logs()
             other.execute("ROLLBACK")
+        assert ("database is locked" in said) == (patience < LOCKED), said
         with report.time(f"SQLite unlocked (after {LOCKED:.0f} s) to a chain's end"):
             flow.wait_for_progress()
