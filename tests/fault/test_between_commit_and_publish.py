@@ -75,16 +75,22 @@ class Scene:
             run, server = self._begin()
             _kill(server)
             waiting = _waiting(self.gateway)
-        with self.report.time("gateway killed between commit and publish to its stage's begin"):
+        with self.report.time(
+            "broker goes on, with what a dead gateway left, to the stage's beginning"
+        ):
             assert wait_until(self.traces[run].exists), self.made.logs()
         return waiting
 
     def right_after_the_answer(self) -> int:
         """Kill a web server that has just answered; messages that waited then."""
-        _, server = self._begin()
+        run, server = self._begin()
         time.sleep(self.dice.uniform(*MOMENTS))
         _kill(server)
-        return _waiting(self.gateway)
+        waiting = _waiting(self.gateway)
+        how = "between commit and publish" if waiting else "right after its answer"
+        with self.report.time(f"gateway killed {how} to the stage's beginning"):
+            assert wait_until(self.traces[run].exists), self.made.logs()
+        return waiting
 
     def right_after_the_stage(self) -> int:
         """Kill who has just recorded the end of a stage; messages that waited then."""
