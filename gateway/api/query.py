@@ -93,3 +93,11 @@ def page(limit: int, offset: int) -> str:
         if name not in ("limit", "offset")
     ]
     return f"{request.base_url}?{urlencode([*kept, ('limit', limit), ('offset', offset)])}"
+
+
+def neighbours(limit: int, offset: int, count: int) -> dict[str, str | None]:
+    """The addresses of the pages before and after this one of a list with ``count`` entries."""
+    return {
+        "next": page(limit, offset + limit) if offset + limit < count else None,
+        "previous": page(limit, max(0, offset - limit)) if offset > 0 else None,
+    }

@@ -46,6 +46,8 @@ Warnings = Annotated[
 
 Limit = Annotated[int, Field(ge=1, description="At most so many.", examples=[50])]
 Offset = Annotated[int, Field(ge=0, description="Leave out so many.", examples=[0])]
+NextPage = Annotated[str | None, Field(description="Address of the next page.", examples=[None])]
+PreviousPage = Annotated[str | None, Field(description="Likewise.", examples=[None])]
 Mjd = Annotated[str, Field(description="MJD, or ISO 8601 in UTC.", examples=["2026-01-31T20:00"])]
 Url = Annotated[str, Field(examples=["https://example.org/hook"])]
 
@@ -71,8 +73,8 @@ class TaskPage(TypedDict):
     """A page of the list of tasks."""
 
     count: Annotated[int, Field(description="Tasks on all pages.", examples=[1])]
-    next: Annotated[str | None, Field(description="Address of the next page.", examples=[None])]
-    previous: Annotated[str | None, Field(examples=[None])]
+    next: NextPage
+    previous: PreviousPage
     results: list[TaskInList]
 
 

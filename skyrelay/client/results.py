@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 from skyrelay.client.answers import LightCurvePoint, Results
 from skyrelay.client.errors import RequestRefused
@@ -38,7 +38,8 @@ class ResultCalls(Transport):
             yield from answer["results"]
             if answer["next"] is None:
                 return
-            offset += limit
+            # A page has fewer tasks than asked for where they have many rows.
+            offset = int(parse_qs(urlsplit(answer["next"]).query)["offset"][0])
 
     def light_curve(
         self, ra: float, dec: float, radius: float = 3.0, **filters: Any
