@@ -57,15 +57,25 @@ class _TaskMade(schemas.TaskCreated):
     steps: NotRequired[schemas.Steps]
 
 
+def check_quotas() -> None:
+    """Refuse a request for one more task, by its length, before its body is read.
+
+    Raises
+    ------
+    QuotaExceeded
+        If the user may not have it.
+    """
+    check_upload(gateway(), current_user(), request.content_length or 0, makes_task=True)
+
+
 @blueprint.post("/tasks/")
 @documented({201: _TaskMade}, body=_NewTask, errors=(403, 404, 422, 429, 507))
-@once_per_key
+@once_per_key(before_reading=check_quotas, files_too=True)
 def create_task() -> ResponseReturnValue:
     """Make a task; its image is not looked at before the first stage.
 
     With ``steps`` its first run begins in the same instant.
     """
-    check_upload(gateway(), current_user(), request.content_length or 0, makes_task=True)
     body = read_body()
     answer = make_task(body, field_config(body), steps_of(body), priority_of(body))
     return jsonify(answer), 201

@@ -53,10 +53,10 @@ class _Cancelled(TypedDict):
 
 @blueprint.post("/tasks/<int:task_id>/process/")
 @documented({200: _Started}, body=_Processing, errors=(409, 422, 429))
-@once_per_key
+@once_per_key()
 def process(task_id: int) -> ResponseReturnValue:
     """Begin a run of the given steps, one after the other."""
-    body = read_body()
+    body = read_body(files_too=False)
     with gateway().database.writing() as session:
         task = get_locked_task(session, task_id, Right.EDIT)
         steps = steps_of(body)

@@ -97,7 +97,7 @@ def read_task(task_id: int) -> ResponseReturnValue:
 @documented({200: schemas.TaskInFull}, body=_TaskChange, errors=(409,))
 def update_task(task_id: int) -> ResponseReturnValue:
     """Change name, title, configuration or groups; what is not sent stays as it is."""
-    body = read_body()
+    body = read_body(files_too=False)
     with gateway().database.writing() as session:
         task = get_locked_task(session, task_id, Right.EDIT)
         validated = field_config(body)
