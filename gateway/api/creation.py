@@ -17,7 +17,7 @@ from gateway import lifetime, local_files
 from gateway.accounts.quotas import check_bytes, check_run, check_task, check_upload
 from gateway.api import schemas, serializers
 from gateway.api.access import groups_named
-from gateway.api.auditing import remember_request
+from gateway.api.auditing import remember_request, remember_run
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import Body, field_config, read_body, warnings_of
 from gateway.api.errors import invalid
@@ -130,9 +130,7 @@ def make_task(
                 )
                 answer = {**serializers.task_created(task), **warnings_of(validated)}
                 if run is not None:
-                    remember_request(
-                        session, "processing_start", task_id=task.id, steps=steps, run=run.id
-                    )
+                    remember_run(session, run, config, task)
                     answer |= {"state": task.state, "celery_id": run.id, "steps": steps}
                 remember_answer(session, 201, answer)
                 session.commit()

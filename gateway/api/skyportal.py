@@ -88,6 +88,7 @@ def upload() -> ResponseReturnValue:
                 found["instrument_id"] = instrument
                 if not preview:
                     portal.put_photometry(found)
+                    _remember(number, found)
             except (Permanent, SkyPortalError) as error:
                 answers.append({"id": number, "status": "error", "error": str(error)})
                 continue
@@ -97,7 +98,6 @@ def upload() -> ResponseReturnValue:
                 continue
             status = "preview" if preview else "success"
             answers.append({"id": number, "status": status, "photometry": found})
-        _remember(answers)
     return jsonify(answers)
 
 
@@ -115,12 +115,11 @@ def _photometry(portal: SkyPortal, number: int, kind: str, *, limit_only: bool) 
     return {"obj_id": portal.source_at(found["ra"], found["dec"]), **found}
 
 
-def _remember(answers: list[dict[str, Any]]) -> None:
-    sent = [answer for answer in answers if answer["status"] == "success"]
+def _remember(number: int, sent: dict[str, Any]) -> None:
+    """At once: whatever happens to the rest of the request, this is at SkyPortal."""
+    about = {"source": sent["obj_id"], "instrument": sent["instrument_id"]}
     with gateway().database.writing() as session:
-        for answer in sent:
-            source = answer["photometry"]["obj_id"]
-            remember_request(session, "skyportal_upload", task_id=answer["id"], source=source)
+        remember_request(session, "skyportal_upload", task_id=number, **about)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from gateway.api.auth import current_user, gateway
 from gateway.api.body import field_config, read_body, warnings_of
 from gateway.api.creation import LONGEST_NAME
 from gateway.api.errors import invalid
+from gateway.audit import differences
 from gateway.models import Task, User
 from gateway.openapi import NOTHING, documented
 from gateway.permissions import Right, sees_all
@@ -100,7 +101,7 @@ def update_task(task_id: int) -> ResponseReturnValue:
     body = read_body(files_too=False)
     with gateway().database.writing() as session:
         task = get_locked_task(session, task_id, Right.EDIT)
-        validated = field_config(body)
+        validated, before = field_config(body), _said_of(task)
         for name in ("original_name", "title"):
             if name in body:
                 setattr(task, name, body.text(name, LONGEST_NAME))
@@ -112,15 +113,27 @@ def update_task(task_id: int) -> ResponseReturnValue:
             task.config = validated.config
         if "groups" in body:
             task.groups = groups_named(session, body.texts("groups"))
-        remember_request(
-            session,
-            "task_update",
-            task_id=task.id,
-            fields=sorted(body.fields.keys() & {"original_name", "title", "config", "groups"}),
-        )
         session.flush()
+        _remember_change(session, task.id, before, _said_of(task))
         answer = serializers.task_in_full(task)
     return jsonify({**answer, **warnings_of(validated)})
+
+
+def _said_of(task: Task) -> dict[str, Any]:
+    """What users may change of a task."""
+    groups = [group.name for group in task.groups]
+    names = ("original_name", "title", "config")
+    return {name: getattr(task, name) for name in names} | {"groups": groups}
+
+
+def _remember_change(
+    session: Session, task_id: int, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    """A changed configuration is an entry of its own, with each of its keys."""
+    if changes := differences(before.pop("config"), after.pop("config")):
+        remember_request(session, "config_change", task_id=task_id, changes=changes)
+    if changes := differences(before, after):
+        remember_request(session, "task_update", task_id=task_id, changes=changes)
 
 
 @blueprint.delete("/tasks/<int:task_id>/")

@@ -205,6 +205,17 @@ def test_only_those_who_may_see_a_task_send_it_and_only_those_who_may_send(
     assert [stored["altdata"] for stored in portal.stored] == [{"stdview": own}]
 
 
+def test_what_has_arrived_at_skyportal_is_remembered_whatever_comes_after(
+    bench: Bench, portal: Portal, carol: Caller, admin: Caller
+) -> None:
+    task, broken = measured(bench, carol), carol.new_task(config=CONFIG)
+    (bench.store.folder(broken) / "target.vot").write_bytes(b"no table")
+    send(carol, [task, broken])
+    (entry,) = admin.get("audit/?action=skyportal_upload").json["results"]
+    assert (entry["user"], entry["task"]) == ("carol", task)
+    assert (entry["details"]["source"], entry["details"]["instrument"]) == ("SN2026abc", 1)
+
+
 def test_what_skyportal_refuses_is_said_and_keeps_no_other(
     bench: Bench, portal: Portal, carol: Caller
 ) -> None:
