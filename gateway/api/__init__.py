@@ -9,6 +9,7 @@ from gateway.api import (
     analyses,
     audit_log,
     auth,
+    bulk,
     creation,
     data_files,
     dead,
@@ -27,6 +28,7 @@ from gateway.api import (
     queue,
     reference,
     results,
+    sharing,
     sky,
     skyportal,
     stream,
@@ -40,7 +42,7 @@ api = Blueprint("api", __name__, url_prefix="/api")
 api.before_request(auth.require_user)
 _PARTS = (
     *(login, openid, account, users, groups, audit_log),
-    *(tasks, creation, duplication, processing, preprocessing, stream, files, queue),
+    *(tasks, sharing, bulk, creation, duplication, processing, preprocessing, stream, files, queue),
     *(dead, data_files, reference, previews, legacy, skyportal, analyses),
     *(results, sky, presets, webhooks, intakes, provenance),
 )

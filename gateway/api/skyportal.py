@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal, NotRequired
@@ -15,9 +14,9 @@ from typing_extensions import TypedDict
 from gateway.api.access import get_task
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
-from gateway.api.body import Body, read_body
+from gateway.api.body import read_body
 from gateway.api.errors import ApiError, detail, invalid, not_found, refused
-from gateway.models import LARGEST_ID
+from gateway.api.task_numbers import task_numbers
 from gateway.openapi import documented
 from gateway.permissions import Right
 from gateway.skyportal.client import SkyPortal, SkyPortalError
@@ -73,7 +72,7 @@ def upload() -> ResponseReturnValue:
     """
     with _portal() as portal:
         body = read_body(files_too=False)
-        ids, instrument = _ids(body), body.integer("instrument")
+        ids, instrument = task_numbers(body, _MOST_TASKS), body.integer("instrument")
         kind = body.text("type", 20) or "best"
         if kind not in TABLES:
             raise invalid(type=f"Must be one of {', '.join(TABLES)}.")
@@ -93,8 +92,7 @@ def upload() -> ResponseReturnValue:
                 answers.append({"id": number, "status": "error", "error": str(error)})
                 continue
             except ApiError as error:
-                sentence = " ".join(map(str, error.body.values()))
-                answers.append({"id": number, "status": "error", "error": sentence})
+                answers.append({"id": number, "status": "error", "error": error.sentence})
                 continue
             status = "preview" if preview else "success"
             answers.append({"id": number, "status": status, "photometry": found})
@@ -134,21 +132,3 @@ def _portal() -> Iterator[SkyPortal]:
         yield portal
     finally:
         portal.close()
-
-
-def _ids(body: Body) -> list[int]:
-    """Numbers as in ``1,2 5-7``, each once, in the order in which they are given."""
-    given = body.fields.get("ids")
-    text = ",".join(map(str, given)) if isinstance(given, list) else body.text("ids", 1000)
-    found: dict[int, None] = {}
-    for part in re.split(r"[,\s]+", text.strip(", \t\r\n")):
-        match = re.fullmatch(r"([0-9]{1,10})(?:-([0-9]{1,10}))?", part)
-        if match is None:
-            raise invalid(ids="Write numbers of tasks as in 1,2 5-7.")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last > LARGEST_ID or last - first >= _MOST_TASKS:
-            raise invalid(ids=f"At most {_MOST_TASKS} tasks are taken at once.")
-        found |= dict.fromkeys(range(first, last + 1))
-    if len(found) > _MOST_TASKS:
-        raise invalid(ids=f"At most {_MOST_TASKS} tasks are taken at once.")
-    return list(found)

@@ -141,17 +141,23 @@ def _remember_change(
 def delete_task(task_id: int) -> ResponseReturnValue:
     """Delete a task with its files; a run of it is cancelled first."""
     with gateway().database.writing() as session:
-        task = get_locked_task(session, task_id, Right.DELETE)
-        remember_request(
-            session,
-            "task_delete",
-            task_id=task.id,
-            original_name=task.original_name,
-        )
-        session.flush()
-        lifetime.delete(gateway(), session, task)
+        delete_one(session, task_id)
     gateway().store.empty_trash()
     return Response(status=204)
+
+
+def delete_one(session: Session, task_id: int) -> None:
+    """Delete the task if the user may; its files are in the store's trash then.
+
+    Raises
+    ------
+    ApiError
+        404 if there is no such task, 403 if it is not for this user.
+    """
+    task = get_locked_task(session, task_id, Right.DELETE)
+    remember_request(session, "task_delete", task_id=task.id, original_name=task.original_name)
+    session.flush()
+    lifetime.delete(gateway(), session, task)
 
 
 def _page(session: Session, asked: Search, limit: int, offset: int) -> tuple[_Page, int]:

@@ -24,6 +24,8 @@ from skyrelay.parameters import ParameterError, parse_assignments
 _FAILED, _STILL_RUNNING = 1, 2
 #: Seconds between two looks at a log that grows.
 _LOOK = 0.5
+#: What may be done to many tasks at once.
+_ACTIONS = ("archive", "cleanup", "delete", "add_to_groups", "remove_from_groups")
 
 _config = click.option(
     "-c", "--config", "assignments", multiple=True, metavar="NAME=VALUE", help="A parameter."
@@ -279,6 +281,21 @@ def delete(client: Client, numbers: tuple[int, ...]) -> None:
     for number in numbers:
         with _refusals():
             client.delete(number)
+
+
+@task.command()
+@click.argument("action", type=click.Choice(_ACTIONS))
+@click.argument("numbers", type=int, nargs=-1, required=True)
+@click.option("--group", "groups", multiple=True, help="A group to share with, or no longer.")
+@click.pass_obj
+def act(client: Client, action: str, numbers: tuple[int, ...], groups: tuple[str, ...]) -> None:
+    """Do ACTION with each of the tasks NUMBERS; those that do not allow it are named."""
+    with _refusals():
+        answers = client.act(action, numbers, groups)
+    failed = [each for each in answers if each.status == "error"]
+    for each in failed:
+        click.echo(f"{each.id}: {each.error}", err=True)
+    sys.exit(_FAILED if failed else 0)
 
 
 def _print_json(value: Any) -> None:

@@ -259,6 +259,15 @@ def test_reference_tables_and_watched_folders_are_read(bench: Bench, staff: Clie
     assert staff.batches() == [] and staff.analyses() == []
 
 
+def test_many_tasks_are_shared_and_archived_at_once(alice: Caller, client: Client) -> None:
+    tasks = [alice.new_task(), alice.new_task()]
+    assert client.share(tasks[0], add=["observers"]).groups == ["observers"]
+    assert client.share(tasks[0], remove=["observers"]).groups == []
+    archived = client.act("archive", [*tasks, 99])
+    assert [each.status for each in archived] == ["success", "success", "error"]
+    assert archived[0].celery_id and archived[2].error == "Not found."
+
+
 def test_a_copy_may_be_without_products(bench: Bench, alice: Caller, client: Client) -> None:
     task = alice.new_task()
     bench.run(alice, task, INSPECT.step, product="mask.fits")
