@@ -20,6 +20,7 @@ from gateway.api import (
     legacy,
     login,
     openid,
+    places,
     preprocessing,
     presets,
     previews,
@@ -30,6 +31,7 @@ from gateway.api import (
     results,
     sharing,
     sky,
+    sky_map,
     skyportal,
     stream,
     tasks,
@@ -44,7 +46,7 @@ _PARTS = (
     *(login, openid, account, users, groups, audit_log),
     *(tasks, sharing, bulk, creation, duplication, processing, preprocessing, stream, files, queue),
     *(dead, data_files, reference, previews, legacy, skyportal, analyses),
-    *(results, sky, presets, webhooks, intakes, provenance),
+    *(results, places, sky, sky_map, presets, webhooks, intakes, provenance),
 )
 for part in _PARTS:
     api.register_blueprint(part.blueprint)

@@ -9,6 +9,7 @@ from flask import request
 
 from gateway.api.errors import invalid
 from gateway.measurements.products import mjd
+from gateway.models import LARGEST_ID
 
 #: The largest number that both databases take as an offset.
 LARGEST_OFFSET = 2**62
@@ -61,6 +62,12 @@ def integer(name: str, *, least: int, most: int, default: int) -> int:
     if not least <= value <= most:
         raise invalid(**{name: f"It must lie between {least} and {most}."})
     return value
+
+
+def before() -> int | None:
+    """The number before which a page of a list begins; None for the first page."""
+    found = integer("before", least=0, most=LARGEST_ID, default=-1)
+    return None if found < 0 else found
 
 
 def flag(name: str) -> bool:

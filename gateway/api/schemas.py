@@ -55,9 +55,8 @@ Url = Annotated[str, Field(examples=["https://example.org/hook"])]
 exact = with_config(ConfigDict(extra="forbid"))
 
 
-@exact
-class TaskInList(TypedDict):
-    """A task in a list."""
+class TaskFields(TypedDict):
+    """What every list says of a task."""
 
     id: TaskId
     original_name: Name
@@ -69,12 +68,22 @@ class TaskInList(TypedDict):
 
 
 @exact
-class TaskPage(TypedDict):
-    """A page of the list of tasks."""
+class TaskInList(TaskFields):
+    """A task in a list."""
+
+
+class Page(TypedDict):
+    """What is said around a page of the list of tasks."""
 
     count: Annotated[int, Field(description="Tasks on all pages.", examples=[1])]
     next: NextPage
     previous: PreviousPage
+
+
+@exact
+class TaskPage(Page):
+    """A page of the list of tasks."""
+
     results: list[TaskInList]
 
 

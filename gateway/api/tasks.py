@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
 
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from pydantic import Field
-from sqlalchemy import Select, bindparam, func, select
+from sqlalchemy import ColumnElement, Select, bindparam, func, select
 from sqlalchemy.orm import Session
 from typing_extensions import TypedDict
 
@@ -20,10 +21,11 @@ from gateway.api.auth import current_user, gateway
 from gateway.api.body import field_config, read_body, warnings_of
 from gateway.api.creation import LONGEST_NAME
 from gateway.api.errors import invalid
+from gateway.api.task_rows import TaskPlaced, placed_tasks
 from gateway.audit import differences
 from gateway.models import Task, User
 from gateway.openapi import NOTHING, documented
-from gateway.permissions import Right, sees_all
+from gateway.permissions import Right, sees_all, visible_to
 from gateway.search import Search, chosen, newest_first
 
 blueprint = Blueprint("tasks", __name__)
@@ -50,12 +52,28 @@ _LISTED_BY_NUMBER = _LISTED.where(Task.id.in_(bindparam("numbers", expanding=Tru
 _MOST_BY_NUMBER = 1000
 
 
-class _ListQuery(TypedDict, total=False):
+class TaskFilters(TypedDict, total=False):
+    """Which tasks of a list are wanted."""
+
     query: Annotated[str, Field(description="Words to be found.", examples=["m51 alice"])]
     state: Annotated[str, Field(description="Exactly this one.", examples=["photometry_done"])]
     user: Annotated[str, Field(description="User name of the owner.", examples=["alice"])]
+
+
+class _ListQuery(TaskFilters, total=False):
     limit: Annotated[int, Field(ge=0, description="Tasks on a page; all if 0.", examples=[50])]
     offset: Annotated[int, Field(ge=0, description="Tasks before the page.", examples=[0])]
+    details: Annotated[
+        bool, Field(description="Groups, place, target, too; with a limit.", examples=[False])
+    ]
+
+
+@schemas.exact
+class _PageOfPlaced(schemas.Page):
+    results: list[TaskPlaced]
+
+
+_List = list[schemas.TaskInList] | schemas.TaskPage | _PageOfPlaced
 
 
 class _TaskChange(TypedDict, total=False):
@@ -66,16 +84,22 @@ class _TaskChange(TypedDict, total=False):
 
 
 @blueprint.get("/tasks/")
-@documented({200: list[schemas.TaskInList] | schemas.TaskPage}, query=_ListQuery, errors=(400,))
+@documented({200: _List}, query=_ListQuery, errors=(400,))
 def list_tasks() -> ResponseReturnValue:
-    """The tasks that the user may see, newest first; a page of them where a limit is given."""
+    """The tasks that the user may see, newest first; a page of them where a limit is given.
+
+    Those at a place on the sky: see ``/api/coverage/``.
+    """
     limit, offset, asked = _number("limit"), _number("offset") or 0, _asked()
+    details = query.flag("details")
+    if details and not 0 < (limit or 0) <= _MOST_BY_NUMBER:
+        raise invalid(details=f"Give a limit of at most {_MOST_BY_NUMBER} with it.")
     with gateway().database.reading() as session:
         if not limit:
             found = chosen(session, asked)
             listed = _LISTED.where(Task.id.in_(found.statement))
             return jsonify(_rows(session, listed, found.values))
-        page, count = _page(session, asked, limit, offset)
+        page, count = _page(session, asked, limit, offset, details=details)
     return jsonify(
         {
             "count": count,
@@ -160,7 +184,9 @@ def delete_one(session: Session, task_id: int) -> None:
     lifetime.delete(gateway(), session, task)
 
 
-def _page(session: Session, asked: Search, limit: int, offset: int) -> tuple[_Page, int]:
+def _page(
+    session: Session, asked: Search, limit: int, offset: int, *, details: bool
+) -> tuple[Sequence[schemas.TaskFields], int]:
     """The tasks of a page, newest first, and how many there are on all pages."""
     if limit > _MOST_BY_NUMBER:
         found = chosen(session, asked)
@@ -172,11 +198,21 @@ def _page(session: Session, asked: Search, limit: int, offset: int) -> tuple[_Pa
     find = partial(newest_first, session, asked)
     numbers = gateway().listings.numbers(session, asked, find, of_state=bool(asked.state))
     on_page = numbers[offset : offset + limit].tolist()
+    if details:
+        return placed_tasks(session, on_page), len(numbers)
     return _rows(session, _LISTED_BY_NUMBER, {"numbers": on_page}) if on_page else [], len(numbers)
 
 
 def _rows(session: Session, listed: Select[*tuple[Any, ...]], values: dict[str, Any]) -> _Page:
     return [serializers.task_in_list(row._mapping) for row in session.execute(listed, values)]
+
+
+def wanted(session: Session) -> ColumnElement[bool]:
+    """The condition on tasks that the user may see, and that are asked for (`TaskFilters`)."""
+    asked = _asked()
+    if asked == Search(viewer=asked.viewer):
+        return visible_to(current_user())
+    return chosen(session, asked).condition
 
 
 def _asked() -> Search:

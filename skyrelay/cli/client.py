@@ -17,7 +17,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from skyrelay.client import Client, ClientError, StillRunning, TaskState
+from skyrelay.client import Client, ClientError, StillRunning, Task, TaskState
 from skyrelay.parameters import ParameterError, parse_assignments
 
 #: Exit codes of ``wait``: the run has failed or was cancelled; it goes on.
@@ -92,12 +92,20 @@ def create(
 @task.command("list")
 @click.option("--query", default="", help="Words to be found in name, title, owner or groups.")
 @click.option("--state", default="", help="Exactly this state.")
+@click.option("--at", metavar="PLACE", help="Only those that cover it: coordinates, or a name.")
+@click.option("--radius", type=float, help="Around the place, in degrees.")
 @_as_json
 @click.pass_obj
-def list_(client: Client, query: str, state: str, as_json: bool) -> None:
+def list_(
+    client: Client, query: str, state: str, at: str | None, radius: float | None, as_json: bool
+) -> None:
     """List the tasks that you may see, the newest first."""
     with _refusals():
-        found = list(client.tasks(query=query, state=state))
+        if at is None:
+            found = list(client.tasks(query=query, state=state))
+        else:
+            rows = client.covering(at, radius=radius, query=query, state=state)
+            found = [Task.model_validate(row) for row in rows]
     if as_json:
         _print_json([each.model_dump(mode="json", exclude_unset=True) for each in found])
         return

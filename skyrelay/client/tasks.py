@@ -52,10 +52,17 @@ class TaskCalls(Transport):
             answer = self._upload("tasks/", Path(file), given, headers)
         return Task.model_validate(answer)
 
-    def tasks(self, *, query: str = "", state: str = "", user: str = "") -> Iterator[Task]:
-        """The tasks that we may see, newest first, fetched page by page."""
+    def tasks(
+        self, *, query: str = "", state: str = "", user: str = "", details: bool = False
+    ) -> Iterator[Task]:
+        """The tasks that we may see, newest first, fetched page by page.
+
+        With ``details`` with their groups, place on the sky (ra, dec, radius, pixel_scale; all in
+        degrees), target, filter and limit.
+        """
         offset, limit = 0, 200
         filters = {"query": query, "state": state, "user": user}
+        filters |= {"details": "1"} if details else {}
         while True:
             page = {**filters, "limit": limit, "offset": offset}
             answer = self._json("GET", "tasks/", params={k: v for k, v in page.items() if v != ""})

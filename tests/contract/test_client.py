@@ -162,6 +162,12 @@ def test_what_was_measured_is_read(bench: Bench, alice: Caller, client: Client) 
     (point,) = client.light_curve(10.0, 20.0)
     assert (point.mag, point.task) == (17.0, task)
     assert [each["id"] for each in client.covering(10.0, 20.0)] == [task]
+    assert [each["id"] for each in client.covering("10 20", radius=0.1)] == [task]
+    assert [each["id"] for each in client.covering(moc="0/0-11")] == [task]
+    assert [each["ra"] for each in client.sky_map(query="image")] == [pytest.approx(10.0)]
+    (listed,) = client.tasks(details=True)
+    assert listed.model_dump()["radius"] == pytest.approx(0.352, abs=0.001)
+    assert client.resolve("10:00:00 +20:00:00") == pytest.approx((150.0, 20.0))
     assert client.results(task).filter == "r"
     assert [row["task"] for row in client.all_results()] == [task]
     origin = client.origin(task, "objects.parquet")
