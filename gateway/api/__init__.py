@@ -10,6 +10,7 @@ from gateway.api import (
     audit_log,
     auth,
     bulk,
+    candidates,
     creation,
     data_files,
     dead,
@@ -46,7 +47,7 @@ _PARTS = (
     *(login, openid, account, users, groups, audit_log),
     *(tasks, sharing, bulk, creation, duplication, processing, preprocessing, stream, files, queue),
     *(dead, data_files, reference, previews, legacy, skyportal, analyses),
-    *(results, places, sky, sky_map, presets, webhooks, intakes, provenance),
+    *(results, candidates, places, sky, sky_map, presets, webhooks, intakes, provenance),
 )
 for part in _PARTS:
     api.register_blueprint(part.blueprint)

@@ -73,9 +73,9 @@ class TaskInList(TaskFields):
 
 
 class Page(TypedDict):
-    """What is said around a page of the list of tasks."""
+    """What is said around a page of a list."""
 
-    count: Annotated[int, Field(description="Tasks on all pages.", examples=[1])]
+    count: Annotated[int, Field(description="On all pages; of results: tasks.", examples=[1])]
     next: NextPage
     previous: PreviousPage
 

@@ -100,14 +100,7 @@ def list_tasks() -> ResponseReturnValue:
             listed = _LISTED.where(Task.id.in_(found.statement))
             return jsonify(_rows(session, listed, found.values))
         page, count = _page(session, asked, limit, offset, details=details)
-    return jsonify(
-        {
-            "count": count,
-            "next": query.page(limit, offset + limit) if offset + limit < count else None,
-            "previous": query.page(limit, max(0, offset - limit)) if offset > 0 else None,
-            "results": page,
-        }
-    )
+    return jsonify({"count": count, **query.neighbours(limit, offset, count), "results": page})
 
 
 @blueprint.get("/tasks/<int:task_id>/")

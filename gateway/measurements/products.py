@@ -83,8 +83,8 @@ class TaskProducts:
 
 #: Tables of forced photometry: in the image, and in the difference.
 _TARGETS = ((PHOTOMETRY.step, products.TARGET), (SUBTRACTION.step, products.SUB_TARGET))
-#: Tables of candidates, and the folders with their cut-outs.
-_CANDIDATES = (
+#: Tables of candidates, and the folders with their cut-outs, by the step that makes them.
+CANDIDATES = (
     (SIMPLE_TRANSIENTS.step, products.CANDIDATES_SIMPLE, products.CANDIDATES_SIMPLE_CUTOUTS),
     (SUBTRACTION.step, products.CANDIDATES, products.CANDIDATES_CUTOUTS),
 )
@@ -117,7 +117,7 @@ def read_products(folder: Path) -> TaskProducts:
         if name in names:
             rows = _rows(found, folder / name)
             found.targets.extend(_target(step, row) for row in rows)
-    for step, name, cutouts in _CANDIDATES:
+    for step, name, cutouts in CANDIDATES:
         if name in names:
             found.candidates.extend(
                 _candidate(step, cutouts, row) for row in _rows(found, folder / name)

@@ -41,6 +41,28 @@ class ResultCalls(Transport):
             # A page has fewer tasks than asked for where they have many rows.
             offset = int(parse_qs(urlsplit(answer["next"]).query)["offset"][0])
 
+    def candidates(
+        self, task: int, step: str = "", order: str = "brightness"
+    ) -> Iterator[dict[str, Any]]:
+        """The candidates of a task, the brightest first, fetched page by page.
+
+        Parameters
+        ----------
+        step : str
+            Only those that it has found: simple_transients or subtraction.
+        order : str
+            brightness or score.
+        """
+        offset, limit = 0, 100
+        wanted = {"order": order, **({"step": step} if step else {})}
+        while True:
+            page = {**wanted, "limit": limit, "offset": offset, "format": "json"}
+            answer = self._json("GET", f"tasks/{task}/candidates/", params=page)
+            yield from answer["results"]
+            if answer["next"] is None:
+                return
+            offset += limit
+
     def light_curve(
         self, ra: float | str, dec: float | None = None, radius: float = 3.0, **filters: Any
     ) -> list[LightCurvePoint]:

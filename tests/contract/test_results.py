@@ -55,6 +55,33 @@ def test_the_results_of_a_task_say_all_that_was_measured(bench: Bench, alice: Ca
         assert file.status_code == 200
 
 
+def test_candidates_come_in_pages_the_brightest_first(
+    bench: Bench, alice: Caller, eve: Caller
+) -> None:
+    magnitudes = (19.5, 19.0, None, 18.5)
+    candidates = [(10.0 + n / 100, 20.0, mag) for n, mag in enumerate(magnitudes)]
+    task = measured_task(bench, alice, Field(candidates=candidates))
+    (bench.store.folder(task) / "candidates" / "J0003.unstack.png").write_bytes(b"png")
+    page = alice.get(f"tasks/{task}/candidates/?step=subtraction&limit=3").json
+    assert [row["mag"] for row in page["results"]] == [18.5, 19.0, 19.5]
+    assert page["count"] == 4 and page["previous"] is None
+    rest = alice.get(page["next"].partition("/api/")[2]).json
+    assert [row["mag"] for row in rest["results"]] == [None]
+    with alice.get(page["results"][0]["unstacked"].removeprefix("/api/")) as strip:
+        assert strip.data == b"png"
+    assert page["results"][1]["unstacked"] is None
+    assert alice.get(page["results"][0]["picture"].removeprefix("/api/")).mimetype == "image/jpeg"
+    likeliest = alice.get(f"tasks/{task}/candidates/?order=score").json["results"]
+    assert [row["score"] for row in likeliest] == sorted(
+        (row["score"] for row in likeliest), reverse=True
+    )
+    assert alice.get(f"tasks/{task}/candidates/?step=simple_transients").json["count"] == 0
+    for wrong in ("step=inspect", "order=luck", "limit=0", "offset=-1"):
+        assert alice.get(f"tasks/{task}/candidates/?{wrong}").status_code == 400
+    assert eve.get(f"tasks/{task}/candidates/").status_code == 403
+    assert eve.get("tasks/99/candidates/").status_code == 404
+
+
 @pytest.mark.parametrize("form", ["json", "csv", "votable", "parquet"])
 def test_results_of_all_tasks_come_in_every_form(bench: Bench, alice: Caller, form: str) -> None:
     tasks = [measured_task(bench, alice, _SEEN, name) for name in ("a.fits", "b.fits")]
