@@ -11,6 +11,7 @@ from gateway.api import (
     auth,
     bulk,
     candidates,
+    contents,
     creation,
     data_files,
     dead,
@@ -45,8 +46,8 @@ api = Blueprint("api", __name__, url_prefix="/api")
 api.before_request(auth.require_user)
 _PARTS = (
     *(login, openid, account, users, groups, audit_log),
-    *(tasks, sharing, bulk, creation, duplication, processing, preprocessing, stream, files, queue),
-    *(dead, data_files, reference, previews, legacy, skyportal, analyses),
+    *(tasks, sharing, bulk, creation, duplication, processing, preprocessing, stream, queue),
+    *(files, contents, dead, data_files, reference, previews, legacy, skyportal, analyses),
     *(results, candidates, places, sky, sky_map, presets, webhooks, intakes, provenance),
 )
 for part in _PARTS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from skyrelay.client.answers import FileEntry
@@ -41,6 +42,21 @@ class FileCalls(Transport):
     def read(self, task: int, path: str) -> bytes:
         """The content of a file of the task."""
         return self._request("GET", self._file(task, path)).content
+
+    def info(self, task: int, path: str, *, rows: int = 100, columns: int = 100) -> dict[str, Any]:
+        """What a file is: its kind, the headers of a FITS file, the first rows of a table."""
+        shown = {"rows": rows, "columns": columns}
+        return dict(self._json("GET", f"tasks/{task}/info/{quote(path)}", params=shown))
+
+    def data_info(self, path: str, *, rows: int = 100, columns: int = 100) -> dict[str, Any]:
+        """The same of a file of the data folder."""
+        shown = {"rows": rows, "columns": columns}
+        return dict(self._json("GET", f"files/{quote(path)}/info/", params=shown))
+
+    def read_table(self, task: int, path: str, form: str = "votable") -> bytes:
+        """A table of the task, VOTable or Parquet, as votable, csv or parquet."""
+        query = {"format": form}
+        return self._request("GET", f"tasks/{task}/table/{quote(path)}", params=query).content
 
     def delete_file(self, task: int, path: str) -> None:
         """Remove a file, or a folder with all that is in it."""
