@@ -21,6 +21,7 @@ from gateway.api import (
     intakes,
     legacy,
     login,
+    masks,
     openid,
     places,
     preprocessing,
@@ -47,7 +48,7 @@ api.before_request(auth.require_user)
 _PARTS = (
     *(login, openid, account, users, groups, audit_log),
     *(tasks, sharing, bulk, creation, duplication, processing, preprocessing, stream, queue),
-    *(files, contents, dead, data_files, reference, previews, legacy, skyportal, analyses),
+    *(files, contents, masks, dead, data_files, reference, previews, legacy, skyportal, analyses),
     *(results, candidates, places, sky, sky_map, presets, webhooks, intakes, provenance),
 )
 for part in _PARTS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -57,6 +58,37 @@ class FileCalls(Transport):
         """A table of the task, VOTable or Parquet, as votable, csv or parquet."""
         query = {"format": form}
         return self._request("GET", f"tasks/{task}/table/{quote(path)}", params=query).content
+
+    def mask(self, task: int, of: str = "image") -> dict[str, Any]:
+        """The rectangles by which the image, or the template, is masked."""
+        return dict(self._json("GET", f"tasks/{task}/mask/{of}/"))
+
+    def draw_mask(
+        self,
+        task: int,
+        areas: Sequence[Mapping[str, float]],
+        of: str = "image",
+        *,
+        inverted: bool = False,
+        width: float | None = None,
+        inspect: bool = True,
+    ) -> dict[str, Any]:
+        """Use of the image, or of the template, only some rectangles; of none, all of it.
+
+        Parameters
+        ----------
+        areas : list of dict
+            x, y, width and height, in pixels of a picture from its upper left corner.
+        inverted : bool
+            Use all but the rectangles.
+        width : float, optional
+            Width of the picture; that of the image, if not given.
+        inspect : bool
+            Inspect the image again, so that the mask counts.
+        """
+        body = {"areas": list(areas), "inverted": inverted, "inspect": inspect}
+        body |= {} if width is None else {"width": width}
+        return dict(self._json("POST", f"tasks/{task}/mask/{of}/", json=body))
 
     def delete_file(self, task: int, path: str) -> None:
         """Remove a file, or a folder with all that is in it."""
