@@ -15,6 +15,7 @@ from gateway.api import (
     creation,
     data_files,
     dead,
+    disk,
     duplication,
     files,
     groups,
@@ -46,7 +47,7 @@ from gateway.api import (
 api = Blueprint("api", __name__, url_prefix="/api")
 api.before_request(auth.require_user)
 _PARTS = (
-    *(login, openid, account, users, groups, audit_log),
+    *(login, openid, account, users, groups, audit_log, disk),
     *(tasks, sharing, bulk, creation, duplication, processing, preprocessing, stream, queue),
     *(files, contents, masks, dead, data_files, reference, previews, legacy, skyportal, analyses),
     *(results, candidates, places, sky, sky_map, presets, webhooks, intakes, provenance),

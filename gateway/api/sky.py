@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from itertools import islice
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
@@ -19,7 +19,7 @@ from gateway.api.body import read_body
 from gateway.api.errors import invalid, refused
 from gateway.api.task_rows import Placed, placed_tasks
 from gateway.api.tasks import TaskFilters, wanted
-from gateway.measurements import columns, coverage, lightcurve
+from gateway.measurements import columns, coverage, lightcurve, stdweb
 from gateway.models import Source, Task
 from gateway.openapi import documented
 
@@ -60,6 +60,12 @@ class _LightCurveQuery(TaskFilters):
     limits: NotRequired[
         Annotated[bool, Field(description="Of images without it, too.", examples=[True])]
     ]
+    names: NotRequired[
+        Annotated[
+            Literal["stdweb"],
+            Field(description="Columns are called as in STDWeb's table.", examples=["stdweb"]),
+        ]
+    ]
     format: NotRequired[tabular.Format]
 
 
@@ -68,7 +74,7 @@ class _LightCurve(TypedDict):
     dec: _Dec
     radius: _Radius
     count: Annotated[int, Field(examples=[1])]
-    results: Annotated[Any, tabular.rows_of(columns.LIGHT_CURVE)]
+    results: Annotated[Any, tabular.rows_of(columns.LIGHT_CURVE, stdweb.LIGHT_CURVE)]
 
 
 class _CoverageQuery(TaskFilters, total=False):
@@ -111,6 +117,8 @@ def light_curve() -> ResponseReturnValue:
     The position is ``ra`` and ``dec``, or ``position``: coordinates in any notation, or a name.
     """
     form = tabular.wanted_format(_LIGHT_CURVE_FORMATS)
+    if query.text("names") not in ("", "stdweb"):
+        raise invalid(names="Take stdweb, or leave it out.")
     ra, dec, _ = _position()
     radius = query.number(
         "radius", least=0.01, most=lightcurve.LARGEST_RADIUS, default=_USUAL_RADIUS
@@ -134,6 +142,10 @@ def light_curve() -> ResponseReturnValue:
             400, f"More than {lightcurve.MOST} measurements lie there: take a smaller radius."
         ) from None
     around = {"ra": ra, "dec": dec, "radius": radius, "count": len(points)}
+    if query.text("names") == "stdweb":
+        theirs = list(stdweb.rows(points))
+        around["count"] = len(theirs)
+        return tabular.answer(stdweb.LIGHT_CURVE, theirs, form, "lightcurve", around)
     return tabular.answer(columns.LIGHT_CURVE, points, form, "lightcurve", around)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Annotated, Any, Literal, NotRequired
 
 from flask import Blueprint, jsonify
@@ -37,7 +38,15 @@ class _Instrument(TypedDict):
 
 class _Upload(TypedDict):
     ids: Annotated[str, Field(description="Numbers of tasks.", examples=["1,2 5-7"])]
-    instrument: Annotated[int, Field(description="Its id at SkyPortal.", examples=[7])]
+    instrument: NotRequired[
+        Annotated[
+            int,
+            Field(
+                description="Its id at SkyPortal; else as `skyportal_instrument_name` says.",
+                examples=[7],
+            ),
+        ]
+    ]
     type: NotRequired[Annotated[Literal["best", "direct", "subtracted"], Field(examples=["best"])]]
     limit_only: NotRequired[Annotated[bool, Field(examples=[False])]]
     preview: NotRequired[Annotated[bool, Field(description="Send nothing.", examples=[True])]]
@@ -76,15 +85,13 @@ def upload() -> ResponseReturnValue:
         kind = body.text("type", 20) or "best"
         if kind not in TABLES:
             raise invalid(type=f"Must be one of {', '.join(TABLES)}.")
-        if instrument is None:
-            raise invalid(instrument="This field is required.")
+        instruments = _Instruments(portal, instrument)
         limit_only = body.fields.get("limit_only") in _YES
         preview = body.fields.get("preview") in _YES
         answers = []
         for number in ids:
             try:
-                found = _photometry(portal, number, kind, limit_only=limit_only)
-                found["instrument_id"] = instrument
+                found = _photometry(portal, number, kind, instruments, limit_only=limit_only)
                 if not preview:
                     portal.put_photometry(found)
                     _remember(number, found)
@@ -99,9 +106,12 @@ def upload() -> ResponseReturnValue:
     return jsonify(answers)
 
 
-def _photometry(portal: SkyPortal, number: int, kind: str, *, limit_only: bool) -> dict[str, Any]:
+def _photometry(
+    portal: SkyPortal, number: int, kind: str, instruments: _Instruments, *, limit_only: bool
+) -> dict[str, Any]:
     with gateway().database.reading() as session:
         config = get_task(session, number, Right.VIEW).config
+    instrument = instruments.of(config)
     try:
         found = gateway().store.read_version(
             number,
@@ -110,7 +120,36 @@ def _photometry(portal: SkyPortal, number: int, kind: str, *, limit_only: bool) 
         )
     except FileNotFoundError:
         raise not_found() from None
-    return {"obj_id": portal.source_at(found["ra"], found["dec"]), **found}
+    source = portal.source_at(found["ra"], found["dec"])
+    return {"obj_id": source, **found, "instrument_id": instrument}
+
+
+class _Instruments:
+    """Which instrument a task's photometry is from: the one of the request, or as the task says."""
+
+    def __init__(self, portal: SkyPortal, given: int | None) -> None:
+        self._portal, self._given = portal, given
+
+    def of(self, config: dict[str, Any]) -> int:
+        """Its id at SkyPortal.
+
+        Raises
+        ------
+        Permanent
+            If neither says one that SkyPortal knows.
+        """
+        if self._given is not None:
+            return self._given
+        name = config.get("skyportal_instrument_name")
+        if not name:
+            raise Permanent("Name an instrument, or set skyportal_instrument_name of the task.")
+        if name not in self._ids:
+            raise Permanent(f"SkyPortal knows no imager {name}.")
+        return self._ids[name]
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {each["name"]: each["id"] for each in self._portal.instruments()}
 
 
 def _remember(number: int, sent: dict[str, Any]) -> None:

@@ -43,7 +43,8 @@ CHUNK = 2000
 #: A set that is still being filled after this time was left by a process that has died.
 _ABANDONED = timedelta(hours=1)
 
-_FILES = {
+#: The products that are indexed.
+FILES = {
     Source.OBJECTS: products.OBJECTS,
     Source.TARGETS: products.TARGET,
     Source.DIFFERENCE_TARGETS: products.SUB_TARGET,
@@ -117,7 +118,7 @@ def _current(gateway: Gateway, task_id: int) -> dict[Source, str]:
 def _read(folder: Path, known: dict[Source, str]) -> _Version:
     found = read_products(folder)
     fingerprints, fresh = {}, {}
-    for source, name in _FILES.items():
+    for source, name in FILES.items():
         try:
             status = (folder / name).stat()
         except FileNotFoundError:

@@ -217,6 +217,7 @@ def test_only_administrators_manage_users_groups_and_the_audit_log(
         ("DELETE", f"groups/{group['id']}/"),
         ("POST", f"groups/{group['id']}/members/"),
         ("GET", "audit/"),
+        ("GET", "disk/"),
         ("GET", "tokens/?user=bob"),
     ]:
         body = None if method == "GET" else {"name": "x"}

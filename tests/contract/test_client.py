@@ -28,6 +28,7 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 #: Operations that no method asks for, and why.
 _LEFT_OUT = {
     "landing.landing": "it is a page for people",
+    "landing.robots": "search engines ask it",
     "openapi.read_document": "it is for programs that make clients, which this one is",
     "health.alive": "supervisors ask it",
     "health.ready": "supervisors ask it",
@@ -225,6 +226,7 @@ def test_accounts_groups_and_the_audit_log_are_managed(bench: Bench, staff: Clie
     assert staff.change_members(group.id, remove=["dora"]).members == []
     assert staff.rename_group(group.id, "day").name == "day"
     staff.delete_group(group.id)
+    assert 0 < staff.disk()["tasks"]["free"] <= staff.disk()["tasks"]["size"]
     assert "user_create" in {each.action for each in staff.audit(limit=1)}
     staff.delete_user(made.id)
     with pytest.raises(NotFound):
