@@ -94,9 +94,12 @@ class FileCalls(Transport):
         """Remove a file, or a folder with all that is in it."""
         self._request("DELETE", self._file(task, path))
 
-    def data_files(self, folder: str = "") -> list[FileEntry]:
-        """What is in the data folder, or a folder below it, whose files tasks may be made of."""
-        found = self._json("GET", f"files/{quote(folder)}")
+    def data_files(self, folder: str = "", order: str = "name") -> list[FileEntry]:
+        """What is in the data folder, or a folder below it, whose files tasks may be made of.
+
+        ``order``: name, modified or size, with a minus before it the other way round.
+        """
+        found = self._json("GET", f"files/{quote(folder)}", params={"order": order})
         return [FileEntry.model_validate(each) for each in found]
 
     def read_data(self, path: str) -> bytes:
