@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template_string, request
+from flask import Blueprint, Response, render_template_string, request
 from flask.typing import ResponseReturnValue
 
 from gateway.openapi import documented, media
@@ -10,6 +10,7 @@ from skyrelay.stages import STAGES
 
 blueprint = Blueprint("landing", __name__)
 
+_FOR_ROBOTS = "User-agent: *\nDisallow: /\n"
 _PAGE = """\
 <!doctype html>
 <html lang="en">
@@ -43,3 +44,10 @@ def landing() -> ResponseReturnValue:
     """What this is, and how to begin."""
     titles = ", ".join(stage.title.lower() for stage in STAGES)
     return render_template_string(_PAGE, titles=titles, root=request.url_root)
+
+
+@blueprint.get("/robots.txt")
+@documented({200: media("text/plain", example=_FOR_ROBOTS)})
+def robots() -> ResponseReturnValue:
+    """Nothing here is for search engines."""
+    return Response(_FOR_ROBOTS, mimetype="text/plain")

@@ -63,6 +63,11 @@ class Chosen:
     statement: Select[int]
     values: dict[str, Any]
 
+    @property
+    def condition(self) -> ColumnElement[bool]:
+        """The condition on tasks that they are among these."""
+        return Task.id.in_(self.statement.params(self.values))
+
 
 @dataclass(frozen=True)
 class _Word:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+from xml.sax.saxutils import escape, quoteattr
 
 Kind = Literal["int", "float", "text", "bool"]
 
@@ -30,7 +32,8 @@ class Column:
     example: int | float | str | None = None
 
 
-Rows = Sequence[Mapping[str, Any]]
+Row = Mapping[str, Any]
+Rows = Sequence[Row]
 
 #: Kinds of content by the name of the format.
 FORMATS = {
@@ -41,19 +44,36 @@ FORMATS = {
 }
 
 
+#: Formats that can be sent while the rows are read.
+STREAMED = ("csv", "votable")
+_KINDS = {"int": "long", "float": "double", "text": "unicodeChar", "bool": "boolean"}
+#: What XML has no characters for.
+_UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
 def write(columns: Sequence[Column], rows: Rows, kind: str, name: str) -> bytes:
     """The rows in one of the `FORMATS`, JSON excepted; ``name``: what the table is called."""
-    writers = {"csv": _csv, "votable": _votable, "parquet": _parquet}
-    return writers[kind](columns, rows, name)
+    if kind == "parquet":
+        return _parquet(columns, rows, name)
+    return b"".join(stream(columns, [rows], kind, name))
 
 
-def _csv(columns: Sequence[Column], rows: Rows, _: str) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow([column.name for column in columns])
-    for row in rows:
-        writer.writerow([_cell(row.get(column.name)) for column in columns])
-    return text.getvalue().encode()
+def stream(
+    columns: Sequence[Column], batches: Iterable[Rows], kind: str, name: str
+) -> Iterator[bytes]:
+    """The rows in one of the formats that are `STREAMED`, piece by piece."""
+    return {"csv": _csv, "votable": _votable}[kind](columns, batches, name)
+
+
+def _csv(columns: Sequence[Column], batches: Iterable[Rows], _: str) -> Iterator[bytes]:
+    for number, rows in enumerate(batches):
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\r\n")
+        if number == 0:
+            writer.writerow([column.name for column in columns])
+        for row in rows:
+            writer.writerow([_cell(row.get(column.name)) for column in columns])
+        yield text.getvalue().encode()
 
 
 def _cell(value: Any) -> Any:
@@ -65,44 +85,46 @@ def _cell(value: Any) -> Any:
     return value
 
 
-def _votable(columns: Sequence[Column], rows: Rows, name: str) -> bytes:
-    import numpy as np
-    from astropy.io.votable.tree import Field, Resource, TableElement, VOTableFile
+def _votable(columns: Sequence[Column], batches: Iterable[Rows], name: str) -> Iterator[bytes]:
+    """As text of version 1.4, which knows an empty cell for a missing value of any kind.
 
-    kinds = {
-        "int": ("long", None, 0),
-        "float": ("double", None, np.nan),
-        "text": ("unicodeChar", "*", ""),
-        "bool": ("boolean", None, False),
+    astropy writes whole tables only.
+    """
+    fields = "".join(map(_field, columns))
+    yield (
+        '<?xml version="1.0" encoding="utf-8"?>\n'
+        '<VOTABLE version="1.4" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">\n'
+        f'<RESOURCE type="results">\n<TABLE name={_quoted(name)}>\n{fields}<DATA>\n<TABLEDATA>\n'
+    ).encode()
+    for rows in batches:
+        cells = ("".join(f"<TD>{_xml(row.get(c.name))}</TD>" for c in columns) for row in rows)
+        yield "".join(f"<TR>{row}</TR>\n" for row in cells).encode()
+    yield b"</TABLEDATA>\n</DATA>\n</TABLE>\n</RESOURCE>\n</VOTABLE>\n"
+
+
+def _field(column: Column) -> str:
+    said = {
+        "name": column.name,
+        "datatype": _KINDS[column.kind],
+        "arraysize": "*" if column.kind == "text" else "",
+        "unit": column.unit,
+        "ucd": column.ucd,
     }
-    file = VOTableFile()
-    resource = Resource()
-    file.resources.append(resource)
-    table = TableElement(file, name=name)
-    resource.tables.append(table)
-    for column in columns:
-        datatype, size, _ = kinds[column.kind]
-        place = Field(
-            file,
-            name=column.name,
-            datatype=datatype,
-            arraysize=size,
-            unit=column.unit or None,
-            ucd=column.ucd or None,
-        )
-        place.description = column.doc or None
-        table.fields.append(place)
-    table.create_arrays(len(rows))
-    for number, row in enumerate(rows):
-        values = [row.get(column.name) for column in columns]
-        table.array[number] = tuple(
-            kinds[column.kind][2] if value is None else value
-            for column, value in zip(columns, values, strict=True)
-        )
-        table.array.mask[number] = tuple(value is None for value in values)
-    content = io.BytesIO()
-    file.to_xml(content)
-    return content.getvalue()
+    attributes = "".join(f" {name}={_quoted(value)}" for name, value in said.items() if value)
+    doc = f"<DESCRIPTION>{_xml(column.doc)}</DESCRIPTION>" if column.doc else ""
+    return f"<FIELD{attributes}>{doc}</FIELD>\n"
+
+
+def _quoted(text: str) -> str:
+    return quoteattr(_UNWRITABLE.sub("?", text))
+
+
+def _xml(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return escape(_UNWRITABLE.sub("?", value)) if isinstance(value, str) else repr(value)
 
 
 def _parquet(columns: Sequence[Column], rows: Rows, name: str) -> bytes:

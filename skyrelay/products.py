@@ -12,6 +12,9 @@ IMAGE = "image.fits"
 CUSTOM_MASK = "custom_mask.fits"
 CUSTOM_TEMPLATE = "custom_template.fits"
 CUSTOM_TEMPLATE_MASK = "custom_template_mask.fits"
+#: The rectangles that a mask was drawn with.
+CUSTOM_MASK_AREAS = "custom_mask.json"
+CUSTOM_TEMPLATE_MASK_AREAS = "custom_template_mask.json"
 
 # stack
 STACK_FRAMES = "stack_frames.json"
@@ -19,7 +22,15 @@ STACK_FRAMES = "stack_frames.json"
 # preprocessing
 IMAGE_ORIGINAL = "image.orig.fits"
 #: What no stage can make again.
-BROUGHT = (IMAGE, IMAGE_ORIGINAL, CUSTOM_MASK, CUSTOM_TEMPLATE, CUSTOM_TEMPLATE_MASK)
+BROUGHT = (
+    IMAGE,
+    IMAGE_ORIGINAL,
+    CUSTOM_MASK,
+    CUSTOM_MASK_AREAS,
+    CUSTOM_TEMPLATE,
+    CUSTOM_TEMPLATE_MASK,
+    CUSTOM_TEMPLATE_MASK_AREAS,
+)
 FRINGE_MODEL = "fringe_model.fits"
 
 # inspect

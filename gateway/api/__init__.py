@@ -9,16 +9,22 @@ from gateway.api import (
     analyses,
     audit_log,
     auth,
+    bulk,
+    candidates,
+    contents,
     creation,
     data_files,
     dead,
+    disk,
     duplication,
     files,
     groups,
     intakes,
     legacy,
     login,
+    masks,
     openid,
+    places,
     preprocessing,
     presets,
     previews,
@@ -27,7 +33,9 @@ from gateway.api import (
     queue,
     reference,
     results,
+    sharing,
     sky,
+    sky_map,
     skyportal,
     stream,
     tasks,
@@ -39,10 +47,10 @@ from gateway.api import (
 api = Blueprint("api", __name__, url_prefix="/api")
 api.before_request(auth.require_user)
 _PARTS = (
-    *(login, openid, account, users, groups, audit_log),
-    *(tasks, creation, duplication, processing, preprocessing, stream, files, queue),
-    *(dead, data_files, reference, previews, legacy, skyportal, analyses),
-    *(results, sky, presets, webhooks, intakes, provenance),
+    *(login, openid, account, users, groups, audit_log, disk),
+    *(tasks, sharing, bulk, creation, duplication, processing, preprocessing, stream, queue),
+    *(files, contents, masks, dead, data_files, reference, previews, legacy, skyportal, analyses),
+    *(results, candidates, places, sky, sky_map, presets, webhooks, intakes, provenance),
 )
 for part in _PARTS:
     api.register_blueprint(part.blueprint)

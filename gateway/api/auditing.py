@@ -8,8 +8,8 @@ from typing import Any
 from flask import g, request
 from sqlalchemy.orm import Session
 
-from gateway.audit import remember
-from gateway.models import User
+from gateway.audit import entries_of_run, remember
+from gateway.models import Run, Task, User
 
 
 def remember_request(
@@ -33,6 +33,15 @@ def remember_request(
         access=g.get("access", "api"),
         **details,
     )
+
+
+def remember_run(session: Session, run: Run, before: dict[str, Any], task: Task) -> None:
+    """Write down that the present request begins a run.
+
+    ``before``: the configuration of its task without what came with the run.
+    """
+    for action, details in entries_of_run(run, before, task.config):
+        remember_request(session, action, task_id=task.id, **details)
 
 
 def remote_address() -> str:

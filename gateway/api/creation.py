@@ -17,7 +17,7 @@ from gateway import lifetime, local_files
 from gateway.accounts.quotas import check_bytes, check_run, check_task, check_upload
 from gateway.api import schemas, serializers
 from gateway.api.access import groups_named
-from gateway.api.auditing import remember_request
+from gateway.api.auditing import remember_request, remember_run
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import Body, field_config, read_body, warnings_of
 from gateway.api.errors import invalid
@@ -57,15 +57,25 @@ class _TaskMade(schemas.TaskCreated):
     steps: NotRequired[schemas.Steps]
 
 
+def check_quotas() -> None:
+    """Refuse a request for one more task, by its length, before its body is read.
+
+    Raises
+    ------
+    QuotaExceeded
+        If the user may not have it.
+    """
+    check_upload(gateway(), current_user(), request.content_length or 0, makes_task=True)
+
+
 @blueprint.post("/tasks/")
 @documented({201: _TaskMade}, body=_NewTask, errors=(403, 404, 422, 429, 507))
-@once_per_key
+@once_per_key(before_reading=check_quotas, files_too=True)
 def create_task() -> ResponseReturnValue:
     """Make a task; its image is not looked at before the first stage.
 
     With ``steps`` its first run begins in the same instant.
     """
-    check_upload(gateway(), current_user(), request.content_length or 0, makes_task=True)
     body = read_body()
     answer = make_task(body, field_config(body), steps_of(body), priority_of(body))
     return jsonify(answer), 201
@@ -120,9 +130,7 @@ def make_task(
                 )
                 answer = {**serializers.task_created(task), **warnings_of(validated)}
                 if run is not None:
-                    remember_request(
-                        session, "processing_start", task_id=task.id, steps=steps, run=run.id
-                    )
+                    remember_run(session, run, config, task)
                     answer |= {"state": task.state, "celery_id": run.id, "steps": steps}
                 remember_answer(session, 201, answer)
                 session.commit()

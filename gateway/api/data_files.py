@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from flask import Blueprint, jsonify, send_file
 from flask.typing import ResponseReturnValue
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from gateway import local_files
-from gateway.api import schemas, serializers
+from gateway.api import query, schemas, serializers
 from gateway.api.auth import gateway
-from gateway.api.errors import not_found
+from gateway.api.errors import invalid, not_found
 from gateway.openapi import Answer, documented
 from skyrelay.store import Entry
 
@@ -26,10 +28,25 @@ _ListingOrFile = Annotated[
 ]
 
 
+#: What a listing may be sorted by.
+_ORDERS: dict[str, Callable[[schemas.FileEntry], Any]] = {
+    "name": lambda entry: entry["name"].lower(),
+    "modified": lambda entry: entry["modified"],
+    "size": lambda entry: entry["size"],
+}
+
+
+class _Sorted(TypedDict, total=False):
+    order: Annotated[
+        str,
+        Field(description="name, modified or size; `-` turns it round.", examples=["-modified"]),
+    ]
+
+
 @blueprint.get("/")
-@documented({200: _Listing})
+@documented({200: _Listing}, query=_Sorted, errors=(400,))
 def list_root() -> ResponseReturnValue:
-    """What is at the top of the data folder: folders first, then by name."""
+    """What is at the top of the data folder: folders first, then by name, or as wanted."""
     return jsonify(_listing(""))
 
 
@@ -40,7 +57,8 @@ def list_root() -> ResponseReturnValue:
         206: Answer(media_types=("*/*",), description="The range asked for."),
         304: Answer(media_types=(), description="As it was (`If-None-Match`)."),
     },
-    errors=(416,),
+    query=_Sorted,
+    errors=(400, 416),
 )
 def list_or_download(path: str) -> ResponseReturnValue:
     """A folder's listing, or a file, whole or the ranges asked for."""
@@ -71,7 +89,12 @@ def _listing(path: str) -> _Listing:
         raise not_found() from error
     prefix = f"{path}/" if path else ""
     entries = [entry for item in items if (entry := _entry(item, prefix)) is not None]
-    entries.sort(key=lambda entry: (not entry["is_dir"], entry["name"].lower()))
+    order = query.text("order") or "name"
+    if order.removeprefix("-") not in _ORDERS:
+        raise invalid(order=f"Take one of {', '.join(_ORDERS)}, perhaps with a minus before it.")
+    entries.sort(key=_ORDERS["name"])
+    entries.sort(key=_ORDERS[order.removeprefix("-")], reverse=order.startswith("-"))
+    entries.sort(key=lambda entry: not entry["is_dir"])
     return entries
 
 

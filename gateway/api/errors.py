@@ -32,6 +32,16 @@ class ApiError(Exception):
         self.body = body
         self.headers: dict[str, str] = {}
 
+    @property
+    def sentence(self) -> str:
+        """All that is said, where it stands in a list with others."""
+        said = (each for value in self.body.values() for each in _as_list(value))
+        return " ".join(map(str, said))
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
 
 def refused(status: int, sentence: str) -> ApiError:
     """The task does not allow this."""

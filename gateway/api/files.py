@@ -17,6 +17,7 @@ from gateway.api.access import get_locked_task, get_task, refuse_while_running
 from gateway.api.auditing import remember_request
 from gateway.api.auth import gateway
 from gateway.api.body import read_body
+from gateway.api.conversion import converted, twin_of
 from gateway.api.errors import not_found, refused
 from gateway.openapi import FORM, MULTIPART, NOTHING, Answer, File, documented, media
 from gateway.permissions import Right
@@ -55,10 +56,13 @@ def list_files(task_id: int) -> ResponseReturnValue:
         206: media("*/*", description="The range asked for."),
         304: Answer(description="As it was (`If-None-Match`).", media_types=()),
     },
-    errors=(416,),
+    errors=(400, 416),
 )
 def download(task_id: int, path: str) -> ResponseReturnValue:
-    """One file, whole or the ranges asked for."""
+    """One file, whole or the ranges asked for.
+
+    A table that is there under another ending (``.vot``, ``.parquet``) is converted.
+    """
     with gateway().database.reading() as session:
         get_task(session, task_id, Right.VIEW)
     check_path(path)
@@ -67,7 +71,7 @@ def download(task_id: int, path: str) -> ResponseReturnValue:
             return _send(task_id, path)
         except FileNotFoundError:
             continue
-    raise not_found()
+    return _converted(task_id, path)
 
 
 @blueprint.post("/tasks/<int:task_id>/files/<path:path>")
@@ -151,6 +155,20 @@ def _send(task_id: int, path: str) -> ResponseReturnValue:
     if not found.is_file():
         raise FileNotFoundError(path)
     return send_file(found, as_attachment=True, conditional=True, download_name=found.name)
+
+
+def _converted(task_id: int, path: str) -> Response:
+    """The table that is there in another format; 404 if it is not."""
+    twin = twin_of(path)
+    if twin is None:
+        raise not_found()
+    try:
+        found = gateway().store.path(task_id, twin)
+    except FileNotFoundError as error:
+        raise not_found() from error
+    if not found.is_file():
+        raise not_found()
+    return converted(found, "votable" if path.endswith(".vot") else "parquet")
 
 
 def _forget_original(task_id: int) -> None:

@@ -100,8 +100,8 @@ class _Page(_First, total=False):
 
 
 @blueprint.post("/batches/")
-@documented({202: _IntakeAnswer}, body=_Batch, errors=(422,))
-@once_per_key
+@documented({202: _IntakeAnswer}, body=_Batch, errors=(403, 404, 422))
+@once_per_key()
 def create_batch() -> ResponseReturnValue:
     """Make a task of each of ``files``, or of all FITS files in ``folder``, by and by.
 
@@ -148,7 +148,7 @@ def list_watches() -> ResponseReturnValue:
 
 
 @blueprint.post("/watches/")
-@documented({201: _IntakeAnswer}, body=_Watch, errors=(403,))
+@documented({201: _IntakeAnswer}, body=_Watch, errors=(403, 404))
 def create_watch() -> ResponseReturnValue:
     """Have each new FITS file in ``folder`` (of the data folder) become a task of one's own."""
     require_staff()

@@ -19,7 +19,7 @@ from gateway.api import schemas, serializers
 from gateway.api.access import get_locked_task, get_task
 from gateway.api.auth import current_user, gateway
 from gateway.api.body import Body, checked_config, read_body
-from gateway.api.creation import make_task
+from gateway.api.creation import check_quotas, make_task
 from gateway.api.errors import invalid, refused
 from gateway.api.files import store_upload
 from gateway.api.processing import begin
@@ -85,9 +85,10 @@ class _Answer(TypedDict):
 
 
 @blueprint.post("/tasks/upload/")
-@documented({201: _Answer}, body=_Upload, kinds=(MULTIPART, FORM), errors=(507,))
+@documented({201: _Answer}, body=_Upload, kinds=(MULTIPART, FORM), errors=(403, 404, 429, 507))
 def upload_task() -> ResponseReturnValue:
     """Make a task of an image and process it at once; parameters are fields of their own."""
+    check_quotas()
     body = read_body(json_too=False)
     if "file" not in body.files:
         raise invalid(file="No file was submitted.")
@@ -98,10 +99,10 @@ def upload_task() -> ResponseReturnValue:
 
 
 @blueprint.post("/tasks/<int:task_id>/action/")
-@documented({200: _Answer}, body=_Action, errors=(409,))
+@documented({200: _Answer}, body=_Action, errors=(409, 429))
 def act(task_id: int) -> ResponseReturnValue:
     """Process one step; parameters are fields of their own."""
-    body = read_body()
+    body = read_body(files_too=False)
     with gateway().database.writing() as session:
         task = get_locked_task(session, task_id, Right.EDIT)
         action = body.text("action", 100)

@@ -15,16 +15,14 @@ from flask.typing import ResponseReturnValue
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from gateway.accounts.quotas import check_run
 from gateway.api import schemas
 from gateway.api.access import get_locked_task
-from gateway.api.auditing import remember_request
-from gateway.api.auth import current_user, gateway
+from gateway.api.auth import gateway
 from gateway.api.body import Body, read_body
 from gateway.api.errors import ApiError, detail, invalid, refused
+from gateway.api.processing import begin
 from gateway.models import Run, RunState
 from gateway.openapi import Answer, documented
-from gateway.orchestration import runs
 from gateway.permissions import Right
 from skyrelay.parameters import ParameterError, validate
 from skyrelay.products import IMAGE
@@ -121,19 +119,7 @@ def _start(task_id: int, stage: Stage, config: dict[str, Any]) -> str:
         task = get_locked_task(session, task_id, Right.EDIT)
         if not gateway().store.has(task_id, IMAGE):
             raise _no_image()
-        check_run(gateway(), session, current_user())
-        try:
-            run = runs.start(gateway(), session, task, [stage.step], config, current_user().id)
-        except runs.AlreadyRunning as error:
-            raise refused(409, "Task is already processing") from error
-        remember_request(
-            session,
-            "processing_start",
-            task_id=task.id,
-            steps=[stage.step],
-            run=run.id,
-        )
-        return run.id
+        return begin(session, task, [stage.step], config).id
 
 
 def _no_image() -> ApiError:

@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 from gateway.accounts.quotas import check_run
 from gateway.api import schemas, serializers
 from gateway.api.access import get_locked_task, get_standing, get_task
-from gateway.api.auditing import remember_request
+from gateway.api.auditing import remember_request, remember_run
 from gateway.api.auth import current_user, gateway, tells_standing
 from gateway.api.body import BadConfig, Body, checked_config, read_body, warnings_of
 from gateway.api.errors import refused
@@ -53,10 +53,10 @@ class _Cancelled(TypedDict):
 
 @blueprint.post("/tasks/<int:task_id>/process/")
 @documented({200: _Started}, body=_Processing, errors=(409, 422, 429))
-@once_per_key
+@once_per_key()
 def process(task_id: int) -> ResponseReturnValue:
     """Begin a run of the given steps, one after the other."""
-    body = read_body()
+    body = read_body(files_too=False)
     with gateway().database.writing() as session:
         task = get_locked_task(session, task_id, Right.EDIT)
         steps = steps_of(body)
@@ -83,11 +83,12 @@ def begin(
     """
     check_inputs(session, steps, task.config | config)
     check_run(gateway(), session, current_user())
+    before = task.config
     try:
         run = runs.start(gateway(), session, task, steps, config, current_user().id, priority)
     except runs.AlreadyRunning as error:
         raise refused(409, "Task is already processing") from error
-    remember_request(session, "processing_start", task_id=task.id, steps=steps, run=run.id)
+    remember_run(session, run, before, task)
     return run
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Annotated, Any
 
 from flask import Blueprint, Response, jsonify, send_file
@@ -112,11 +113,16 @@ def read_log(task_id: int, step: str) -> ResponseReturnValue:
             pass
     try:
         content = gateway().store.read_version(
-            task_id, lambda folder: (folder / name).read_bytes()[:_LONGEST_LOG], [name]
+            task_id, lambda folder: _start_of(folder / name), [name]
         )
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise not_found() from None
     return _log(content, "final")
+
+
+def _start_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_LONGEST_LOG)
 
 
 def _log(content: bytes, state: str) -> Response:

@@ -9,6 +9,7 @@ from flask import request
 
 from gateway.api.errors import invalid
 from gateway.measurements.products import mjd
+from gateway.models import LARGEST_ID
 
 #: The largest number that both databases take as an offset.
 LARGEST_OFFSET = 2**62
@@ -63,6 +64,12 @@ def integer(name: str, *, least: int, most: int, default: int) -> int:
     return value
 
 
+def before() -> int | None:
+    """The number before which a page of a list begins; None for the first page."""
+    found = integer("before", least=0, most=LARGEST_ID, default=-1)
+    return None if found < 0 else found
+
+
 def flag(name: str) -> bool:
     """Whether the query says yes to this."""
     return text(name).lower() in ("1", "true", "yes", "on")
@@ -93,3 +100,11 @@ def page(limit: int, offset: int) -> str:
         if name not in ("limit", "offset")
     ]
     return f"{request.base_url}?{urlencode([*kept, ('limit', limit), ('offset', offset)])}"
+
+
+def neighbours(limit: int, offset: int, count: int) -> dict[str, str | None]:
+    """The addresses of the pages before and after this one of a list with ``count`` entries."""
+    return {
+        "next": page(limit, offset + limit) if offset + limit < count else None,
+        "previous": page(limit, max(0, offset - limit)) if offset > 0 else None,
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -10,7 +11,7 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import Field
 from sqlalchemy import ColumnElement, func, select
-from sqlalchemy.orm import undefer
+from sqlalchemy.orm import Session, undefer
 from typing_extensions import TypedDict
 
 from gateway.api import query, schemas, tabular
@@ -19,6 +20,7 @@ from gateway.api.auth import current_user, gateway
 from gateway.api.errors import invalid, not_found
 from gateway.measurements import columns
 from gateway.measurements.products import READ, Row, TaskProducts, read_products
+from gateway.measurements.votable import MOST_ROWS
 from gateway.models import Task, TaskResults, User
 from gateway.openapi import documented
 from gateway.permissions import Right, visible_to
@@ -27,6 +29,8 @@ from skyrelay.stages import PHOTOMETRY
 blueprint = Blueprint("results", __name__)
 
 _MOST_TASKS, _USUAL_TASKS = 1000, 100
+#: Rows of one task: two tables of each kind are looked at.
+_MOST_ROWS = 2 * MOST_ROWS
 #: What the rows of an answer are about.
 _KINDS = ("images", "targets", "candidates")
 
@@ -37,6 +41,8 @@ class _OfTask(TypedDict, total=False):
         Field(description="These rows alone.", examples=["targets"]),
     ]
     format: tabular.Format
+    limit: Annotated[schemas.Limit, Field(description="Rows on a page; all, if not given.")]
+    offset: schemas.Offset
 
 
 class _Filters(TypedDict, total=False):
@@ -87,7 +93,9 @@ class _TaskResults(TypedDict):
     fwhm: _Value
     fwhm_arcsec: _Value
     n_objects: Annotated[Any, Field(examples=[1234])]
+    n_targets: Annotated[int, Field(description="On all pages.", examples=[1])]
     targets: Annotated[Any, tabular.rows_of(columns.TARGETS_OF_TASK)]
+    n_candidates: Annotated[int, Field(description="On all pages.", examples=[1])]
     candidates: Annotated[Any, tabular.rows_of(columns.CANDIDATES_OF_TASK)]
     stages: Annotated[
         dict[str, Any],
@@ -96,17 +104,28 @@ class _TaskResults(TypedDict):
             examples=[{"photometry": {"degraded": [], "values": {}}}],
         ),
     ]
-    unreadable: Annotated[list[str], Field(description="Files.", examples=[["target.vot"]])]
+    unreadable: Annotated[
+        list[str],
+        Field(
+            description=f"Files that are broken, or have more than {MOST_ROWS} rows.",
+            examples=[["target.vot"]],
+        ),
+    ]
+    next: schemas.NextPage
+    previous: schemas.PreviousPage
 
 
 class _Rows(TypedDict):
+    count: Annotated[int, Field(description="Rows on all pages.", examples=[1])]
+    next: schemas.NextPage
+    previous: schemas.PreviousPage
     results: Annotated[Any, tabular.rows_of(columns.TARGETS_OF_TASK, columns.CANDIDATES_OF_TASK)]
 
 
 class _Page(TypedDict):
     count: Annotated[int, Field(description="Tasks on all pages.", examples=[1])]
-    next: Annotated[str | None, Field(description="Address of the next page.", examples=[None])]
-    previous: Annotated[str | None, Field(examples=[None])]
+    next: schemas.NextPage
+    previous: schemas.PreviousPage
     results: Annotated[Any, tabular.rows_of(columns.IMAGES, columns.TARGETS, columns.CANDIDATES)]
 
 
@@ -116,21 +135,30 @@ def results_of_task(task_id: int) -> ResponseReturnValue:
     """All that was measured in the task, as its products say it now.
 
     JSON holds everything; ``of=targets`` or ``of=candidates`` gives the rows alone, as a table in
-    any format.
+    any format. With ``limit`` the rows of targets and of candidates come in pages.
     """
     kind = _kind(default="")
     form = tabular.wanted_format()
+    limit = query.integer("limit", least=1, most=_MOST_ROWS, default=_MOST_ROWS)
+    offset = query.integer("offset", least=0, most=query.LARGEST_OFFSET, default=0)
     with gateway().database.reading() as session:
         task = get_task(session, task_id, Right.VIEW)
     try:
         found = gateway().store.read_version(task_id, read_products, READ)
     except FileNotFoundError:
         raise not_found() from None
-    candidates = [_linked(task_id, row) for row in found.candidates]
+    page = slice(offset, offset + limit)
+    candidates = [_linked(task_id, row) for row in found.candidates[page]]
     if kind == "candidates":
-        return tabular.answer(columns.CANDIDATES_OF_TASK, candidates, form, "candidates")
+        count = len(found.candidates)
+        around = {"count": count, **query.neighbours(limit, offset, count)}
+        return tabular.answer(columns.CANDIDATES_OF_TASK, candidates, form, kind, around)
     if kind == "targets" or form != "json":
-        return tabular.answer(columns.TARGETS_OF_TASK, found.targets, form, "targets")
+        count = len(found.targets)
+        around = {"count": count, **query.neighbours(limit, offset, count)}
+        rows = found.targets[page]
+        return tabular.answer(columns.TARGETS_OF_TASK, rows, form, "targets", around)
+    longest = max(len(found.targets), len(found.candidates))
     return jsonify(
         {
             "id": task.id,
@@ -138,10 +166,13 @@ def results_of_task(task_id: int) -> ResponseReturnValue:
             "state": task.state,
             "celery_id": task.celery_id,
             **_summary(task, found),
-            "targets": found.targets,
+            "n_targets": len(found.targets),
+            "targets": found.targets[page],
+            "n_candidates": len(found.candidates),
             "candidates": candidates,
             "stages": found.stages,
             "unreadable": found.unreadable,
+            **query.neighbours(limit, offset, longest),
         }
     )
 
@@ -152,7 +183,7 @@ def results() -> ResponseReturnValue:
     """What was measured in all tasks, the newest tasks first.
 
     ``of``: one row per task (images), per measurement of a target, or per candidate. A page holds
-    the rows of ``limit`` tasks.
+    the rows of ``limit`` tasks; of fewer, where these have many thousands of rows: ``next`` knows.
     """
     kind = _kind(default="images")
     form = tabular.wanted_format()
@@ -166,19 +197,34 @@ def results() -> ResponseReturnValue:
         .where(*conditions)
     )
     counted = select(func.count()).select_from(selected.subquery())
-    if kind != "images":
-        selected = selected.options(undefer(getattr(TaskResults, kind)))
     with gateway().database.reading() as session:
         count = session.scalar(counted) or 0
+        if kind != "images":
+            limit = _tasks_on_page(session, kind, conditions, limit, offset)
+            selected = selected.options(undefer(getattr(TaskResults, kind)))
         found = session.execute(selected.order_by(Task.id.desc()).limit(limit).offset(offset)).all()
     rows = [row for result, task, name in found for row in _rows(kind, result, task, name)]
-    around = {
-        "count": count,
-        "next": query.page(limit, offset + limit) if offset + limit < count else None,
-        "previous": query.page(limit, max(0, offset - limit)) if offset > 0 else None,
-    }
+    around = {"count": count, **query.neighbours(limit, offset, count)}
     shown = {"images": columns.IMAGES, "targets": columns.TARGETS}.get(kind, columns.CANDIDATES)
     return tabular.answer(shown, rows, form, kind, around)
+
+
+def _tasks_on_page(
+    session: Session, kind: str, conditions: list[ColumnElement[bool]], limit: int, offset: int
+) -> int:
+    """How many of the ``limit`` tasks have together no more rows than one answer may hold."""
+    counts = session.scalars(
+        select(getattr(TaskResults, f"n_{kind}"))
+        .join(Task, Task.id == TaskResults.task_id)
+        .join(User, User.id == Task.user_id)
+        .where(*conditions)
+        .order_by(Task.id.desc())
+        .limit(limit)
+        .offset(offset)
+    ).all()
+    fitting = sum(total <= _MOST_ROWS for total in accumulate(counts))
+    # Of one task alone there are never more; the last page may be short.
+    return max(1, fitting) if fitting < len(counts) else limit
 
 
 def _kind(default: str) -> str:

@@ -46,6 +46,8 @@ Warnings = Annotated[
 
 Limit = Annotated[int, Field(ge=1, description="At most so many.", examples=[50])]
 Offset = Annotated[int, Field(ge=0, description="Leave out so many.", examples=[0])]
+NextPage = Annotated[str | None, Field(description="Address of the next page.", examples=[None])]
+PreviousPage = Annotated[str | None, Field(description="Likewise.", examples=[None])]
 Mjd = Annotated[str, Field(description="MJD, or ISO 8601 in UTC.", examples=["2026-01-31T20:00"])]
 Url = Annotated[str, Field(examples=["https://example.org/hook"])]
 
@@ -53,9 +55,8 @@ Url = Annotated[str, Field(examples=["https://example.org/hook"])]
 exact = with_config(ConfigDict(extra="forbid"))
 
 
-@exact
-class TaskInList(TypedDict):
-    """A task in a list."""
+class TaskFields(TypedDict):
+    """What every list says of a task."""
 
     id: TaskId
     original_name: Name
@@ -67,12 +68,22 @@ class TaskInList(TypedDict):
 
 
 @exact
-class TaskPage(TypedDict):
+class TaskInList(TaskFields):
+    """A task in a list."""
+
+
+class Page(TypedDict):
+    """What is said around a page of a list."""
+
+    count: Annotated[int, Field(description="On all pages; of results: tasks.", examples=[1])]
+    next: NextPage
+    previous: PreviousPage
+
+
+@exact
+class TaskPage(Page):
     """A page of the list of tasks."""
 
-    count: Annotated[int, Field(description="Tasks on all pages.", examples=[1])]
-    next: Annotated[str | None, Field(description="Address of the next page.", examples=[None])]
-    previous: Annotated[str | None, Field(examples=[None])]
     results: list[TaskInList]
 
 

@@ -5,28 +5,31 @@ from __future__ import annotations
 import json
 import re
 from itertools import islice
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
-from flask import Blueprint, jsonify
+from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 from pydantic import Field
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, and_, true
 from typing_extensions import TypedDict
 
-from gateway.api import query, schemas, serializers, tabular
-from gateway.api.auth import current_user, gateway
+from gateway.api import places, query, schemas, tabular
+from gateway.api.auth import gateway
 from gateway.api.body import read_body
 from gateway.api.errors import invalid, refused
-from gateway.measurements import columns, coverage, lightcurve
+from gateway.api.task_rows import Placed, placed_tasks
+from gateway.api.tasks import TaskFilters, wanted
+from gateway.measurements import columns, coverage, lightcurve, stdweb
 from gateway.models import Source, Task
 from gateway.openapi import documented
-from gateway.permissions import visible_to
 
 blueprint = Blueprint("sky", __name__)
 
 #: Arcsec.
 _USUAL_RADIUS = 3.0
 _USUAL_TASKS, _MOST_TASKS = 100, 1000
+#: Degrees.
+_SMALLEST_CIRCLE, _LARGEST_CIRCLE = 1e-6, 90.0
 #: Characters of a map in its text form.
 _LONGEST_MOC = 200_000
 #: The finest order of a map.
@@ -37,12 +40,14 @@ _LIGHT_CURVE_FORMATS = ("json", "votable", "csv", "parquet")
 _Ra = Annotated[float, Field(ge=-360, le=360, description="deg, ICRS", examples=[202.47])]
 _Dec = Annotated[float, Field(ge=-90, le=90, description="deg, ICRS", examples=[47.2])]
 _Radius = Annotated[float, Field(description="arcsec", examples=[_USUAL_RADIUS])]
+_Before = Annotated[int, Field(description="The `next` of the page before.", examples=[43])]
 _Moc = Annotated[str, Field(description="A MOC as text or JSON.", examples=["5/8 11 6/30-32"])]
 
 
-class _LightCurveQuery(TypedDict):
-    ra: _Ra
-    dec: _Dec
+class _LightCurveQuery(TaskFilters):
+    ra: NotRequired[_Ra]
+    dec: NotRequired[_Dec]
+    position: NotRequired[Annotated[places.Position, Field(description="Instead of both.")]]
     radius: NotRequired[_Radius]
     source: NotRequired[
         Annotated[
@@ -55,6 +60,12 @@ class _LightCurveQuery(TypedDict):
     limits: NotRequired[
         Annotated[bool, Field(description="Of images without it, too.", examples=[True])]
     ]
+    names: NotRequired[
+        Annotated[
+            Literal["stdweb"],
+            Field(description="Columns are called as in STDWeb's table.", examples=["stdweb"]),
+        ]
+    ]
     format: NotRequired[tabular.Format]
 
 
@@ -63,33 +74,30 @@ class _LightCurve(TypedDict):
     dec: _Dec
     radius: _Radius
     count: Annotated[int, Field(examples=[1])]
-    results: Annotated[Any, tabular.rows_of(columns.LIGHT_CURVE)]
+    results: Annotated[Any, tabular.rows_of(columns.LIGHT_CURVE, stdweb.LIGHT_CURVE)]
 
 
-class _CoverageQuery(TypedDict, total=False):
+class _CoverageQuery(TaskFilters, total=False):
     ra: _Ra
     dec: _Dec
+    position: Annotated[places.Position, Field(description="Instead of both.")]
+    radius: Annotated[float, Field(description="Around the position, deg.", examples=[0.5])]
     moc: _Moc
     limit: schemas.Limit
+    before: _Before
 
 
 class _CoverageBody(TypedDict):
     moc: _Moc
 
 
-class _First(TypedDict, total=False):
+class _First(TaskFilters, total=False):
     limit: schemas.Limit
+    before: _Before
 
 
-class _Covering(TypedDict):
-    id: schemas.TaskId
-    original_name: schemas.Name
-    title: schemas.Title
-    state: schemas.State
-    created: schemas.Moment
-    ra: Annotated[float | None, Field(description="deg", examples=[202.47])]
-    dec: Annotated[float | None, Field(description="deg", examples=[47.2])]
-    radius: Annotated[float | None, Field(description="deg", examples=[0.3])]
+@schemas.exact
+class _Covering(Placed):
     share: Annotated[
         float, Field(description="Of the map; 1 for a position.", ge=0, examples=[0.25])
     ]
@@ -97,15 +105,21 @@ class _Covering(TypedDict):
 
 class _Coverage(TypedDict):
     more: Annotated[bool, Field(description="Whether there are more.", examples=[False])]
+    next: Annotated[int | None, Field(description="`before` of the next page.", examples=[None])]
     results: list[_Covering]
 
 
 @blueprint.get("/lightcurve/")
-@documented({200: tabular.table(_LightCurve)}, query=_LightCurveQuery, errors=(400, 406))
+@documented({200: tabular.table(_LightCurve)}, query=_LightCurveQuery, errors=(400, 406, 502))
 def light_curve() -> ResponseReturnValue:
-    """All that was measured at a position, in all tasks that the user may see, by time."""
+    """All that was measured at a position, in all tasks that the user may see, by time.
+
+    The position is ``ra`` and ``dec``, or ``position``: coordinates in any notation, or a name.
+    """
     form = tabular.wanted_format(_LIGHT_CURVE_FORMATS)
-    ra, dec = _position()
+    if query.text("names") not in ("", "stdweb"):
+        raise invalid(names="Take stdweb, or leave it out.")
+    ra, dec, _ = _position()
     radius = query.number(
         "radius", least=0.01, most=lightcurve.LARGEST_RADIUS, default=_USUAL_RADIUS
     )
@@ -122,23 +136,35 @@ def light_curve() -> ResponseReturnValue:
     )
     try:
         with gateway().database.reading() as session:
-            points = lightcurve.light_curve(session, question, visible_to(current_user()))
+            points = lightcurve.light_curve(session, question, wanted(session))
     except lightcurve.TooMany:
         raise refused(
             400, f"More than {lightcurve.MOST} measurements lie there: take a smaller radius."
         ) from None
     around = {"ra": ra, "dec": dec, "radius": radius, "count": len(points)}
+    if query.text("names") == "stdweb":
+        theirs = list(stdweb.rows(points))
+        around["count"] = len(theirs)
+        return tabular.answer(stdweb.LIGHT_CURVE, theirs, form, "lightcurve", around)
     return tabular.answer(columns.LIGHT_CURVE, points, form, "lightcurve", around)
 
 
 @blueprint.get("/coverage/")
-@documented({200: _Coverage}, query=_CoverageQuery, errors=(400,))
+@documented({200: _Coverage}, query=_CoverageQuery, errors=(400, 502))
 def covering_tasks() -> ResponseReturnValue:
-    """The tasks that cover a position (``ra``, ``dec``), or a part of a map (``moc``)."""
+    """The tasks that cover a place, newest first.
+
+    The place is a position (``ra`` and ``dec``, or ``position``: coordinates in any notation, or a
+    name), a circle around it where a ``radius`` is given, or a map (``moc``).
+    """
     if text := query.text("moc", _LONGEST_MOC):
-        return _covering_map(text)
-    ra, dec = _position()
-    return _covering_tasks(coverage.touching(ra, dec), coverage.at(ra, dec))
+        return _covering_map(_parsed(text))
+    ra, dec, radius = _position()
+    radius = query.number("radius", least=0.0, most=_LARGEST_CIRCLE, default=radius)
+    if not radius:
+        return _covering_tasks(coverage.touching(ra, dec), coverage.at(ra, dec))
+    radius = min(max(radius, _SMALLEST_CIRCLE), _LARGEST_CIRCLE)
+    return _covering_map(coverage.circle(ra, dec, radius))
 
 
 @blueprint.post("/coverage/")
@@ -146,37 +172,31 @@ def covering_tasks() -> ResponseReturnValue:
 def covering_map() -> ResponseReturnValue:
     """The tasks that cover a part of a map that is too long for an address."""
     body = read_body(largest=2 * _LONGEST_MOC, files_too=False)
-    return _covering_map(body.text("moc", _LONGEST_MOC))
+    return _covering_map(_parsed(body.text("moc", _LONGEST_MOC)))
 
 
-def _covering_map(text: str) -> ResponseReturnValue:
-    moc = _parsed(text)
+def _covering_map(moc: Any) -> ResponseReturnValue:
     return _covering_tasks(coverage.overlapping(moc), coverage.share_of(moc))
 
 
 def _covering_tasks(condition: ColumnElement[bool], judge: coverage.Judge) -> ResponseReturnValue:
     limit = query.integer("limit", least=1, most=_MOST_TASKS, default=_USUAL_TASKS)
+    before = query.before()
     with gateway().database.reading() as session:
-        found = coverage.covering(session, condition, judge, visible_to(current_user()))
-        results = [_covering(task, share) for task, share in islice(found, limit + 1)]
-    return jsonify({"more": len(results) > limit, "results": results[:limit]})
+        allowed = and_(wanted(session), true() if before is None else Task.id < before)
+        found = coverage.covering(session, condition, judge, allowed)
+        shares = {task.id: share for task, share in islice(found, limit + 1)}
+        shown = list(shares)[:limit]
+        rows = placed_tasks(session, shown)
+    more = len(shares) > limit
+    results = [{**row, "share": shares[row["id"]]} for row in rows]
+    return jsonify({"more": more, "next": shown[-1] if more else None, "results": results})
 
 
-def _covering(task: Task, share: float) -> dict[str, Any]:
-    return {
-        "id": task.id,
-        "original_name": task.original_name,
-        "title": task.title,
-        "state": task.state,
-        "created": serializers.moment(task.created),
-        "ra": task.ra,
-        "dec": task.dec,
-        "radius": task.radius,
-        "share": share,
-    }
-
-
-def _position() -> tuple[float, float]:
+def _position() -> tuple[float, float, float | None]:
+    """Right ascension, declination, and the radius (degrees) where it was given with them."""
+    if "position" in request.args:
+        return places.place("position")
     ra = query.number("ra", least=-360, most=360)
     dec = query.number("dec", least=-90, most=90)
     missing = {
@@ -187,7 +207,7 @@ def _position() -> tuple[float, float]:
     if missing:
         raise invalid(**missing)
     assert ra is not None and dec is not None
-    return ra % 360, dec
+    return ra % 360, dec, None
 
 
 def _sources() -> list[Source]:

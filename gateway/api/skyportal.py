@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Annotated, Any, Literal, NotRequired
 
 from flask import Blueprint, jsonify
@@ -15,9 +15,9 @@ from typing_extensions import TypedDict
 from gateway.api.access import get_task
 from gateway.api.auditing import remember_request
 from gateway.api.auth import current_user, gateway
-from gateway.api.body import Body, read_body
+from gateway.api.body import read_body
 from gateway.api.errors import ApiError, detail, invalid, not_found, refused
-from gateway.models import LARGEST_ID
+from gateway.api.task_numbers import task_numbers
 from gateway.openapi import documented
 from gateway.permissions import Right
 from gateway.skyportal.client import SkyPortal, SkyPortalError
@@ -38,7 +38,15 @@ class _Instrument(TypedDict):
 
 class _Upload(TypedDict):
     ids: Annotated[str, Field(description="Numbers of tasks.", examples=["1,2 5-7"])]
-    instrument: Annotated[int, Field(description="Its id at SkyPortal.", examples=[7])]
+    instrument: NotRequired[
+        Annotated[
+            int,
+            Field(
+                description="Its id at SkyPortal; else as `skyportal_instrument_name` says.",
+                examples=[7],
+            ),
+        ]
+    ]
     type: NotRequired[Annotated[Literal["best", "direct", "subtracted"], Field(examples=["best"])]]
     limit_only: NotRequired[Annotated[bool, Field(examples=[False])]]
     preview: NotRequired[Annotated[bool, Field(description="Send nothing.", examples=[True])]]
@@ -73,37 +81,37 @@ def upload() -> ResponseReturnValue:
     """
     with _portal() as portal:
         body = read_body(files_too=False)
-        ids, instrument = _ids(body), body.integer("instrument")
+        ids, instrument = task_numbers(body, _MOST_TASKS), body.integer("instrument")
         kind = body.text("type", 20) or "best"
         if kind not in TABLES:
             raise invalid(type=f"Must be one of {', '.join(TABLES)}.")
-        if instrument is None:
-            raise invalid(instrument="This field is required.")
+        instruments = _Instruments(portal, instrument)
         limit_only = body.fields.get("limit_only") in _YES
         preview = body.fields.get("preview") in _YES
         answers = []
         for number in ids:
             try:
-                found = _photometry(portal, number, kind, limit_only=limit_only)
-                found["instrument_id"] = instrument
+                found = _photometry(portal, number, kind, instruments, limit_only=limit_only)
                 if not preview:
                     portal.put_photometry(found)
+                    _remember(number, found)
             except (Permanent, SkyPortalError) as error:
                 answers.append({"id": number, "status": "error", "error": str(error)})
                 continue
             except ApiError as error:
-                sentence = " ".join(map(str, error.body.values()))
-                answers.append({"id": number, "status": "error", "error": sentence})
+                answers.append({"id": number, "status": "error", "error": error.sentence})
                 continue
             status = "preview" if preview else "success"
             answers.append({"id": number, "status": status, "photometry": found})
-        _remember(answers)
     return jsonify(answers)
 
 
-def _photometry(portal: SkyPortal, number: int, kind: str, *, limit_only: bool) -> dict[str, Any]:
+def _photometry(
+    portal: SkyPortal, number: int, kind: str, instruments: _Instruments, *, limit_only: bool
+) -> dict[str, Any]:
     with gateway().database.reading() as session:
         config = get_task(session, number, Right.VIEW).config
+    instrument = instruments.of(config)
     try:
         found = gateway().store.read_version(
             number,
@@ -112,15 +120,43 @@ def _photometry(portal: SkyPortal, number: int, kind: str, *, limit_only: bool) 
         )
     except FileNotFoundError:
         raise not_found() from None
-    return {"obj_id": portal.source_at(found["ra"], found["dec"]), **found}
+    source = portal.source_at(found["ra"], found["dec"])
+    return {"obj_id": source, **found, "instrument_id": instrument}
 
 
-def _remember(answers: list[dict[str, Any]]) -> None:
-    sent = [answer for answer in answers if answer["status"] == "success"]
+class _Instruments:
+    """Which instrument a task's photometry is from: the one of the request, or as the task says."""
+
+    def __init__(self, portal: SkyPortal, given: int | None) -> None:
+        self._portal, self._given = portal, given
+
+    def of(self, config: dict[str, Any]) -> int:
+        """Its id at SkyPortal.
+
+        Raises
+        ------
+        Permanent
+            If neither says one that SkyPortal knows.
+        """
+        if self._given is not None:
+            return self._given
+        name = config.get("skyportal_instrument_name")
+        if not name:
+            raise Permanent("Name an instrument, or set skyportal_instrument_name of the task.")
+        if name not in self._ids:
+            raise Permanent(f"SkyPortal knows no imager {name}.")
+        return self._ids[name]
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {each["name"]: each["id"] for each in self._portal.instruments()}
+
+
+def _remember(number: int, sent: dict[str, Any]) -> None:
+    """At once: whatever happens to the rest of the request, this is at SkyPortal."""
+    about = {"source": sent["obj_id"], "instrument": sent["instrument_id"]}
     with gateway().database.writing() as session:
-        for answer in sent:
-            source = answer["photometry"]["obj_id"]
-            remember_request(session, "skyportal_upload", task_id=answer["id"], source=source)
+        remember_request(session, "skyportal_upload", task_id=number, **about)
 
 
 @contextmanager
@@ -135,21 +171,3 @@ def _portal() -> Iterator[SkyPortal]:
         yield portal
     finally:
         portal.close()
-
-
-def _ids(body: Body) -> list[int]:
-    """Numbers as in ``1,2 5-7``, each once, in the order in which they are given."""
-    given = body.fields.get("ids")
-    text = ",".join(map(str, given)) if isinstance(given, list) else body.text("ids", 1000)
-    found: dict[int, None] = {}
-    for part in re.split(r"[,\s]+", text.strip(", \t\r\n")):
-        match = re.fullmatch(r"([0-9]{1,10})(?:-([0-9]{1,10}))?", part)
-        if match is None:
-            raise invalid(ids="Write numbers of tasks as in 1,2 5-7.")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last > LARGEST_ID or last - first >= _MOST_TASKS:
-            raise invalid(ids=f"At most {_MOST_TASKS} tasks are taken at once.")
-        found |= dict.fromkeys(range(first, last + 1))
-    if len(found) > _MOST_TASKS:
-        raise invalid(ids=f"At most {_MOST_TASKS} tasks are taken at once.")
-    return list(found)

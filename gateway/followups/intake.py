@@ -29,7 +29,7 @@ from sqlalchemy.orm import Session
 
 from gateway import local_files
 from gateway.accounts.quotas import QuotaExceeded, check_bytes, check_run, check_task
-from gateway.audit import remember
+from gateway.audit import entries_of_run, remember
 from gateway.core import Gateway
 from gateway.lifetime import PresetFileMissing, made, preset_files, start_first
 from gateway.models import (
@@ -313,7 +313,7 @@ def _make_task(
         reasons=[],
     )
     with made(gateway, session, task, files):
-        start_first(gateway, session, task, intake.steps, intake.priority)
+        run = start_first(gateway, session, task, intake.steps, intake.priority)
         file.state, file.task_id, file.reason = IntakeState.TAKEN, task.id, ""
         remember(
             session,
@@ -324,6 +324,8 @@ def _make_task(
             source=intake.kind,
             intake=intake.id,
         )
+        for action, details in entries_of_run(run, task.config, task.config) if run else ():
+            remember(session, action, user=user, task_id=task.id, **details)
         session.commit()
 
 

@@ -64,6 +64,11 @@ TARGETS_OF_TASK = _OBJECT
 TARGETS = (_TASK, _NAME, _TIME, *_OBJECT)
 #: One row for each candidate.
 CANDIDATES_OF_TASK = (*_OBJECT, _SCORE, _CUTOUT)
+CANDIDATES_SHOWN = (
+    *CANDIDATES_OF_TASK,
+    Column("picture", "text", doc="Address of its picture.", ucd="meta.ref.url"),
+    Column("unstacked", "text", doc="Address of its place in every frame.", ucd="meta.ref.url"),
+)
 CANDIDATES = (_TASK, _NAME, _TIME, *_OBJECT, _SCORE, _CUTOUT)
 
 #: One row for each point of a light curve, upper limits included.

@@ -6,6 +6,7 @@ touches. They find the tasks that come into question; the maps themselves decide
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from gateway.models import CoverageCell, Task
 _ORDERS = range(0, 13)
 #: A task has about so many cells.
 _CELLS = 8
+#: The finest order of a map: cells of 0.4 mas.
+_FINEST = 29
 #: Cells of the sky at order 0.
 _BASE = 12
 _SKY = 41252.96
@@ -52,19 +55,27 @@ def moc_of(task: Task) -> Any:
     -------
     mocpy.MOC or None
     """
-    import astropy.units as u
-    from astropy.coordinates import Latitude, Longitude
     from mocpy import MOC
 
     if task.moc:
         return MOC.from_string(task.moc)
     if task.ra is None or task.dec is None or not task.radius:
         return None
+    return circle(task.ra, task.dec, min(task.radius, 179.9))
+
+
+def circle(ra: float, dec: float, radius: float) -> Any:
+    """A map of a circle (degrees), by cells of about an eighth of its radius."""
+    import astropy.units as u
+    from astropy.coordinates import Latitude, Longitude
+    from mocpy import MOC
+
+    order = math.ceil(0.5 * math.log2(_SKY / (_BASE * (radius / 8) ** 2)))
     return MOC.from_cone(
-        Longitude(task.ra * u.deg),
-        Latitude(task.dec * u.deg),
-        radius=min(task.radius, 179.9) * u.deg,
-        max_depth=_order_of(3 * task.radius**2 / 256),
+        Longitude(ra * u.deg),
+        Latitude(dec * u.deg),
+        radius=radius * u.deg,
+        max_depth=min(max(order, 0), _FINEST),
     )
 
 

@@ -8,7 +8,6 @@ order of runs does not matter. Transactions are small, so that nobody waits for 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,7 +20,9 @@ from sqlalchemy.orm import Session
 
 from gateway.core import Gateway
 from gateway.measurements import coverage
+from gateway.measurements.parquet import read_columns
 from gateway.measurements.products import READ, Row, TaskProducts, read_products
+from gateway.measurements.votable import Unreadable
 from gateway.models import (
     IS_LITTER,
     Measurement,
@@ -42,7 +43,8 @@ CHUNK = 2000
 #: A set that is still being filled after this time was left by a process that has died.
 _ABANDONED = timedelta(hours=1)
 
-_FILES = {
+#: The products that are indexed.
+FILES = {
     Source.OBJECTS: products.OBJECTS,
     Source.TARGETS: products.TARGET,
     Source.DIFFERENCE_TARGETS: products.SUB_TARGET,
@@ -50,9 +52,11 @@ _FILES = {
 }
 #: Columns of the list of objects that are needed here.
 _OBJECT_COLUMNS = ("ra", "dec", "mag_calib", "mag_calib_err", "flags")
+#: What is no magnitude.
+_FAINTEST = 1000.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Position:
     """One measurement, on its way into the table; degrees and magnitudes."""
 
@@ -114,7 +118,7 @@ def _current(gateway: Gateway, task_id: int) -> dict[Source, str]:
 def _read(folder: Path, known: dict[Source, str]) -> _Version:
     found = read_products(folder)
     fingerprints, fresh = {}, {}
-    for source, name in _FILES.items():
+    for source, name in FILES.items():
         try:
             status = (folder / name).stat()
         except FileNotFoundError:
@@ -137,9 +141,9 @@ def _positions(source: Source, folder: Path, found: TaskProducts) -> list[Positi
         Position(
             ra=row["ra"],
             dec=row["dec"],
-            mag=row["mag"],
-            mag_err=row["mag_error"],
-            mag_limit=row["mag_limit"],
+            mag=_magnitude(row["mag"]),
+            mag_err=_magnitude(row["mag_error"]),
+            mag_limit=_magnitude(row["mag_limit"]),
             flags=row["flags"],
         )
         for row in rows
@@ -148,32 +152,32 @@ def _positions(source: Source, folder: Path, found: TaskProducts) -> list[Positi
 
 
 def _is_somewhere(row: Row) -> bool:
-    known = row["ra"] is not None and row["dec"] is not None
-    return known and (row["mag"] is not None or row["mag_limit"] is not None)
+    known = row["ra"] is not None and row["dec"] is not None and abs(row["dec"]) <= 90
+    measured = _magnitude(row["mag"]), _magnitude(row["mag_limit"])
+    return known and any(each is not None for each in measured)
+
+
+def _magnitude(value: float | None) -> float | None:
+    """A magnitude, or its error; None for what can be none, and what no column holds."""
+    return value if value is not None and abs(value) < _FAINTEST else None
 
 
 def _objects(path: Path) -> list[Position]:
     """The calibrated objects of an image. Objects without a place on the sky are left out."""
     import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path, columns=list(_OBJECT_COLUMNS))
-        if set(table.column_names) != set(_OBJECT_COLUMNS):
-            return []
-        ra, dec, mag, mag_err, flags = (
-            np.asarray(table[name].to_numpy(zero_copy_only=False), dtype=float)
-            for name in _OBJECT_COLUMNS
-        )
-    except (pa.ArrowException, ValueError, TypeError) as error:
+        table = read_columns(path, _OBJECT_COLUMNS)
+    except Unreadable as error:
         # The user may have put anything there.
         _log.warning("cannot read %s: %s", path, error)
         return []
-    good = np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90) & np.isfinite(mag)
-    columns = (values[good].tolist() for values in (ra, dec, mag, mag_err, np.nan_to_num(flags)))
+    ra, dec, mag, mag_err, flags = (table[name] for name in _OBJECT_COLUMNS)
+    good = np.isfinite(ra) & (np.abs(dec) <= 90) & (np.abs(mag) < _FAINTEST)
+    flags = np.where((flags >= 0) & (flags < 2**31), flags, 0)
+    columns = (values[good].tolist() for values in (ra, dec, mag, mag_err, flags))
     return [
-        Position(ra, dec, mag, error if math.isfinite(error) else None, None, int(flags))
+        Position(ra, dec, mag, _magnitude(error), None, int(flags))
         for ra, dec, mag, error, flags in zip(*columns, strict=True)
     ]
 
@@ -183,7 +187,6 @@ def _keep_results(session: Session, task_id: int, found: TaskProducts) -> None:
         session.execute(delete(TaskResults).where(TaskResults.task_id == task_id))
         return
     step = PHOTOMETRY.step
-    n_objects = found.number(step, "n_objects")
     session.merge(
         TaskResults(
             task_id=task_id,
@@ -194,7 +197,7 @@ def _keep_results(session: Session, task_id: int, found: TaskProducts) -> None:
             color_term=found.number(step, "color_term"),
             mag_limit=found.number(step, "mag_limit"),
             fwhm=found.number(step, "fwhm_arcsec"),
-            n_objects=None if n_objects is None else int(n_objects),
+            n_objects=found.count(step, "n_objects"),
             n_targets=len(found.targets),
             n_candidates=len(found.candidates),
             targets=found.targets,

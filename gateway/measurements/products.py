@@ -9,21 +9,24 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gateway.measurements.votable import Unreadable, read_rows
 from skyrelay import products
 from skyrelay.stages import PHOTOMETRY, SIMPLE_TRANSIENTS, STAGES, SUBTRACTION
 
 _log = logging.getLogger(__name__)
 
-#: Bytes of a table of targets or candidates; a thousand candidates take half a megabyte.
-_LARGEST_TABLE = 64 * 1024 * 1024
 #: Bytes of the measured values of a stage.
 _LARGEST_VALUES = 4 * 1024 * 1024
+#: Lists and objects inside each other in them.
+_DEEPEST = 32
+#: What the databases have for flags and counts.
+_LARGEST_COUNT = 2**31
 #: The epoch of the modified Julian date.
 _MJD_ZERO = datetime(1858, 11, 17, tzinfo=UTC)
 _DAY = 86400.0
@@ -53,6 +56,11 @@ class TaskProducts:
         """A number that the stage has measured, None if it has not, or it is none."""
         return _finite(self.value(step, name))
 
+    def count(self, step: str, name: str) -> int | None:
+        """How many of something the stage has found."""
+        number = self.number(step, name)
+        return None if number is None else _count(number)
+
     def error(self, step: str, name: str) -> float | None:
         """The uncertainty of a value that the stage has measured."""
         entry = self.stages.get(step, {}).get("values", {}).get(name)
@@ -63,7 +71,8 @@ class TaskProducts:
         """Filter of the image, as the photometry or the inspection has found it."""
         for step in (PHOTOMETRY.step, "inspect"):
             if name := self.value(step, "filter"):
-                return str(name)[:50]
+                text = str(name)[:50]
+                return text if text.isprintable() else ""
         return ""
 
     @property
@@ -74,8 +83,8 @@ class TaskProducts:
 
 #: Tables of forced photometry: in the image, and in the difference.
 _TARGETS = ((PHOTOMETRY.step, products.TARGET), (SUBTRACTION.step, products.SUB_TARGET))
-#: Tables of candidates, and the folders with their cut-outs.
-_CANDIDATES = (
+#: Tables of candidates, and the folders with their cut-outs, by the step that makes them.
+CANDIDATES = (
     (SIMPLE_TRANSIENTS.step, products.CANDIDATES_SIMPLE, products.CANDIDATES_SIMPLE_CUTOUTS),
     (SUBTRACTION.step, products.CANDIDATES, products.CANDIDATES_CUTOUTS),
 )
@@ -108,7 +117,7 @@ def read_products(folder: Path) -> TaskProducts:
         if name in names:
             rows = _rows(found, folder / name)
             found.targets.extend(_target(step, row) for row in rows)
-    for step, name, cutouts in _CANDIDATES:
+    for step, name, cutouts in CANDIDATES:
         if name in names:
             found.candidates.extend(
                 _candidate(step, cutouts, row) for row in _rows(found, folder / name)
@@ -130,46 +139,34 @@ def _read_values(path: Path) -> dict[str, Any] | None:
     try:
         if path.stat().st_size > _LARGEST_VALUES:
             return None
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
+        content = json.loads(path.read_bytes(), parse_constant=lambda _: None)
+    except (ValueError, RecursionError, IsADirectoryError):
         return None
-    if not isinstance(content, dict) or not isinstance(content.get("values"), dict):
+    if (
+        not _is_shallow(content)
+        or not isinstance(content, dict)
+        or not isinstance(content.get("values"), dict)
+    ):
         return None
     degraded = content.get("degraded")
     return {"degraded": degraded if isinstance(degraded, list) else [], "values": content["values"]}
 
 
-def _rows(found: TaskProducts, path: Path) -> Iterator[Mapping[str, Any]]:
-    from astropy.io.votable import parse_single_table  # It takes a second, and few need it.
+def _is_shallow(value: Any, depth: int = 0) -> bool:
+    """Whether whoever writes it as JSON again can unwind it."""
+    if not isinstance(value, dict | list):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
+    return depth < _DEEPEST and all(_is_shallow(each, depth + 1) for each in inner)
 
+
+def _rows(found: TaskProducts, path: Path) -> list[dict[str, Any]]:
     try:
-        if path.stat().st_size > _LARGEST_TABLE:
-            raise ValueError("it is too large")
-        table = parse_single_table(str(path), verify="ignore").array
-        names = table.dtype.names
-        rows = [dict(zip(names, (_plain(item) for item in row), strict=True)) for row in table]
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        # astropy raises nearly everything for what is no VOTable.
+        return read_rows(path)
+    except Unreadable as error:
         _log.warning("cannot read %s: %s", path, error)
         found.unreadable.append(path.name)
-        return
-    yield from rows
-
-
-def _plain(value: Any) -> Any:
-    """A value of a table as JSON has it: None where it is masked or not finite."""
-    import numpy as np
-
-    if value is np.ma.masked:
-        return None
-    item = value.item() if isinstance(value, np.generic) else value
-    if isinstance(item, bytes):
-        return item.decode("utf-8", "replace")
-    if isinstance(item, float):
-        return item if math.isfinite(item) else None
-    return item if isinstance(item, str | int | bool) or item is None else str(item)
+        return []
 
 
 def _target(step: str, row: Mapping[str, Any]) -> Row:
@@ -177,19 +174,24 @@ def _target(step: str, row: Mapping[str, Any]) -> Row:
 
 
 def _candidate(step: str, cutouts: str, row: Mapping[str, Any]) -> Row:
-    name = row.get("cutout_name")
+    name = str(row.get("cutout_name") or "")
     return {
         "step": step,
         "name": str(row.get("name") or ""),
         **_measured(row),
         "score": _finite(row.get("rb_score")),
-        "cutout": f"{cutouts}/{name}" if name else None,
+        "cutout": f"{cutouts}/{name}" if _is_name(name) else None,
     }
+
+
+def _is_name(text: str) -> bool:
+    """Whether it names a file that lies where it is looked for."""
+    return bool(text) and text.isprintable() and "/" not in text and text not in (".", "..")
 
 
 def _measured(row: Mapping[str, Any]) -> Row:
     flux, error = _finite(row.get("flux")), _finite(row.get("fluxerr"))
-    flags = row.get("flags")
+    flags = _finite(row.get("flags"))
     return {
         "ra": _finite(row.get("ra")),
         "dec": _finite(row.get("dec")),
@@ -202,8 +204,13 @@ def _measured(row: Mapping[str, Any]) -> Row:
         "mag_error": _finite(row.get("mag_calib_err")),
         "mag_limit": _finite(row.get("mag_limit")),
         "filter": str(row.get("mag_filter_name") or ""),
-        "flags": int(flags) if isinstance(flags, int | float) else 0,
+        "flags": 0 if flags is None else _count(flags) or 0,
     }
+
+
+def _count(number: float) -> int | None:
+    """The number as a count, or as flags; None if it can be neither."""
+    return int(number) if 0 <= number < _LARGEST_COUNT else None
 
 
 def _finite(value: Any) -> float | None:

@@ -18,6 +18,7 @@ _KNOWN: dict[str, tuple[str, Any]] = {
     "analysis_id": ("Number of the analysis.", 4),
     "intake_id": ("Number of the batch, or of the watched folder.", 2),
     "run_id": ("Id of the run.", "0b7a5e3e-0a53-4d3f-9a8e-5b0c1c6f2f11"),
+    "of": ("image, or template.", "image"),
     "step": ("Name of the step.", "photometry"),
     "letter_id": ("Number of the dead letter.", 7),
     "celery_id": ("Id of the run.", "0b7a5e3e-0a53-4d3f-9a8e-5b0c1c6f2f11"),

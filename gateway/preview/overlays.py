@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from gateway.measurements.parquet import read_columns
+from gateway.measurements.votable import Unreadable
 from gateway.preview.jobs import Unviewable
 from gateway.preview.options import ImageOptions
 from gateway.preview.view import View
@@ -84,9 +85,8 @@ def _draw_catalogue(canvas: ImageDraw.ImageDraw, view: View, path: Path, wcs: An
 def _columns(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]] | None:
     """Columns of a table; None where there is no such table, or it is another one."""
     try:
-        table = pyarrow.parquet.read_table(path, columns=list(names))
-        return {name: table[name].to_numpy()[:_MOST] for name in names}
-    except (OSError, KeyError, pyarrow.ArrowException):
+        return {name: values[:_MOST] for name, values in read_columns(path, names).items()}
+    except (OSError, Unreadable):
         return None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gateway.measurements.votable import Unreadable, read_rows
 from skyrelay.errors import Permanent
 from skyrelay.products import SUB_TARGET, TARGET
 from skyrelay.sky.bandpasses import bandpass_of
@@ -61,15 +62,25 @@ def photometry_of(
 
 def _row(folder: Path, names: Sequence[str]) -> dict[str, Any] | None:
     """The first row of the first table that there is."""
-    from astropy.table import Table  # Takes most of a second, and few requests need it.
+    rows = rows_of(folder, names)
+    return rows[0] if rows else None
 
+
+def rows_of(folder: Path, names: Sequence[str]) -> list[dict[str, Any]] | None:
+    """The rows of the first of these tables that there is; None if there is none.
+
+    Raises
+    ------
+    Permanent
+        If it cannot be read.
+    """
     for name in names:
-        if (folder / name).is_file():
-            try:
-                table = Table.read(folder / name, format="votable")
-                return {column: table[column][0] for column in table.colnames}
-            except Exception as error:
-                raise Permanent(f"The measurements in {name} cannot be read.") from error
+        try:
+            return read_rows(folder / name)
+        except FileNotFoundError:
+            continue
+        except Unreadable as error:
+            raise Permanent(f"The measurements in {name} cannot be read: {error}.") from error
     return None
 
 
@@ -95,11 +106,7 @@ def _mjd(config: Mapping[str, Any]) -> float:
 
 
 def finite(value: Any) -> float | None:
-    """The number in a cell of a table; None if there is none."""
-    import numpy as np
-
-    if np.ma.is_masked(value):
-        return None
+    """The number in a cell of a table, or in a configuration; None if there is none."""
     try:
         number = float(value)
     except (TypeError, ValueError):

@@ -12,7 +12,7 @@ from skyrelay.imaging.fits import MIN_SIDE, Image, write_image
 from skyrelay.imaging.mask import read_custom_mask
 from skyrelay.imaging.stack_frames import StackFrames
 from skyrelay.imaging.wcs import wcs_of, with_wcs
-from skyrelay.products import CUSTOM_MASK
+from skyrelay.products import CUSTOM_MASK, CUSTOM_MASK_AREAS
 from skyrelay.stage.context import StageContext
 
 _PARAMETERS = ("crop_x1", "crop_y1", "crop_x2", "crop_y2")
@@ -51,6 +51,8 @@ def run(context: StageContext) -> None:
     if custom is not None:
         part, _ = crop_image(custom, box.x1, box.y1, box.width, box.height, header=image.header)
         write_image(context.path(CUSTOM_MASK), part)
+    # It was drawn on what is no more.
+    context.path(CUSTOM_MASK_AREAS).unlink(missing_ok=True)
     if frames := StackFrames.read(context.folder):
         frames.cropped(box.x1, box.y1).write(context.folder)
     use_up(context, *_PARAMETERS)

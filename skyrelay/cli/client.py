@@ -17,13 +17,15 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from skyrelay.client import Client, ClientError, StillRunning, TaskState
+from skyrelay.client import Client, ClientError, StillRunning, Task, TaskState
 from skyrelay.parameters import ParameterError, parse_assignments
 
 #: Exit codes of ``wait``: the run has failed or was cancelled; it goes on.
 _FAILED, _STILL_RUNNING = 1, 2
 #: Seconds between two looks at a log that grows.
 _LOOK = 0.5
+#: What may be done to many tasks at once.
+_ACTIONS = ("archive", "cleanup", "delete", "add_to_groups", "remove_from_groups")
 
 _config = click.option(
     "-c", "--config", "assignments", multiple=True, metavar="NAME=VALUE", help="A parameter."
@@ -90,12 +92,20 @@ def create(
 @task.command("list")
 @click.option("--query", default="", help="Words to be found in name, title, owner or groups.")
 @click.option("--state", default="", help="Exactly this state.")
+@click.option("--at", metavar="PLACE", help="Only those that cover it: coordinates, or a name.")
+@click.option("--radius", type=float, help="Around the place, in degrees.")
 @_as_json
 @click.pass_obj
-def list_(client: Client, query: str, state: str, as_json: bool) -> None:
+def list_(
+    client: Client, query: str, state: str, at: str | None, radius: float | None, as_json: bool
+) -> None:
     """List the tasks that you may see, the newest first."""
     with _refusals():
-        found = list(client.tasks(query=query, state=state))
+        if at is None:
+            found = list(client.tasks(query=query, state=state))
+        else:
+            rows = client.covering(at, radius=radius, query=query, state=state)
+            found = [Task.model_validate(row) for row in rows]
     if as_json:
         _print_json([each.model_dump(mode="json", exclude_unset=True) for each in found])
         return
@@ -279,6 +289,21 @@ def delete(client: Client, numbers: tuple[int, ...]) -> None:
     for number in numbers:
         with _refusals():
             client.delete(number)
+
+
+@task.command()
+@click.argument("action", type=click.Choice(_ACTIONS))
+@click.argument("numbers", type=int, nargs=-1, required=True)
+@click.option("--group", "groups", multiple=True, help="A group to share with, or no longer.")
+@click.pass_obj
+def act(client: Client, action: str, numbers: tuple[int, ...], groups: tuple[str, ...]) -> None:
+    """Do ACTION with each of the tasks NUMBERS; those that do not allow it are named."""
+    with _refusals():
+        answers = client.act(action, numbers, groups)
+    failed = [each for each in answers if each.status == "error"]
+    for each in failed:
+        click.echo(f"{each.id}: {each.error}", err=True)
+    sys.exit(_FAILED if failed else 0)
 
 
 def _print_json(value: Any) -> None:

@@ -269,15 +269,18 @@ def _there(task: Task | None) -> Task:
 
 
 def _run(gateway: Gateway, task_id: int, steps: Sequence[str], config: dict[str, Any]) -> None:
+    from gateway.audit import entries_of_run
     from gateway.orchestration.runs import AlreadyRunning, start
 
     with gateway.database.writing() as session:
         task = _locked(session, task_id)
+        before = task.config
         try:
             run = start(gateway, session, task, steps, config, task.user_id)
         except AlreadyRunning as error:
             raise Permanent("It is being processed already.") from error
-        _remember(session, "processing_start", task, steps=list(steps), run=run.id)
+        for action, details in entries_of_run(run, before, task.config):
+            _remember(session, action, task, **details)
     click.echo(f"{task_id}: runs ({', '.join(steps)})")
 
 

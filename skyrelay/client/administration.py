@@ -76,6 +76,10 @@ class AdministrationCalls(Transport):
             if before is None:
                 return
 
+    def disk(self) -> dict[str, dict[str, int]]:
+        """Free bytes, and all, where the tasks and the data folder are."""
+        return dict(self._json("GET", "disk/"))
+
     def dead_letters(self, *, handled: bool = False) -> list[DeadLetter]:
         """Messages on which nobody could work; with ``handled`` those that were dealt with, too."""
         found = self._json("GET", "dead/", params={"all": "1"} if handled else {})

@@ -31,6 +31,15 @@ class Task(Answer):
     warnings: list[str] = []
 
 
+class TaskActed(Answer):
+    """What came of an action on one of many tasks: ``status`` is success or error."""
+
+    id: int
+    status: str
+    error: str = ""
+    celery_id: str | None = None
+
+
 class TaskState(Answer):
     """Where a task stands.
 

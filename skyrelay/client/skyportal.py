@@ -16,13 +16,20 @@ class SkyPortalCalls(Transport):
         return list(self._json("GET", "skyportal/instruments/"))
 
     def send_to_skyportal(
-        self, tasks: Sequence[int], instrument: int, *, preview: bool = False, **options: Any
+        self,
+        tasks: Sequence[int],
+        instrument: int | None = None,
+        *,
+        preview: bool = False,
+        **options: Any,
     ) -> list[dict[str, Any]]:
         """Send the targets' photometry, or with ``preview`` look at it; how each task went.
 
+        Without ``instrument`` it is the one that each task's ``skyportal_instrument_name`` says.
         ``options``: type (best, direct, subtracted), limit_only.
         """
-        body = {"ids": list(tasks), "instrument": instrument, "preview": preview, **options}
+        body = {"ids": list(tasks), "preview": preview, **options}
+        body |= {} if instrument is None else {"instrument": instrument}
         return list(self._json("POST", "skyportal/upload/", json=body))
 
     def analyses(self) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from skyrelay.client.answers import Task
+from skyrelay.client.answers import Task, TaskActed
 from skyrelay.client.transport import Transport
 
 
@@ -52,10 +52,17 @@ class TaskCalls(Transport):
             answer = self._upload("tasks/", Path(file), given, headers)
         return Task.model_validate(answer)
 
-    def tasks(self, *, query: str = "", state: str = "", user: str = "") -> Iterator[Task]:
-        """The tasks that we may see, newest first, fetched page by page."""
+    def tasks(
+        self, *, query: str = "", state: str = "", user: str = "", details: bool = False
+    ) -> Iterator[Task]:
+        """The tasks that we may see, newest first, fetched page by page.
+
+        With ``details`` with their groups, place on the sky (ra, dec, radius, pixel_scale; all in
+        degrees), target, filter and limit.
+        """
         offset, limit = 0, 200
         filters = {"query": query, "state": state, "user": user}
+        filters |= {"details": "1"} if details else {}
         while True:
             page = {**filters, "limit": limit, "offset": offset}
             answer = self._json("GET", "tasks/", params={k: v for k, v in page.items() if v != ""})
@@ -76,6 +83,23 @@ class TaskCalls(Transport):
     def delete(self, task: int) -> None:
         """Delete a task with its files, and stop its run."""
         self._request("DELETE", f"tasks/{task}/")
+
+    def share(self, task: int, add: Sequence[str] = (), remove: Sequence[str] = ()) -> Task:
+        """Share a task with some groups, and no longer with others; the rest stays."""
+        body = {"add": list(add), "remove": list(remove)}
+        return Task.model_validate(self._json("POST", f"tasks/{task}/groups/", json=body))
+
+    def act(self, action: str, tasks: Sequence[int], groups: Sequence[str] = ()) -> list[TaskActed]:
+        """Do the same to many tasks: each of them that allows it.
+
+        Parameters
+        ----------
+        action : str
+            archive, cleanup, delete, add_to_groups or remove_from_groups.
+        """
+        body = {"action": action, "ids": list(tasks), "groups": list(groups)}
+        answer = self._json("POST", "tasks/actions/", json=body)
+        return [TaskActed.model_validate(each) for each in answer]
 
     def duplicate(self, task: int, *, products: bool = True) -> Task:
         """Make a task of one's own with the same files and configuration.

@@ -35,6 +35,8 @@ _MOST = 999
 #: Bytes of data after one header of a packed file. A few kilobytes may promise, and unpack to, any
 #: number; who has more than this to say has more than the memory of a worker.
 _MOST_UNPACKED = 16 * 1024**3
+#: Bytes of it that are unpacked only to see which headers come after them.
+_MOST_SKIPPED = 512 * 1024**2
 #: Bytes of an archive's file, which astropy has in memory as a whole.
 _MOST_OF_ARCHIVE = 2 * 1024**3
 #: How a packed file begins, and what unpacks it a piece at a time.
@@ -80,6 +82,66 @@ def check_structure(path: Path) -> None:
     except OSError as error:
         if error.errno is not None:
             raise
+
+
+def raw_headers(path: Path, most: int) -> tuple[list[bytes], bool]:
+    """The headers of a file as they stand, and whether these are all that there is.
+
+    What comes after ``most`` bytes of headers, after something that is broken, or far into a packed
+    file, is left out.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read at all.
+    """
+    found: list[bytes] = []
+    try:
+        with _unpacked(path) as (stream, packed):
+            return found, _collect(found, stream, most, _MOST_SKIPPED if packed else math.inf)
+    except _DAMAGED:
+        return found, False
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        return found, False
+
+
+class _Recorder:
+    """A stream of which is remembered what was read."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.read_so_far = bytearray()
+
+    def read(self, size: int) -> bytes:
+        block = self._stream.read(size)
+        self.read_so_far += block
+        return block
+
+
+def _collect(found: list[bytes], stream: IO[bytes], most: int, most_skipped: float) -> bool:
+    """Put the headers into the list; whether all of them are there."""
+    expected = b"SIMPLE  ="
+    while True:
+        recorder = _Recorder(stream)
+        header = _header(cast(IO[bytes], recorder)) or {}
+        raw = bytes(recorder.read_so_far)
+        if not raw.startswith(expected):
+            return True
+        most -= len(raw)
+        if most < 0 or len(found) >= _MOST_HEADERS:
+            return False
+        found.append(raw)
+        if _END not in header or not 0 <= header.get("NAXIS", 0) <= _MOST:
+            return False
+        size = _size(header)
+        skipped = math.ceil(size / _BLOCK) * _BLOCK
+        most_skipped -= skipped
+        if size < 0 or most_skipped < 0:
+            return False
+        stream.seek(skipped, 1)
+        expected = _EXTENSION
 
 
 def is_complete(path: Path) -> bool:

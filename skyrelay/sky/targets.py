@@ -97,6 +97,29 @@ def parse_coordinates(text: str) -> tuple[float, float] | None:
     return None
 
 
+def parse_circle(text: str) -> tuple[float, float, float | None] | None:
+    """Degrees of coordinates, and of the radius that may stand behind them; None if neither.
+
+    Raises
+    ------
+    Permanent
+        If the coordinates are beyond the sky, or the radius is none.
+    """
+    words = text.replace(",", " ").split()
+    plain = len(words) == 3 and all(re.fullmatch(_NUMBER, word) for word in words)
+    if not plain and (position := parse_coordinates(text)) is not None:
+        return *position, None
+    if len(words) < 3 or re.fullmatch(_NUMBER, words[-1]) is None:
+        return None
+    position = parse_coordinates(" ".join(words[:-1]))
+    if position is None:
+        return None
+    radius = float(words[-1])
+    if not 0 < radius <= 180:
+        raise Permanent(f"{words[-1]} degrees are no radius on the sky.")
+    return *position, radius
+
+
 def pixels_of(targets: list[dict[str, Any]], wcs: WCS | None) -> tuple[Any, Any]:
     """0-based pixel positions of targets of the configuration; NaN where they have none."""
     x = np.array([float(target.get("x", np.nan)) for target in targets])

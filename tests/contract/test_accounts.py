@@ -217,6 +217,7 @@ def test_only_administrators_manage_users_groups_and_the_audit_log(
         ("DELETE", f"groups/{group['id']}/"),
         ("POST", f"groups/{group['id']}/members/"),
         ("GET", "audit/"),
+        ("GET", "disk/"),
         ("GET", "tokens/?user=bob"),
     ]:
         body = None if method == "GET" else {"name": "x"}
@@ -341,6 +342,45 @@ def test_every_change_is_remembered_with_who_when_and_from_where(
     assert [entry["user"] for entry in audit(admin, action="login")] == ["alice"]
     (failed,) = audit(admin, action="login_failed")
     assert failed["details"]["username"] == "alice"
+
+
+def test_a_change_of_a_task_is_remembered_with_what_was_and_what_is(
+    admin: Caller, alice: Caller
+) -> None:
+    task = alice.new_task("remember.fits", config={"sn": 5.0, "target": "M 51"})
+    change = {"title": "new", "groups": ["observers"], "config": {"sn": 3.0, "minarea": 4}}
+    alice("PATCH", f"tasks/{task}/", json=change)
+    alice("PATCH", f"tasks/{task}/", json=change)
+    (updated,) = audit(admin, task=task, action="task_update")
+    assert updated["details"]["changes"] == {
+        "title": {"old": "", "new": "new"},
+        "groups": {"old": [], "new": ["observers"]},
+    }
+    (configured,) = audit(admin, task=task, action="config_change")
+    assert configured["details"]["changes"] == {
+        "sn": {"old": 5.0, "new": 3.0},
+        "target": {"old": "M 51"},
+        "minarea": {"new": 4},
+    }
+
+
+def test_a_run_is_remembered_with_the_configuration_that_came_with_it(
+    bench: Bench, admin: Caller, alice: Caller
+) -> None:
+    task = alice.new_task(config={"sn": 5.0, "minarea": 4})
+    request = {"steps": ["archive"], "config": {"sn": 3.0, "minarea": 4, "target": "x" * 5000}}
+    run = alice.post(f"tasks/{task}/process/", json=request).json["celery_id"]
+    archived, started, configured, _ = audit(admin, task=task)
+    assert archived["action"] == "task_archive" and archived["details"]["run"] == run
+    assert started["action"] == "processing_start" and started["details"]["steps"] == ["archive"]
+    assert configured["action"] == "config_change" and configured["details"]["run"] == run
+    changes = configured["details"]["changes"]
+    assert changes.keys() == {"sn", "target"} and changes["sn"] == {"old": 5.0, "new": 3.0}
+    assert len(changes["target"]["new"]) < 1100
+    bench.hear(bench.finished(bench.command()))
+    alice.post(f"tasks/{task}/process/", json={"steps": ["cleanup"]})
+    (cleaned,) = audit(admin, task=task, action="task_cleanup")
+    assert (cleaned["user"], cleaned["ip"]) == ("alice", "127.0.0.1")
 
 
 def test_the_audit_log_still_knows_whom_nobody_knows_any_more(admin: Caller, bob: Caller) -> None:

@@ -138,3 +138,9 @@ def test_errors_of_the_api_are_json(alice: Caller) -> None:
     wrong = alice("PUT", "tasks/")
     assert (wrong.status_code, wrong.json) == (405, {"detail": 'Method "PUT" not allowed.'})
     assert "GET" in wrong.headers["Allow"]
+
+
+def test_search_engines_are_sent_away(bench: Bench) -> None:
+    answer = bench.app.test_client().get("/robots.txt")
+    assert (answer.status_code, answer.mimetype) == (200, "text/plain")
+    assert answer.text == "User-agent: *\nDisallow: /\n"

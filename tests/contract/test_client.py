@@ -28,6 +28,7 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 #: Operations that no method asks for, and why.
 _LEFT_OUT = {
     "landing.landing": "it is a page for people",
+    "landing.robots": "search engines ask it",
     "openapi.read_document": "it is for programs that make clients, which this one is",
     "health.alive": "supervisors ask it",
     "health.ready": "supervisors ask it",
@@ -162,6 +163,12 @@ def test_what_was_measured_is_read(bench: Bench, alice: Caller, client: Client) 
     (point,) = client.light_curve(10.0, 20.0)
     assert (point.mag, point.task) == (17.0, task)
     assert [each["id"] for each in client.covering(10.0, 20.0)] == [task]
+    assert [each["id"] for each in client.covering("10 20", radius=0.1)] == [task]
+    assert [each["id"] for each in client.covering(moc="0/0-11")] == [task]
+    assert [each["ra"] for each in client.sky_map(query="image")] == [pytest.approx(10.0)]
+    (listed,) = client.tasks(details=True)
+    assert listed.model_dump()["radius"] == pytest.approx(0.352, abs=0.001)
+    assert client.resolve("10:00:00 +20:00:00") == pytest.approx((150.0, 20.0))
     assert client.results(task).filter == "r"
     assert [row["task"] for row in client.all_results()] == [task]
     origin = client.origin(task, "objects.parquet")
@@ -229,6 +236,7 @@ def test_accounts_groups_and_the_audit_log_are_managed(bench: Bench, staff: Clie
     assert staff.change_members(group.id, remove=["dora"]).members == []
     assert staff.rename_group(group.id, "day").name == "day"
     staff.delete_group(group.id)
+    assert 0 < staff.disk()["tasks"]["free"] <= staff.disk()["tasks"]["size"]
     assert "user_create" in {each.action for each in staff.audit(limit=1)}
     staff.delete_user(made.id)
     with pytest.raises(NotFound):
@@ -267,6 +275,15 @@ def test_reference_tables_and_watched_folders_are_read(bench: Bench, staff: Clie
     assert staff.pause_watch(watched.id).active is False
     assert [each.id for each in staff.watches()] == [staff.watched(watched.id).id]
     assert staff.batches() == [] and staff.analyses() == []
+
+
+def test_many_tasks_are_shared_and_archived_at_once(alice: Caller, client: Client) -> None:
+    tasks = [alice.new_task(), alice.new_task()]
+    assert client.share(tasks[0], add=["observers"]).groups == ["observers"]
+    assert client.share(tasks[0], remove=["observers"]).groups == []
+    archived = client.act("archive", [*tasks, 99])
+    assert [each.status for each in archived] == ["success", "success", "error"]
+    assert archived[0].celery_id and archived[2].error == "Not found."
 
 
 def test_a_copy_may_be_without_products(bench: Bench, alice: Caller, client: Client) -> None:

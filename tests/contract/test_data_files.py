@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,22 @@ def test_a_folder_is_listed_with_folders_first(data: Path, alice: Caller) -> Non
     (entry,) = alice.get("files/night1/").json
     assert (entry["path"], entry["size"]) == ("night1/a.fits", 10)
     assert alice.get("files/night1").json == [entry]
+
+
+def test_a_listing_is_sorted_as_wanted(data: Path, alice: Caller) -> None:
+    (data / "b.txt").write_text("much longer")
+    for number, name in enumerate(("C.txt", "b.txt")):
+        os.utime(data / name, (1e9 + number, 1e9 + number))
+    for order, names in {
+        "name": ["b.txt", "C.txt"],
+        "-name": ["C.txt", "b.txt"],
+        "modified": ["C.txt", "b.txt"],
+        "-modified": ["b.txt", "C.txt"],
+        "size": ["C.txt", "b.txt"],
+    }.items():
+        listing = alice.get(f"files/?order={order}").json
+        assert [entry["name"] for entry in listing] == ["night1", *names]
+    assert alice.get("files/?order=colour").status_code == 400
 
 
 def test_a_file_is_sent_whole_or_in_part(data: Path, alice: Caller) -> None:

@@ -58,12 +58,53 @@ def test_bytes_count_whatever_way_they_came(bench: Bench) -> None:
     assert carol.post(f"tasks/{task}/files/b.fits", data=upload(1001)).status_code == 201
 
 
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "a"}], ids=["no key", "a key"])
+@pytest.mark.parametrize("path", ["tasks/", "tasks/upload/"])
+@pytest.mark.parametrize("quota", ["quota_bytes", "quota_tasks"])
 def test_a_large_upload_is_refused_before_it_is_read(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    headers: dict[str, str],
+    path: str,
+    quota: str,
 ) -> None:
-    carol = bench.caller("carol", quota_bytes=10_000)
+    carol = bench.caller("carol", **{quota: 1})
+    if quota == "quota_tasks":
+        carol.new_task()
     monkeypatch.setattr(type(bench.store), "incoming", lambda _: pytest.fail("it was stored"))
-    assert carol.post("tasks/", data=upload(200_000)).status_code == 413
+    body = _Unread(b"x" * 200_000)
+    kind = "multipart/form-data; boundary=b"
+    refused = carol.post(path, input_stream=body, content_type=kind, headers=headers)
+    assert refused.status_code == (413 if quota == "quota_bytes" else 429)
+    assert not body.read_at_all
+
+
+class _Unread(io.BytesIO):
+    """A body that remembers whether anything of it was read."""
+
+    read_at_all = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.read_at_all = True
+        return super().read(size)
+
+
+def test_an_answer_is_given_again_when_the_quota_is_used_up(bench: Bench) -> None:
+    carol = bench.caller("carol", quota_tasks=1)
+    key = {"Idempotency-Key": "a"}
+    answers = [carol.post("tasks/", data=upload(10), headers=key) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].json == answers[1].json
+
+
+def test_where_no_file_is_taken_none_is_stored(
+    bench: Bench, alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = alice.new_task()
+    monkeypatch.setattr(type(bench.store), "incoming", lambda _: pytest.fail("it was stored"))
+    for path in (f"tasks/{task}/process/", f"tasks/{task}/action/", "batches/"):
+        for headers in ({}, {"Idempotency-Key": "a"}):
+            assert alice.post(path, data=upload(1000), headers=headers).status_code == 400
 
 
 def test_measuring_a_task_is_no_change_of_it(bench: Bench) -> None:

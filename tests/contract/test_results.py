@@ -9,8 +9,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from astropy.io.votable import parse_single_table
+from astropy.table import Table
 
+from gateway.api import results
 from gateway.followups.indexing import index
+from skyrelay.imaging.votable import write_votable
 from tests.support.gateway import Bench, Caller
 from tests.support.measured import Field, measured_task
 
@@ -50,6 +53,33 @@ def test_the_results_of_a_task_say_all_that_was_measured(bench: Bench, alice: Ca
     cutout = found["candidates"][0]["cutout"]
     with alice.get(cutout.removeprefix("/api/")) as file:
         assert file.status_code == 200
+
+
+def test_candidates_come_in_pages_the_brightest_first(
+    bench: Bench, alice: Caller, eve: Caller
+) -> None:
+    magnitudes = (19.5, 19.0, None, 18.5)
+    candidates = [(10.0 + n / 100, 20.0, mag) for n, mag in enumerate(magnitudes)]
+    task = measured_task(bench, alice, Field(candidates=candidates))
+    (bench.store.folder(task) / "candidates" / "J0003.unstack.png").write_bytes(b"png")
+    page = alice.get(f"tasks/{task}/candidates/?step=subtraction&limit=3").json
+    assert [row["mag"] for row in page["results"]] == [18.5, 19.0, 19.5]
+    assert page["count"] == 4 and page["previous"] is None
+    rest = alice.get(page["next"].partition("/api/")[2]).json
+    assert [row["mag"] for row in rest["results"]] == [None]
+    with alice.get(page["results"][0]["unstacked"].removeprefix("/api/")) as strip:
+        assert strip.data == b"png"
+    assert page["results"][1]["unstacked"] is None
+    assert alice.get(page["results"][0]["picture"].removeprefix("/api/")).mimetype == "image/jpeg"
+    likeliest = alice.get(f"tasks/{task}/candidates/?order=score").json["results"]
+    assert [row["score"] for row in likeliest] == sorted(
+        (row["score"] for row in likeliest), reverse=True
+    )
+    assert alice.get(f"tasks/{task}/candidates/?step=simple_transients").json["count"] == 0
+    for wrong in ("step=inspect", "order=luck", "limit=0", "offset=-1"):
+        assert alice.get(f"tasks/{task}/candidates/?{wrong}").status_code == 400
+    assert eve.get(f"tasks/{task}/candidates/").status_code == 403
+    assert eve.get("tasks/99/candidates/").status_code == 404
 
 
 @pytest.mark.parametrize("form", ["json", "csv", "votable", "parquet"])
@@ -126,6 +156,79 @@ def test_a_product_that_cannot_be_read_is_named_and_left_out(bench: Bench, alice
     assert found["unreadable"] == ["target.vot"]
     assert found["targets"] == []
     assert len(found["candidates"]) == 2
+
+
+def test_a_small_file_with_very_many_rows_is_named_and_not_read(
+    bench: Bench, alice: Caller
+) -> None:
+    task = measured_task(bench, alice, _SEEN)
+    table = (
+        b'<VOTABLE version="1.4"><RESOURCE><TABLE><FIELD name="ra" datatype="double"/><DATA>'
+        b"<TABLEDATA>" + b"<TR><TD>1</TD></TR>" * 20_000 + b"</TABLEDATA></DATA>"
+        b"</TABLE></RESOURCE></VOTABLE>"
+    )
+    for name in ("target.vot", "candidates.vot"):
+        form = {"file": (io.BytesIO(table), name)}
+        assert alice.post(f"tasks/{task}/files/{name}", data=form).status_code == 201
+    found = alice.get(f"tasks/{task}/results/").json
+    assert sorted(found["unreadable"]) == ["candidates.vot", "target.vot"]
+    assert (found["n_targets"], found["n_candidates"]) == (0, 0)
+    index(bench.gateway)
+    assert alice.get("results/?of=candidates").json["results"] == []
+
+
+def test_long_results_of_a_task_come_in_pages(bench: Bench, alice: Caller) -> None:
+    places = [(10.0, 20.0, 17.0 + number / 1000) for number in range(25)]
+    task = measured_task(bench, alice, Field(targets=places, candidates=places[:12]))
+    seen: list[float] = []
+    path: str | None = f"/api/tasks/{task}/results/?limit=10"
+    candidates = []
+    while path is not None:
+        page = alice.get(path.partition("/api/")[2]).json
+        assert (page["n_targets"], page["n_candidates"]) == (25, 12)
+        seen += [row["mag"] for row in page["targets"]]
+        candidates.append(len(page["candidates"]))
+        path = page["next"]
+    assert seen == [place[2] for place in places]
+    assert candidates == [10, 2, 0]
+    rows = alice.get(f"tasks/{task}/results/?of=targets&limit=10&offset=20").json
+    assert (rows["count"], len(rows["results"]), rows["next"]) == (25, 5, None)
+    csv_page = alice.get(f"tasks/{task}/results/?of=targets&limit=10&format=csv")
+    assert csv_page.headers["X-Total-Count"] == "25"
+    assert len(_rows(csv_page, "csv")) == 10
+    assert len(_rows(alice.get(f"tasks/{task}/results/?format=csv"), "csv")) == 25
+
+
+def test_a_page_of_all_results_ends_before_it_is_too_long(
+    bench: Bench, alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "_MOST_ROWS", 5)
+    tasks = [measured_task(bench, alice, _SEEN) for _ in range(3)]
+    index(bench.gateway)
+    first = alice.get("results/?of=targets").json
+    assert {row["task"] for row in first["results"]} == set(tasks[1:])
+    following = alice.get(first["next"].partition("/api/")[2]).json
+    assert {row["task"] for row in following["results"]} == {tasks[0]}
+    assert following["next"] is None
+
+
+def test_what_no_column_holds_does_not_stop_the_index(bench: Bench, alice: Caller) -> None:
+    task = measured_task(bench, alice, _SEEN)
+    table = Table(
+        {
+            "ra": [10.0, 10.0, 1e300],
+            "dec": [20.0, 500.0, 20.0],
+            "mag_calib": [17.0, 17.0, 1e300],
+            "mag_calib_err": [1e300, 0.1, 0.1],
+            "flags": [-1.0, 1e300, 3.0],
+        }
+    )
+    path = bench.store.path(task, "target.vot")
+    path.unlink()
+    write_votable(table, path)
+    assert index(bench.gateway)
+    found = alice.get("lightcurve/?ra=10&dec=20&limits=0").json["results"]
+    assert [row["mag"] for row in found if row["source"] == "targets"] == [17.0]
 
 
 def test_spreadsheets_do_not_carry_out_what_a_name_says(bench: Bench, alice: Caller) -> None:

@@ -48,6 +48,27 @@ def test_a_light_curve_has_detections_and_upper_limits_by_time(bench: Bench, ali
     assert _curve(alice, 30.0, 20.0) == []
 
 
+def test_a_light_curve_has_the_columns_of_stdweb_where_they_are_wanted(
+    bench: Bench, alice: Caller
+) -> None:
+    seen = _night(2, 17.0, targets=[(10.0, 20.0, 17.5)])
+    task = measured_task(bench, alice, seen, "m31.fits")
+    measured_task(bench, alice, _night(3, None))
+    index(bench.gateway)
+    answer = alice.get("lightcurve/?ra=10&dec=20&names=stdweb&format=votable")
+    table = parse_single_table(io.BytesIO(answer.data)).to_table()
+    assert table.colnames == [
+        *("task_id", "original_name", "source_file", "time", "filter", "distance_arcsec"),
+        *("ra", "dec", "mag_calib", "mag_calib_err", "band", "flags"),
+    ]
+    assert sorted(table["source_file"]) == ["objects.parquet", "target.vot"]
+    assert set(table["task_id"]) == {task} and set(table["original_name"]) == {"m31.fits"}
+    assert set(table["time"]) == {"2026-01-02 00:00:00.000"}
+    assert sorted(table["mag_calib"]) == [17.0, 17.5]
+    assert alice.get("lightcurve/?ra=10&dec=20&names=stdweb").json["count"] == 2
+    assert alice.get("lightcurve/?ra=10&dec=20&names=other").status_code == 400
+
+
 def test_targets_and_candidates_are_in_the_light_curve_too(bench: Bench, alice: Caller) -> None:
     seen = Field(targets=[(10.0, 20.0, 17.0), (10.1, 20.0, None)], candidates=[(10.0, 20.0, 18.0)])
     measured_task(bench, alice, seen)

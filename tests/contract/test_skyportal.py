@@ -205,6 +205,35 @@ def test_only_those_who_may_see_a_task_send_it_and_only_those_who_may_send(
     assert [stored["altdata"] for stored in portal.stored] == [{"stdview": own}]
 
 
+def test_the_task_may_say_which_instrument_it_is_from(
+    bench: Bench, portal: Portal, carol: Caller
+) -> None:
+    known = carol.get("skyportal/instruments/").json[0]
+    task = measured(bench, carol)
+    body = {"ids": task}
+    for said, error in (
+        (None, "Name an instrument, or set skyportal_instrument_name of the task."),
+        ("No Such Camera", "SkyPortal knows no imager No Such Camera."),
+        (known["name"], None),
+    ):
+        config = CONFIG if said is None else CONFIG | {"skyportal_instrument_name": said}
+        carol("PATCH", f"tasks/{task}/", json={"config": config})
+        (answer,) = carol.post("skyportal/upload/", json=body).json
+        assert answer.get("error") == error
+    assert [stored["instrument_id"] for stored in portal.stored] == [known["id"]]
+
+
+def test_what_has_arrived_at_skyportal_is_remembered_whatever_comes_after(
+    bench: Bench, portal: Portal, carol: Caller, admin: Caller
+) -> None:
+    task, broken = measured(bench, carol), carol.new_task(config=CONFIG)
+    (bench.store.folder(broken) / "target.vot").write_bytes(b"no table")
+    send(carol, [task, broken])
+    (entry,) = admin.get("audit/?action=skyportal_upload").json["results"]
+    assert (entry["user"], entry["task"]) == ("carol", task)
+    assert (entry["details"]["source"], entry["details"]["instrument"]) == ("SN2026abc", 1)
+
+
 def test_what_skyportal_refuses_is_said_and_keeps_no_other(
     bench: Bench, portal: Portal, carol: Caller
 ) -> None:
@@ -231,7 +260,6 @@ def test_instruments_are_those_that_take_images(portal: Portal, carol: Caller) -
         {"ids": "1;DROP TABLE tasks", "instrument": 1},
         {"ids": "1-100000", "instrument": 1},
         {"ids": "99999999999", "instrument": 1},
-        {"ids": "1"},
         {"ids": "1", "instrument": 1, "type": "worst"},
     ],
 )

@@ -57,7 +57,9 @@ def test_a_task_is_made_processed_awaited_and_read_at_the_command_line(
         assert "Stopped" in _command(site, "cancel", number).stderr
         assert _command(site, "wait", number).returncode == 1
         assert json.loads(_command(site, "state", number).stdout)["state"] == "cancelled"
-        _command(site, "delete", number)
+        assert _command(site, "list", "--at", "10 20", "--radius", "1").stdout.strip()[:2] == "id"
+        refused = _command(site, "act", "delete", number, "99")
+        assert (refused.returncode, refused.stderr) == (1, "99: Not found.\n")
         gone = _command(site, "state", number)
         assert (gone.returncode, gone.stderr) == (1, "Error: Not found.\n")
 

@@ -61,6 +61,7 @@ def test_a_crop_keeps_every_star_where_it_is_on_the_sky(folder: Path) -> None:
     before = read_image(folder / products.IMAGE)
     custom = (ROWS > 100).astype(np.uint8)
     fits.writeto(folder / products.CUSTOM_MASK, custom)
+    (folder / products.CUSTOM_MASK_AREAS).write_text("{}")
     crop = {"crop_x1": 20, "crop_y1": 30, "crop_x2": -16}
     result = run_stage("crop", folder, {"sn": 4.0, "fwhm": 3.0, **crop})
     assert result.outcome is Outcome.DONE, result.reasons
@@ -69,6 +70,7 @@ def test_a_crop_keeps_every_star_where_it_is_on_the_sky(folder: Path) -> None:
     after = read_image(folder / products.IMAGE)
     np.testing.assert_array_equal(after.data, before.data[30:, 20:240])
     np.testing.assert_array_equal(fits.getdata(folder / products.CUSTOM_MASK), custom[30:, 20:240])
+    assert not (folder / products.CUSTOM_MASK_AREAS).exists()
     place = wcs_of(before.header).all_pix2world(120, 130, 0)
     assert wcs_of(after.header).all_world2pix(*place, 0) == pytest.approx((100, 100), abs=1e-6)
     assert not (folder / products.MASK).exists()
