@@ -96,6 +96,12 @@ class Database:
             return False
         return True
 
+    def now(self) -> float:
+        """The time by the clock of a PostgreSQL server, in seconds since 1970."""
+        with self.engine.connect() as connection:
+            question = text("SELECT extract(epoch FROM clock_timestamp())")
+            return float(connection.execute(question).scalar_one())
+
     def wait(self, until_stopped: Callable[[], bool] = lambda: False) -> None:
         """Return when the database answers, however long that takes, or when told to stop."""
         pause = 0.2

@@ -38,19 +38,22 @@ def migrate(database: Database, to: str = "head") -> None:
 
 
 def revisions() -> list[str]:
-    """All forms that the tables ever had, the newest last."""
+    """All forms that the tables ever had, the newest last; m0001_... makes revision 0001."""
     return sorted(path.name[1:5] for path in (_MIGRATIONS / "versions").glob("m*.py"))
 
 
 def is_newest(database: Database) -> bool:
-    """Whether the tables have the form of the last migration; m0001_... makes version 0001."""
-    newest = revisions()[-1]
+    """Whether the tables have the form of the last migration."""
+    return revision_of(database) == revisions()[-1]
+
+
+def revision_of(database: Database) -> str | None:
+    """Which migration has made the tables last; None if there are none."""
     try:
         with database.engine.connect() as connection:
-            found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+            return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     except DatabaseError:
-        return False
-    return bool(found == newest)
+        return None
 
 
 def _let_readers_pass_writers(database: Database, path: Path) -> None:

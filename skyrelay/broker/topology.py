@@ -38,6 +38,8 @@ DEAD = Exchange("skyrelay.dead", type="fanout", durable=True)
 #: For consumers outside, who bind queues of their own; see docs/candidates.md.
 CANDIDATES = Exchange("skyrelay.candidates", type="topic", durable=True)
 
+LASTING = (WORK, EVENTS, KILLS, DEAD, CANDIDATES)
+
 #: Before service and lane, in the names of the queues in which commands wait.
 WORK_QUEUE_PREFIX = "work."
 
@@ -208,6 +210,11 @@ def queues(retry_delays: Sequence[float]) -> list[Queue]:
     return [*work, *waiting, *gateway]
 
 
+def exchanges(retry_delays: Sequence[float]) -> list[Exchange]:
+    """All exchanges."""
+    return [*LASTING, *(retry_exchange(delay) for delay in sorted(set(retry_delays)))]
+
+
 def declare(connection: Connection) -> None:
     """Make sure that all exchanges, queues and bindings are there.
 
@@ -222,7 +229,7 @@ def declare(connection: Connection) -> None:
         return
     with connection.channel() as channel:
         try:
-            for exchange in (WORK, EVENTS, KILLS, DEAD, CANDIDATES):
+            for exchange in LASTING:
                 exchange(channel).declare()
             for queue in queues(get_settings().skyrelay_retry_delays):
                 queue(channel).declare()

@@ -5,18 +5,35 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
+import requests
+from kombu import Queue
+
+from skyrelay.broker import topology
+from skyrelay.broker.connection import connect, using
+from skyrelay.broker.publisher import declare_topology
+from skyrelay.stack.ports import LOOPBACK
 from tests.support.processes import wait_until
+from tests.support.s3 import BUCKET, s3_server
 from tests.support.servers import PROJECT, TRIAL, installation
 
 
-def doctor(environment: dict[str, str]) -> tuple[int, dict[str, str]]:
+def doctor(
+    environment: Mapping[str, str], *arguments: str, offline: bool = True
+) -> tuple[int, dict[str, str]]:
     """Its exit code, and what it says about each thing."""
     done = subprocess.run(
-        [sys.executable, "-m", "skyrelay.cli", "doctor"],
+        [sys.executable, "-m", "skyrelay.cli", "doctor", *arguments],
         cwd=PROJECT,
-        env=environment | {"SKYRELAY_OFFLINE": "true"},
+        env={**environment, "SKYRELAY_OFFLINE": str(offline).lower()},
         capture_output=True,
         text=True,
         check=False,
@@ -27,8 +44,10 @@ def doctor(environment: dict[str, str]) -> tuple[int, dict[str, str]]:
     return done.returncode, said
 
 
-def test_an_installation_that_is_well_is_said_to_be(tmp_path: Path, amqp_uri: str) -> None:
-    with installation(tmp_path, f"sqlite:///{tmp_path / 'g.db'}", amqp_uri, **TRIAL) as place:
+def test_an_installation_that_is_well_is_said_to_be(
+    tmp_path: Path, amqp_uri: str, database_url: str
+) -> None:
+    with installation(tmp_path, database_url, amqp_uri, **TRIAL) as place:
         (tmp_path / "tasks").mkdir()
         events = place.events()
         assert wait_until(lambda: "listening" in events.log.read_text())
@@ -36,7 +55,15 @@ def test_an_installation_that_is_well_is_said_to_be(tmp_path: Path, amqp_uri: st
         _, said = doctor(place.environment)
         assert said["broker"].startswith("ok RabbitMQ 3.")
         assert said["queues"].startswith("ok all ")
-        assert said["database"].startswith("ok sqlite")
+        assert said["bindings"] == "ok exchanges, arguments and bindings are ours"
+        # RabbitMQ of Debian 12 is older than the queues' own argument.
+        assert said["consumer_timeout"].startswith("note ")
+        kind = database_url.partition(":")[0]
+        assert said["database"].startswith(f"ok {kind}") and ", revision 00" in said["database"]
+        if kind == "sqlite":
+            assert said["clock"] == "note there is nobody to compare it with"
+        else:
+            assert said["clock"] == "ok as that of the database"
         assert said["store"].startswith("ok ")
         assert said["source-extractor"].startswith("ok Source Extractor version 2.")
         assert said["sky"] == "note nobody is asked (SKYRELAY_OFFLINE)"
@@ -54,8 +81,155 @@ def test_what_is_wrong_is_named_with_its_remedy(tmp_path: Path, amqp_uri: str) -
     assert code == 1
     assert said["broker"].startswith("MEND it does not answer")
     assert said["broker"].endswith("look at AMQP_URI")
+    assert ", revision none and not 00" in said["database"]
     assert said["database"].endswith("`python -m gateway migrate`")
     assert said["store"].startswith("MEND ")
     assert said["scamp"].startswith("MEND not found")
     code, said = doctor(environment | {"AMQP_URI": amqp_uri})
-    assert said["queues"].endswith("start the gateway, which makes the queues")
+    assert said["queues"].endswith("start the gateway, which makes exchanges and queues")
+
+
+def test_a_program_that_stages_need_is_missed_where_they_run(tmp_path: Path) -> None:
+    environment = _alone(tmp_path) | {"PATH": str(tmp_path)}
+    _, said = doctor(environment)
+    # The packages of the science are here.
+    assert said["source-extractor"].startswith("MEND not found")
+    assert "hotpants" not in said
+
+
+def test_what_the_broker_has_otherwise_or_not_is_seen(tmp_path: Path, amqp_uri: str) -> None:
+    environment = _alone(tmp_path) | {"AMQP_URI": amqp_uri}
+    declare_topology(amqp_uri)
+    with using(connect(amqp_uri, "test")) as connection:
+        topology.CANDIDATES(connection.default_channel).delete()
+        _, said = doctor(environment)
+        assert "MEND" in said["queues"] and "skyrelay.candidates" in said["queues"]
+        topology.declare(connection)
+        stage = environment | {"SKYRELAY_DECLARE_TOPOLOGY": "false"}
+        assert doctor(stage)[1]["bindings"].startswith("note ")
+        name = topology.gateway_progress().name
+        Queue(name)(connection.default_channel).delete()
+        Queue(name, durable=False)(connection.default_channel).declare()
+        _, said = doctor(environment)
+        assert "MEND" in said["queues"] and "other properties" in said["queues"]
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The settings of tasks in S3."""
+    with s3_server(tmp_path_factory.mktemp("s3") / "server.log") as server:
+        yield server.environment() | {"TASKS_URL": f"s3://{BUCKET}/doctor"}
+
+
+def test_conditional_writes_and_parts_are_tried(tmp_path: Path, bucket: dict[str, str]) -> None:
+    _, said = doctor(_alone(tmp_path) | bucket)
+    assert said["bucket"] == f"ok s3://{BUCKET}/doctor, with conditional writes and parts"
+    assert said["clock"] == "ok as that of S3"
+    assert list((tmp_path / "tasks").iterdir()) == []
+
+
+def test_a_bucket_that_lets_two_write_at_once_is_not_good_enough(
+    tmp_path: Path, bucket: dict[str, str]
+) -> None:
+    with _between(bucket["AWS_ENDPOINT_URL"], without="If-None-Match") as address:
+        code, said = doctor(_alone(tmp_path) | bucket | {"AWS_ENDPOINT_URL": address})
+    assert code == 1
+    assert "the server does not keep If-None-Match" in said["bucket"]
+
+
+def test_a_clock_that_is_wrong_is_seen_by_that_of_s3(
+    tmp_path: Path, bucket: dict[str, str]
+) -> None:
+    with _between(bucket["AWS_ENDPOINT_URL"], ahead=timedelta(hours=1)) as address:
+        code, said = doctor(_alone(tmp_path) | bucket | {"AWS_ENDPOINT_URL": address})
+    assert code == 1
+    assert said["clock"].startswith("MEND -3") and "from that of S3" in said["clock"]
+
+
+def test_a_sky_service_that_says_it_is_not_well_is_not_said_to_be(tmp_path: Path) -> None:
+    answers = {"vizier": 503, "xmatch": 400, "skybot": 404}
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(answers.get(handler.path.strip("/"), 200))
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    with _serving(answer) as address:
+        names = ("vizier", "xmatch", "skybot", "sesame", "transients", "hips2fits", "ps1")
+        urls = {
+            f"SKYRELAY_{name.upper()}_URLS": f"{address}/{name}"
+            for name in (*names, "legacy_survey")
+        }
+        urls["SKYRELAY_VIZIER_URLS"] += f",{address}/vizier"
+        environment = _alone(tmp_path) | urls | {"NO_PROXY": LOOPBACK, "no_proxy": LOOPBACK}
+        _, said = doctor(environment, offline=False)
+        assert said["VizieR"].startswith("note ") and said["VizieR"].count("says 503") == 2
+        assert said["CDS XMatch"] == f"ok {address}/xmatch"
+        assert "says 404" in said["SkyBoT"]
+        assert said["Sesame"] == f"ok {address}/sesame"
+        assert said["clock"] == "ok as that of a sky service"
+        _, said = doctor(environment, "--no-sky", offline=False)
+        assert "VizieR" not in said and said["clock"].startswith("note ")
+
+
+def _alone(folder: Path) -> dict[str, str]:
+    """The settings of an installation that has nothing but a folder."""
+    (folder / "tasks").mkdir(exist_ok=True)
+    return {
+        **os.environ,
+        "AMQP_URI": "amqp://guest:guest@127.0.0.1:1/%2F",
+        "DATABASE_URL": f"sqlite:///{folder / 'none.db'}",
+        "TASKS_PATH": str(folder / "tasks"),
+    }
+
+
+@contextmanager
+def _serving(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
+    """A web server that answers so; its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nobody reads it."""
+
+        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer
+
+    with ThreadingHTTPServer((LOOPBACK, 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://{LOOPBACK}:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def _between(target: str, without: str = "", ahead: timedelta = timedelta()) -> Iterator[str]:
+    """A server that does not know one header, or whose clock is ahead of ours."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        size = int(handler.headers.get("Content-Length", 0))
+        headers = {name: value for name, value in handler.headers.items() if name != without}
+        found = requests.request(
+            handler.command,
+            target + handler.path,
+            headers=headers,
+            data=handler.rfile.read(size),
+            stream=True,
+            timeout=60,
+        )
+        body = found.raw.read(decode_content=False)
+        handler.send_response_only(found.status_code)
+        handler.send_header("Date", format_datetime(datetime.now(UTC) + ahead, usegmt=True))
+        for name, value in found.headers.items():
+            if name not in ("Date", "Transfer-Encoding", "Connection", "Content-Length"):
+                handler.send_header(name, value)
+        handler.send_header("Content-Length", found.headers.get("Content-Length", str(len(body))))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    with _serving(answer) as address:
+        yield address

@@ -202,6 +202,52 @@ def test_the_gateway_image_has_all_that_the_gateway_imports() -> None:
         assert set(imported) - sys.stdlib_module_names <= named, file
 
 
+def test_everything_that_is_copied_into_an_image_is_in_the_context() -> None:
+    context = (ROOT / ".dockerignore").read_text().splitlines()
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+    for source in " ".join(copied).split():
+        assert (ROOT / source).exists()
+        wanted = source if not source.endswith(".lock") else "requirements/*.lock"
+        assert f"!{wanted}" in context, source
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("URIs: http://deb.debian.org/debian", "URIs: {}/debian/20260101T000000Z"),
+        (
+            "URIs: http://deb.debian.org/debian-security",
+            "URIs: {}/debian-security/20260101T000000Z",
+        ),
+        (
+            "deb http://deb.debian.org/debian bookworm main",
+            "deb {}/debian/20260101T000000Z bookworm main",
+        ),
+        (
+            "deb http://security.debian.org/debian-security bookworm-security main",
+            "deb {}/debian-security/20260101T000000Z bookworm-security main",
+        ),
+    ],
+)
+def test_packages_can_be_taken_as_they_were_at_a_moment(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    (tmp_path / "apt.conf.d").mkdir()
+    sources = tmp_path / ("debian.sources" if before.startswith("URIs") else "sources.list")
+    sources.write_text(f"{before}\n")
+    script = ROOT / "deploy/docker/use-snapshot"
+    subprocess.run([script, "", tmp_path], check=True)
+    assert sources.read_text() == f"{before}\n"
+    subprocess.run([script, "20260101T000000Z", tmp_path], check=True)
+    assert sources.read_text() == f"{after}\n".format("http://snapshot.debian.org/archive")
+
+
+def test_nothing_is_built_by_packages_that_are_not_locked() -> None:
+    text = (ROOT / "deploy/docker/install-packages").read_text()
+    assert "--require-hashes" in text and "--no-build-isolation" in text
+    assert "setuptools" in locked("runtime")
+
+
 def test_no_image_runs_as_root() -> None:
     for target in ("gateway", "science"):
         stage = DOCKERFILE.partition(f" AS {target}\n")[2].partition("\nFROM ")[0]

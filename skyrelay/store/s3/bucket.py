@@ -211,6 +211,12 @@ class Bucket:
             return False
         return True
 
+    def now(self) -> float:
+        """The time by the server's clock, whole seconds since 1970."""
+        with _errors():
+            answer = self._client.list_objects_v2(Bucket=self._name, Prefix=self._prefix, MaxKeys=1)
+        return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
+
     def address(self, key: str, name: str) -> str:
         """A presigned address from which anybody may load the object for an hour."""
         disposition = f"attachment; filename*=UTF-8''{quote(name)}"

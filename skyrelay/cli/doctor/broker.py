@@ -1,0 +1,81 @@
+"""Does the broker have all that we need of it, as we need it?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kombu import Connection
+
+from skyrelay.broker import topology
+from skyrelay.broker.connection import CHANNEL_ERRORS, CONNECTION_ERRORS, connect, using
+from skyrelay.broker.lengths import lengths
+from skyrelay.cli.doctor.finding import Finding, Health
+from skyrelay.settings import Settings
+from skyrelay.stages import SERVICES
+
+#: From which version on a queue brings its own time-out for consumers.
+_QUEUES_HAVE_TIMEOUTS = (3, 12)
+
+
+def broker(settings: Settings) -> Iterator[Finding]:
+    """The connection, exchanges, queues with their arguments, and who takes from them."""
+    try:
+        with using(connect(settings.amqp_uri, "doctor")) as connection:
+            version = str(connection.connection.server_properties.get("version", "?"))
+            yield Finding(Health.GOOD, "broker", f"RabbitMQ {version}")
+            yield from _topology(connection, settings)
+            yield _timeout(version)
+    except CONNECTION_ERRORS as error:
+        yield Finding(Health.BAD, "broker", f"it does not answer ({error}); look at AMQP_URI")
+
+
+def _topology(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Exchanges, queues, bindings.
+
+    Nothing is made that is missing, but bindings: those nobody can ask for without a right to the
+    management.
+    """
+    exchanges = topology.exchanges(settings.skyrelay_retry_delays)
+    names = [queue.name for queue in topology.queues(settings.skyrelay_retry_delays)]
+    try:
+        for exchange in exchanges:
+            with connection.channel() as channel:
+                exchange(channel).declare(passive=True)
+        found = lengths(connection, names)
+    except CHANNEL_ERRORS as error:
+        said = f"{error}; start the gateway, which makes exchanges and queues"
+        yield Finding(Health.BAD, "queues", said)
+        return
+    if settings.skyrelay_declare_topology:
+        try:
+            topology.declare(connection)
+        except topology.TopologyConflict as error:
+            yield Finding(Health.BAD, "queues", str(error))
+            return
+        yield Finding(Health.GOOD, "bindings", "exchanges, arguments and bindings are ours")
+    else:
+        said = "arguments and bindings are not to be seen from here; ask beside the gateway"
+        yield Finding(Health.NOTE, "bindings", said)
+    idle = [
+        service for service in SERVICES if not found[topology.work_queue(service).name].consumers
+    ]
+    if idle:
+        said = f"nobody works for {', '.join(idle)}; fine if they are scaled to zero"
+        yield Finding(Health.NOTE, "queues", said)
+    if not found[topology.gateway_events().name].consumers:
+        said = "nobody hears the stages: start `python -m gateway events`"
+        yield Finding(Health.BAD, "queues", said)
+    else:
+        yield Finding(Health.GOOD, "queues", f"all {len(names)} are there")
+
+
+def _timeout(version: str) -> Finding:
+    """Whether long stages keep their messages."""
+    parts = [int(part) for part in version.split(".")[:2] if part.isdigit()]
+    if tuple(parts) >= _QUEUES_HAVE_TIMEOUTS:
+        return Finding(Health.GOOD, "consumer_timeout", "a day, by the queues' own argument")
+    said = (
+        "this version reads it from its configuration only: see that it says "
+        f"consumer_timeout = {topology.CONSUMER_TIMEOUT_MS}, or long stages are done anew"
+    )
+    return Finding(Health.NOTE, "consumer_timeout", said)
