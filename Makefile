@@ -6,7 +6,7 @@ VAR ?= var
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo up test test-unit test-sky test-contract test-integration \
         test-fault test-science soak soak-backlog bench-orchestration bench-kill bench-split \
-        bench-science bench-api bench-lightcurve sim-scale lint format docs lock images kube-play clean
+        bench-science bench-api bench-lightcurve sim-scale measure-resources lint format docs lock images kube-play clean
 # Recipes share the environment in .venv and two cores: not at the same time.
 .NOTPARALLEL:
 
@@ -70,8 +70,13 @@ bench-kill: setup-dev  ## from the request to cancel to the last process dead (5
 bench-split: setup-dev  ## one large image, subtracted whole and in parts (10 minutes)
 	@$(PYTHON) -m benchmarks.split
 
-sim-scale: setup-dev  ## a night of images, scaled by need and not (40 minutes); IMAGES=200 SPEED=60
-	@$(PYTHON) -m benchmarks.scale $(if $(IMAGES),--images $(IMAGES)) $(if $(SPEED),--speed $(SPEED))
+sim-scale: setup-dev  ## a night of images, scaled by need and not (25 minutes); IMAGES=200 SPEED=30 PAPER=1
+	@$(PYTHON) -m benchmarks.scale $(if $(IMAGES),--images $(IMAGES)) \
+	    $(if $(SPEED),--speed $(SPEED)) $(if $(PAPER),--paper)
+
+measure-resources: setup-dev  ## memory and work of each container, for the manifests (25 minutes); SIZES="1024" TASKS=0
+	@$(PYTHON) -m benchmarks.resources $(if $(SIZES),--sizes "$(SIZES)") $(if $(TASKS),--tasks $(TASKS))
+	@$(PYTHON) -m deploy.kubernetes.resources
 
 bench-science: setup-dev  ## accuracy over synthetic fields (a minute or two each); FIELDS= FIRST= JSON=1
 	@$(PYTHON) -m benchmarks.science $(if $(FIELDS),--fields $(FIELDS)) \
@@ -90,10 +95,11 @@ format: setup-dev  ## let ruff lay out the code
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
 
-docs: setup-dev  ## make docs/parameters.md, docs/operations/settings.md, the dashboards and the manifest of the alert rules
+docs: setup-dev  ## make the pages of parameters, settings and resources, the dashboards, and manifests of them
 	@$(PYTHON) -m skyrelay.parameters > docs/parameters.md
 	@$(PYTHON) -m skyrelay.settings_page > docs/operations/settings.md
 	@$(PYTHON) -m deploy.observation.dashboards
+	@$(PYTHON) -m deploy.kubernetes.resources
 
 lock: setup-dev  ## make the lock files from requirements/*.in (UPGRADE=1: newest versions)
 	@scripts/lock $(if $(UPGRADE),--upgrade)

@@ -18,6 +18,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from deploy.kubernetes import resources
 from deploy.kubernetes.playable import playable
 from skyrelay.broker import topology
 from skyrelay.cli.broker_users import broker_users
@@ -398,7 +399,21 @@ def test_every_service_is_scaled_by_the_length_of_its_own_queue() -> None:
         # Work in hand counts, or a service would be scaled in while it works.
         assert trigger["metadata"]["protocol"] == "http"
         assert trigger["metadata"]["excludeUnacknowledged"] == "false"
-        assert 2 * slots * spec["maxReplicaCount"] <= window
+        # The autoscaler sees no more messages than the broker has.
+        seen = max(2 * slots, float(trigger["metadata"]["value"]))
+        assert seen * spec["maxReplicaCount"] <= window
+
+
+def test_requests_and_limits_are_made_of_what_was_measured() -> None:
+    for path, content in resources.files().items():
+        assert path.read_text() == content, f"{path} is old: make docs"
+    manifests = rendered("production")
+    large = settings(manifests)["SKYRELAY_LARGE_IMAGE"]
+    assert float(large) == resources.LARGE_IMAGE
+    scaled = of_kind(manifests, "ScaledObject").values()
+    assert sum(each["spec"]["maxReplicaCount"] for each in scaled) <= resources.REPLICAS
+    memory = of_kind(manifests, "RabbitmqCluster")["rabbitmq"]["spec"]["resources"]
+    assert memory["requests"]["memory"] == memory["limits"]["memory"]
 
 
 def test_replicas_of_one_lane_are_not_counted_with_the_other() -> None:
