@@ -90,7 +90,7 @@ def bring_up_to_date(gateway: Gateway, task_id: int) -> TaskProducts | None:
     known = _current(gateway, task_id)
     try:
         found = gateway.store.read_version(
-            task_id, lambda folder: _read(folder, known), (*READ, *_FILES.values())
+            task_id, lambda folder: _read(folder, known), (*READ, *FILES.values())
         )
     except FileNotFoundError:
         found = _Version(TaskProducts(), {}, {})

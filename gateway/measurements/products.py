@@ -92,7 +92,7 @@ CANDIDATES = (
 READ = (
     *(stage.results_name for stage in STAGES),
     *(name for _, name in _TARGETS),
-    *(name for _, name, _ in _CANDIDATES),
+    *(name for _, name, _ in CANDIDATES),
 )
 
 
