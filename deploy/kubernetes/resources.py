@@ -32,6 +32,12 @@ UNUSUAL = "one tile"
 ROOM = 2
 #: Part of its limit at which RabbitMQ stops whoever publishes (its default).
 WATERMARK = 0.4
+#: MiB of messages that RabbitMQ keeps in memory before quorum queues write them out (its default);
+#: its documentation asks for three times that.
+LOG = 512
+#: MiB in which PostgreSQL and the system may keep what is asked for often; measured was a small
+#: database.
+CACHE = 1024
 #: Connections that a replica has to the broker, and replicas that there may be in production.
 CONNECTIONS, REPLICAS = 3, 120
 
@@ -96,6 +102,7 @@ def resources(found: Measured) -> dict[str, dict[str, Resources]]:
     broker, database = needs.always("rabbitmq"), needs.always("postgresql")
     each = needs.always("rabbitmq, 100 connections") / 100
     crowd = broker + each * CONNECTIONS * REPLICAS
+    crowded = 3 * LOG + ROOM * crowd / WATERMARK
     return {
         "base": {
             "gateway-web": _memory(web, web + pictures * settings.skyrelay_renderer_memory),
@@ -110,13 +117,13 @@ def resources(found: Measured) -> dict[str, dict[str, Resources]]:
             for service in SERVICES
         },
         "overlays/small": {
-            "rabbitmq": _memory(broker, ROOM * broker / WATERMARK),
-            "postgresql": _memory(database, ROOM * ROOM * database),
+            "rabbitmq": _memory(ROOM * broker, LOG + ROOM * broker / WATERMARK),
+            "postgresql": _memory(ROOM * database, ROOM * database + CACHE),
         },
         "overlays/production": {
             # RabbitMQ reckons with its limit: it must be there.
-            "rabbitmq": _memory(ROOM * crowd / WATERMARK, ROOM * crowd / WATERMARK),
-            "postgresql": _memory(ROOM * database, ROOM * ROOM * database),
+            "rabbitmq": _memory(crowded, crowded),
+            "postgresql": _memory(ROOM * database + CACHE, ROOM * database + 2 * CACHE),
         },
     }
 
@@ -185,6 +192,8 @@ def page(found: Measured, wanted: dict[str, dict[str, Resources]]) -> str:
         large=LARGE_IMAGE,
         huge=HUGE // 1024,
         room=ROOM,
+        log=LOG,
+        cache=CACHE,
         watermark=f"{WATERMARK:.0%}",
         connections=CONNECTIONS,
         replicas=REPLICAS,
@@ -245,14 +254,16 @@ last columns are of a backlog of stages that do nothing, drained by four replica
 {wanted}
 
 - A stage requests what 2k x 2k pixels take. Its limit is {room} times what 4k x 4k take: crowded
-  fields need more, and a file may have two bytes a pixel.
+  fields need more, and a file may have two bytes a pixel. What the table does not have is reckoned
+  on from the two sizes before, by the number of pixels.
 - Files of {large} MiB and more go to the large lane. It requests what 4k x 4k take; its limit is
-  what {huge}k x {huge}k would, reckoned on from 2k and 4k by the number of pixels, not measured.
+  what {huge}k x {huge}k would, reckoned on in that way.
 - `gateway-web` also has to hold its makers of pictures at their own limit
   (`SKYRELAY_RENDERER_MEMORY`).
-- RabbitMQ stops publishers at {watermark} of its limit; in production it has room for twice what
-  {replicas} replicas with {connections} connections each take. PostgreSQL lives well on what the
-  system caches for it.
+- RabbitMQ stops publishers at {watermark} of its limit: there is room for twice what was measured,
+  in production with {replicas} replicas of {connections} connections, and for the log of the
+  quorum queues ({log} MiB; three times that in production, as RabbitMQ's documentation asks).
+- PostgreSQL has twice what was measured, and {cache} MiB of what is asked for often.
 - The small overlay requests 384 MiB for each stage instead, hardly more than an idle one has, so
   that all fit on one node; the limits are the same.
 
