@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -41,12 +41,13 @@ Manifest = dict[str, Any]
 
 @cache
 def rendered(overlay: str) -> tuple[Manifest, ...]:
-    program = shutil.which("kubectl") or shutil.which("kustomize")
-    if program is None:
-        pytest.skip("neither kubectl nor kustomize is installed")
-    command = [program, "kustomize"] if program.endswith("kubectl") else [program, "build"]
+    kubectl = Path(sys.executable).parent / "kubectl"
+    assert kubectl.exists(), "`make setup-dev` brings it"
     answer = subprocess.run(
-        [*command, str(FOLDER / "overlays" / overlay)], capture_output=True, text=True, check=False
+        [kubectl, "kustomize", FOLDER / "overlays" / overlay],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert answer.returncode == 0, answer.stderr
     assert "deprecated" not in answer.stderr
