@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -15,12 +14,13 @@ from typing_extensions import TypedDict
 from gateway.api import query, schemas, tabular
 from gateway.api.access import get_task
 from gateway.api.auth import gateway
-from gateway.api.errors import invalid, not_found
+from gateway.api.errors import ApiError, invalid, not_found
+from gateway.api.files import check_path
 from gateway.measurements import columns
-from gateway.measurements.products import CANDIDATES, Row, read_products
+from gateway.measurements.products import CANDIDATES, READ, Row, read_products
 from gateway.openapi import documented
 from gateway.permissions import Right
-from skyrelay.products import UNSTACKED_SUFFIX
+from skyrelay.products import STACK_FRAMES, UNSTACKED_SUFFIX
 
 blueprint = Blueprint("candidates", __name__)
 
@@ -70,34 +70,37 @@ def list_candidates(task_id: int) -> ResponseReturnValue:
     with gateway().database.reading() as session:
         get_task(session, task_id, Right.VIEW)
     try:
-        found, strips = gateway().store.read_version(task_id, _read)
+        found = gateway().store.read_version(task_id, read_products, READ).candidates
     except FileNotFoundError:
         raise not_found() from None
     chosen = sorted((row for row in found if step in ("", row["step"])), key=_ORDERS[order])
-    shown = [_addressed(task_id, row, strips) for row in chosen[offset : offset + limit]]
+    stacked = gateway().store.has(task_id, STACK_FRAMES)
+    page = chosen[offset : offset + limit]
+    shown = [_addressed(task_id, row, stacked=stacked) for row in page]
     count = len(chosen)
     around = {"count": count, **query.neighbours(limit, offset, count)}
     return tabular.answer(columns.CANDIDATES_SHOWN, shown, form, "candidates", around)
 
 
-def _read(folder: Path) -> tuple[list[Row], set[str]]:
-    """The candidates, and the paths of the strips that some of them have."""
-    strips = {
-        f"{cutouts}/{path.name}"
-        for _, _, cutouts in CANDIDATES
-        for path in (folder / cutouts).glob(f"*{UNSTACKED_SUFFIX}")
-    }
-    return read_products(folder).candidates, strips
-
-
-def _addressed(task_id: int, row: Row, strips: set[str]) -> Row:
+def _addressed(task_id: int, row: Row, *, stacked: bool) -> Row:
     path = row["cutout"]
     if path is None:
         return row | {"picture": None, "unstacked": None}
-    strip = str(PurePosixPath(path).with_suffix(UNSTACKED_SUFFIX))
+    strip = _strip_of(task_id, path) if stacked else None
     files = f"/api/tasks/{task_id}/files/"
     return row | {
         "cutout": files + quote(path),
         "picture": f"/api/tasks/{task_id}/cutout/{quote(path)}",
-        "unstacked": files + quote(strip) if strip in strips else None,
+        "unstacked": None if strip is None else files + quote(strip),
     }
+
+
+def _strip_of(task_id: int, cutout: str) -> str | None:
+    """The path of the strip that belongs to a cut-out, whose name may be anything."""
+    folder, _, name = cutout.rpartition("/")
+    strip = f"{folder}/{name.rpartition('.')[0] or name}{UNSTACKED_SUFFIX}"
+    try:
+        check_path(strip)
+    except ApiError:
+        return None
+    return strip if gateway().store.has(task_id, strip) else None

@@ -62,6 +62,7 @@ def test_candidates_come_in_pages_the_brightest_first(
     candidates = [(10.0 + n / 100, 20.0, mag) for n, mag in enumerate(magnitudes)]
     task = measured_task(bench, alice, Field(candidates=candidates))
     (bench.store.folder(task) / "candidates" / "J0003.unstack.png").write_bytes(b"png")
+    (bench.store.folder(task) / "stack_frames.json").write_text("{}")
     page = alice.get(f"tasks/{task}/candidates/?step=subtraction&limit=3").json
     assert [row["mag"] for row in page["results"]] == [18.5, 19.0, 19.5]
     assert page["count"] == 4 and page["previous"] is None
