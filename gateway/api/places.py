@@ -74,7 +74,7 @@ def place(field: str) -> tuple[float, float, float | None]:
     Raises
     ------
     ApiError
-        400 if it says nothing that is known, 502 if those who might know do not answer.
+        400 if it says nothing that is known here, 502 if those who might know do not answer.
     """
     text = query.text(field, _LONGEST).strip()
     if not text or not text.isprintable():
@@ -91,7 +91,7 @@ def place(field: str) -> tuple[float, float, float | None]:
 
 def _looked_up(name: str) -> tuple[float, float]:
     from skyrelay.sky.names import position_of
-    from skyrelay.sky.remote import Offline, Remote
+    from skyrelay.sky.remote import Remote
 
     settings: Settings = gateway().settings
     hasty = settings.model_copy(update=_HASTE)
@@ -101,7 +101,5 @@ def _looked_up(name: str) -> tuple[float, float]:
         with tempfile.TemporaryDirectory() as folder:
             remote = Remote(hasty, settings.skyrelay_offline, Path(folder), _log.info)
             return position_of(remote, name)
-    except Offline as error:
-        raise Retriable(str(error)) from error
     finally:
         _AT_ONCE.release()

@@ -49,8 +49,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 
 @pytest.fixture
 def bench(tmp_path: Path, database_url: str) -> Iterator[Bench]:
-    """A gateway without a broker; the test plays the stages."""
-    with opened(tmp_path, database_url) as gateway:
+    """A gateway without a broker, which asks nobody in the world; the test plays the stages."""
+    with opened(tmp_path, database_url, skyrelay_offline=True) as gateway:
         made = Bench(gateway)
         yield made
         made.close()

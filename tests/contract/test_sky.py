@@ -197,3 +197,9 @@ def test_a_place_that_is_none_is_refused(alice: Caller, query: str) -> None:
     if "moc" not in query:
         assert alice.get(f"lightcurve/?{query}").status_code == 400
     assert alice.get("lightcurve/?ra=1&dec=1&radius=1e9").status_code == 400
+
+
+def test_where_nobody_may_be_asked_names_are_not_known(alice: Caller) -> None:
+    answer = alice.get("resolve/?name=NGC 1275")
+    assert answer.status_code == 400 and "offline" in answer.json["name"][0]
+    assert alice.get("resolve/?name=49.95 41.51").status_code == 200
