@@ -42,6 +42,7 @@ def playable(manifests: Iterable[Manifest], address: str, port: int) -> Iterator
             pod = manifest["spec"]["template"]["spec"]
             for container in pod.get("initContainers", ()):
                 _name_the_broker(container)
+            _own_scratch(pod, manifest["metadata"]["name"])
             for container in pod["containers"]:
                 _adapt(container)
                 if manifest["metadata"]["name"] == "gateway-web":
@@ -66,6 +67,17 @@ def _name_the_broker(container: Manifest) -> None:
     for entry in container["env"]:
         if "value" in entry:
             entry["value"] = entry["value"].replace("//rabbitmq:", "//rabbitmq-pod-0:")
+
+
+def _own_scratch(pod: Manifest, name: str) -> None:
+    """Podman makes one volume of all that are empty and have the same name, for all pods."""
+    for volume in pod["volumes"]:
+        if "emptyDir" in volume:
+            shared, volume["name"] = volume["name"], f"{name}-{volume['name']}"
+            for container in [*pod["containers"], *pod.get("initContainers", ())]:
+                for mount in container.get("volumeMounts", ()):
+                    if mount["name"] == shared:
+                        mount["name"] = volume["name"]
 
 
 def _adapt(container: Manifest) -> None:

@@ -119,7 +119,10 @@ def variables(prometheus: Prometheus, dashboard: dict[str, Any]) -> Iterator[str
 def main(address: str) -> None:
     """Ask the Prometheus at ADDRESS."""
     prometheus = Prometheus(address)
-    wrong = [fault for look in (targets, rules, panels) for fault in look(prometheus)]
+    try:
+        wrong = [fault for look in (targets, rules, panels) for fault in look(prometheus)]
+    except requests.RequestException as error:
+        raise click.ClickException(f"there is no Prometheus at {address}: {error}") from None
     for fault in wrong:
         print(f"WRONG: {fault}")
     sys.exit(bool(wrong))

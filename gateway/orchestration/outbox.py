@@ -169,6 +169,8 @@ class Outbox:
                 self._publish(publisher, self._next_batch(min(next_sweep, self._sent.due)))
                 if time.monotonic() >= next_sweep:
                     publisher.keep_alive()
+                    # Also with nothing to publish: `connected` must not tell of long ago.
+                    publisher.connect()
                     left = self._claim_left()
                     self._publish(publisher, left)
                     # Where so many were left, more are.

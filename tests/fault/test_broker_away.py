@@ -7,11 +7,15 @@ import time
 import urllib.error
 import urllib.request
 
+import requests
+
 from skyrelay.messages import Outcome
 from skyrelay.stack.broker_node import BrokerNode
 from skyrelay.stack.ports import free_ports
 from tests.support.processes import wait_until
+from tests.support.proxy import Proxy
 from tests.support.report import Report
+from tests.support.servers import Installation
 from tests.support.station import Station, group_of
 
 
@@ -133,3 +137,22 @@ def test_health_turns_red_without_a_broker_and_comes_back(
     assert wait_until(lambda: status("/healthz") == 503)
     broker.start()
     assert wait_until(lambda: status("/healthz") == 200)
+
+
+def test_a_gateway_with_nothing_to_publish_says_that_its_broker_is_away(
+    place: Installation, network: Proxy
+) -> None:
+    place.environment["AMQP_URI"] = network.uri(place.environment["AMQP_URI"])
+    _, web = place.web()
+
+    def has_broker() -> bool:
+        answer = requests.get(f"{web}/readyz", timeout=5)
+        assert answer.status_code == 200
+        return bool(answer.json()["broker"])
+
+    assert wait_until(has_broker)
+    network.refuse()
+    network.reset()
+    assert wait_until(lambda: not has_broker()), place.logs()
+    network.accept_again()
+    assert wait_until(has_broker), place.logs()

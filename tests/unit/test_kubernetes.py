@@ -535,7 +535,12 @@ def test_podman_plays_the_same_processes_under_the_same_restrictions() -> None:
     before, after = dict(pods(manifests)), dict(pods(played))
     assert after.keys() == before.keys()
     claims = of_kind(played, "PersistentVolumeClaim")
+    empty = [v["name"] for pod in after.values() for v in pod["volumes"] if "emptyDir" in v]
+    assert len(set(empty)) == len(empty), "podman would share them"
     for name, pod in after.items():
+        assert {m["name"] for m in pod["containers"][0]["volumeMounts"]} == {
+            volume["name"] for volume in pod["volumes"]
+        }
         for volume in pod["volumes"]:
             if "persistentVolumeClaim" in volume:
                 assert volume["persistentVolumeClaim"]["claimName"] in claims, name
