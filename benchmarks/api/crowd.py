@@ -37,10 +37,10 @@ def ask_beside(
         crowding = pool.submit(ask, url, token, crowd, seconds, scratch)
         try:
             answered = ask(url, token, asked, seconds, scratch)
-            others = crowding.result()
+            crowding.result()
         finally:
             over.set()
-    return replace(answered, failed=answered.failed + others.failed, memory=memory.result())
+    return replace(answered, memory=memory.result())
 
 
 def _most_memory(group: int, over: threading.Event) -> float:
