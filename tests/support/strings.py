@@ -64,7 +64,10 @@ class Place:
         if self.where == "config":
             value = [text, text] if self.name == "stack_filenames" else text
             return self._body({"config": {self.name: value}})
-        return self._body({self.name: self._value(text)}) if self.where == "body" else {}
+        if self.where == "body":
+            # Only JSON can bring what no encoding has.
+            return self._body({self.name: self._value(text if self.kind == _JSON else plain)})
+        return {}
 
     def _value(self, text: str) -> Any:
         kinds = _kinds(self.schema)
