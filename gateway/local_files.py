@@ -103,4 +103,7 @@ def copy_extension(source: Path, ext: int, target: IO[bytes]) -> None:
     except damaged as error:
         if isinstance(error, OSError) and is_full(error):
             raise
-        raise NoSuchExtension(f"cannot read extension {ext} of {source.name}: {error}") from error
+        raise NoSuchExtension(
+            f"extension {ext} of {source.name} cannot be read: "
+            "the file is no FITS file, or it is damaged"
+        ) from error

@@ -12,7 +12,8 @@ from gateway import observation
 from gateway.app import create_app
 from gateway.core import Gateway, open_gateway
 from gateway.feed import FEED, Feed
-from gateway.preview.renderers import RENDERERS
+from gateway.preview.renderers import RENDERERS, Renderers
+from gateway.request_limits import HEADER_SIZE, HEADERS, REQUEST_LINE
 from skyrelay import exposition
 from skyrelay.settings import Settings
 from skyrelay.stage.guard import die_with_parent
@@ -47,7 +48,10 @@ class WebServer(BaseApplication):
             "bind": [self._bind],
             "workers": self._settings.skyrelay_web_workers,
             "threads": self._settings.skyrelay_web_threads,
-            "worker_class": "gthread",
+            "worker_class": "gateway.worker.Worker",
+            "limit_request_line": REQUEST_LINE,
+            "limit_request_fields": HEADERS,
+            "limit_request_field_size": HEADER_SIZE,
             "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,
             "graceful_timeout": _GRACE,
             "timeout": 60,
@@ -55,7 +59,7 @@ class WebServer(BaseApplication):
             "accesslog": "-",
             "logger_class": _QuietLogger,
             "post_fork": _end_with_the_server,
-            "post_worker_init": _let_streams_end,
+            "post_worker_init": _get_ready,
             "worker_exit": _stop_publishing,
             "access_log_format": _ACCESS_LOG,
             "loglevel": self._settings.skyrelay_log_level.lower(),
@@ -80,10 +84,12 @@ def _end_with_the_server(server: Any, _: Any) -> None:
     die_with_parent(server.pid)
 
 
-def _let_streams_end(worker: Any) -> None:
-    """Called by gunicorn in each of its processes: a stream must not outlive it for long."""
+def _get_ready(worker: Any) -> None:
+    """Called by gunicorn in each of its processes when it has its application."""
     feed: Feed = worker.wsgi.extensions[FEED]
-    feed.serving = lambda: bool(worker.alive)
+    feed.serving = lambda: bool(worker.alive)  # A stream must not outlive it for long.
+    renderers: Renderers = worker.wsgi.extensions[RENDERERS]
+    renderers.warm()
 
 
 def _stop_publishing(_: Any, worker: Any) -> None:

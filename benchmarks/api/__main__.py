@@ -21,6 +21,7 @@ from astropy.io import fits
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.api.crowd import ask_beside
 from benchmarks.api.filling import fill
 from benchmarks.api.load import CONNECTIONS, Answered, Question, ask
 from benchmarks.orchestration.__main__ import as_interrupt, say
@@ -40,6 +41,14 @@ _VIEW, _QMAX = (
     f"/api/tasks/{_WITH_IMAGE}/preview/{IMAGE}?stretch=asinh&qmax=99.NUMBER",
     (1, 99999, 1),
 )
+_PREVIEWS = Question("preview of 4096 x 4096, eight at once", _VIEW, "observer0", _QMAX)
+#: One client that asks for a state again and again, while those look at pictures.
+_POLL = Question(
+    "state, one client beside the eight",
+    f"/api/tasks/{_WITH_IMAGE}/state/",
+    "observer0",
+    connections=1,
+)
 #: What STDWeb reaches with two workers and eight connections, on another machine, in requests/s.
 _STDWEB = {
     "state": "165",
@@ -58,13 +67,18 @@ def benchmark(tasks: int, seconds: int, as_json: bool, only: str) -> None:
     signal.signal(signal.SIGTERM, as_interrupt)
     with tempfile.TemporaryDirectory(prefix="skyrelay-bench-") as scratch:
         folder = Path(scratch)
-        with _server(folder, tasks) as (url, keys):
+        with _server(folder, tasks) as (url, group, keys):
             answered = []
             for question in _questions(tasks, _form(folder)):
                 if only in question.name:
                     say(question.name)
                     ask(url, keys[question.user], question, 1, folder)  # Warm.
                     answered.append(ask(url, keys[question.user], question, seconds, folder))
+            state, crowd = _POLL, _PREVIEWS
+            if only in state.name:
+                say(state.name)
+                key = keys[state.user]
+                answered.append(ask_beside(url, key, state, crowd, seconds, folder, group))
     if as_json:
         print(json.dumps([asdict(each) for each in answered], indent=2))
     else:
@@ -74,8 +88,8 @@ def benchmark(tasks: int, seconds: int, as_json: bool, only: str) -> None:
 
 
 @contextmanager
-def _server(folder: Path, tasks: int) -> Iterator[tuple[str, dict[str, str]]]:
-    """A web server with so many tasks; its address, and keys of two users."""
+def _server(folder: Path, tasks: int) -> Iterator[tuple[str, int, dict[str, str]]]:
+    """A web server with so many tasks; its address, process group, and keys of two users."""
     with cluster() as postgres:
         database = postgres.new_database()
         with opened(folder, database) as gateway:
@@ -84,8 +98,8 @@ def _server(folder: Path, tasks: int) -> Iterator[tuple[str, dict[str, str]]]:
             _write_image(gateway.store.create(_WITH_IMAGE) / IMAGE)
         settings = {"skyrelay_web_workers": 2, "skyrelay_log_level": "WARNING"}
         with installation(folder, database, _NO_BROKER, **settings) as made:
-            _, url = made.web()
-            yield url, keys
+            server, url = made.web()
+            yield url, server.pid, keys
 
 
 def _questions(tasks: int, form: Path) -> list[Question]:
@@ -126,7 +140,7 @@ def _questions(tasks: int, form: Path) -> list[Question]:
             floor=200,
         ),
         Question("preview of 4096 x 4096", _VIEW, "observer0", _QMAX, floor=2, connections=1),
-        Question("preview of 4096 x 4096, eight at once", _VIEW, "observer0", _QMAX),
+        _PREVIEWS,
         Question("upload of 8 MiB", "/api/tasks/", "observer0", method="POST", body=form),
     ]
 
@@ -151,7 +165,11 @@ def _show(tasks: int, answered: list[Answered]) -> None:
         reach = f"{each.floor:.0f}" if each.floor else ""
         rate, p95 = f"{each.rate:.0f}", f"{each.p95:.1f}"
         table.add_row(each.name, rate, p95, reach, _STDWEB.get(each.name, ""))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    console.print(table)
+    for each in answered:
+        if each.memory:
+            console.print(f"{each.name}: the server has {each.memory:.0f} MiB meanwhile.")
 
 
 if __name__ == "__main__":

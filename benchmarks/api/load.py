@@ -64,13 +64,17 @@ class Question:
 
 @dataclass(frozen=True)
 class Answered:
-    """How often the question was answered in a second, and how soon (95th percentile, ms)."""
+    """How often the question was answered in a second, and how soon (95th percentile, ms).
+
+    ``memory``: MiB of the server meanwhile, 0 where it was not looked at.
+    """
 
     name: str
     rate: float
     p95: float
     failed: int
     floor: float
+    memory: float = 0.0
 
 
 def ask(url: str, token: str, question: Question, seconds: int, scratch: Path) -> Answered:

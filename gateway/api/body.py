@@ -23,6 +23,7 @@ _LARGEST_TEXT = 8 * 1024 * 1024
 #: refused before it gets there.
 _DEEPEST = 32
 _TOO_DEEP = f"Lists and objects may lie at most {_DEEPEST} deep in each other."
+_EXAMPLE = 'send an object such as {"sn": 3, "mask_cosmics": true}, with double quotes'
 #: Marks, in the environment of a request, that its form may have no files.
 FILES_REFUSED = "skyrelay.files_refused"
 _WITH_FILES = "multipart/form-data"
@@ -98,12 +99,9 @@ class Body:
             try:
                 value = _parse_json(value)
             except ValueError as error:
-                raise BadConfig(
-                    "Cannot parse config as JSON",
-                    'send an object such as {"sn": 3, "mask_cosmics": true}, with double quotes',
-                ) from error
+                raise BadConfig("Cannot parse config as JSON", _EXAMPLE) from error
         if not isinstance(value, dict):
-            raise BadConfig("config must be a JSON object")
+            raise BadConfig("config must be a JSON object", _EXAMPLE)
         return value
 
 
@@ -128,6 +126,7 @@ class BadConfig(Exception):
     def __init__(self, sentence: str, advice: str = "") -> None:
         super().__init__(f"{sentence}: {advice}" if advice else sentence)
         self.sentence = sentence
+        self.advice = advice
 
 
 def read_body(*, json_too: bool = True, files_too: bool = True, largest: int | None = None) -> Body:

@@ -43,9 +43,12 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def refused(status: int, sentence: str) -> ApiError:
-    """The task does not allow this."""
-    return ApiError(status, {"error": sentence})
+def refused(status: int, sentence: str, *, advice: str = "") -> ApiError:
+    """The task does not allow this.
+
+    ``advice``: what to do about it, where the sentence is STDWeb's and does not say so.
+    """
+    return ApiError(status, {"error": sentence} | ({"advice": advice} if advice else {}))
 
 
 def invalid(**fields: str) -> ApiError:

@@ -54,6 +54,11 @@ def list_files(task_id: int) -> ResponseReturnValue:
     {
         200: media("*/*", description="The file."),
         206: media("*/*", description="The range asked for."),
+        302: Answer(
+            description="Where it is, where S3 gives it out itself.",
+            media_types=(),
+            headers=("Location",),
+        ),
         304: Answer(description="As it was (`If-None-Match`).", media_types=()),
     },
     errors=(400, 416),

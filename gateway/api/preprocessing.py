@@ -19,7 +19,7 @@ from gateway.api import schemas
 from gateway.api.access import get_locked_task
 from gateway.api.auth import gateway
 from gateway.api.body import Body, read_body
-from gateway.api.errors import ApiError, detail, invalid, refused
+from gateway.api.errors import invalid, refused
 from gateway.api.processing import begin
 from gateway.models import Run, RunState
 from gateway.openapi import Answer, documented
@@ -34,6 +34,8 @@ blueprint = Blueprint("preprocessing", __name__)
 PATIENCE = 25.0
 #: Seconds between looks at the run.
 _LOOK = 0.1
+#: STDWeb's words.
+_NO_IMAGE = "Image file not found"
 
 
 class _Box(TypedDict, total=False):
@@ -118,12 +120,8 @@ def _start(task_id: int, stage: Stage, config: dict[str, Any]) -> str:
     with gateway().database.writing() as session:
         task = get_locked_task(session, task_id, Right.EDIT)
         if not gateway().store.has(task_id, IMAGE):
-            raise _no_image()
+            raise refused(404, _NO_IMAGE)
         return begin(session, task, [stage.step], config).id
-
-
-def _no_image() -> ApiError:
-    return detail(404, f"The task has no {IMAGE}.")
 
 
 def _wait_for(run_id: str) -> tuple[RunState, list[str]] | None:

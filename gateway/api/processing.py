@@ -160,6 +160,6 @@ def _config(body: Body) -> Validated:
     try:
         return checked_config(body.config())
     except BadConfig as error:
-        raise refused(400, error.sentence) from error
+        raise refused(400, error.sentence, advice=error.advice) from error
     except ParameterError as error:
         raise refused(400, str(error)) from error

@@ -87,8 +87,8 @@ def origin(task_id: int, path: str) -> ResponseReturnValue:
 @blueprint.get("/tasks/<int:task_id>/logs/<step>/")
 @documented(
     {
-        200: media("text/plain", example="12 objects\n"),
-        206: media("text/plain", description="The range asked for."),
+        200: media("text/plain", example="12 objects\n", headers=("X-Log",)),
+        206: media("text/plain", description="The range asked for.", headers=("X-Log",)),
     },
     errors=(416,),
 )

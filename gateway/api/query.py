@@ -13,6 +13,10 @@ from gateway.models import LARGEST_ID
 
 #: The largest number that both databases take as an offset.
 LARGEST_OFFSET = 2**62
+_WORDS = {
+    **dict.fromkeys(("true", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "off"), False),
+}
 
 
 def text(name: str, longest: int = 1000) -> str:
@@ -70,9 +74,18 @@ def before() -> int | None:
     return None if found < 0 else found
 
 
-def flag(name: str) -> bool:
-    """Whether the query says yes to this."""
-    return text(name).lower() in ("1", "true", "yes", "on")
+def flag(name: str, *, default: bool = False) -> bool:
+    """Whether the query says yes to this.
+
+    Raises
+    ------
+    ApiError
+        400 if it says neither yes nor no.
+    """
+    found = text(name).lower()
+    if found and found not in _WORDS:
+        raise invalid(**{name: f"Take one of {', '.join(_WORDS)}."})
+    return _WORDS[found] if found else default
 
 
 def moment(name: str) -> float | None:

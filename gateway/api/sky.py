@@ -22,6 +22,7 @@ from gateway.api.tasks import TaskFilters, wanted
 from gateway.measurements import columns, coverage, lightcurve, stdweb
 from gateway.models import Source, Task
 from gateway.openapi import documented
+from gateway.request_limits import REQUEST_LINE
 
 blueprint = Blueprint("sky", __name__)
 
@@ -82,7 +83,13 @@ class _CoverageQuery(TaskFilters, total=False):
     dec: _Dec
     position: Annotated[places.Position, Field(description="Instead of both.")]
     radius: Annotated[float, Field(description="Around the position, deg.", examples=[0.5])]
-    moc: _Moc
+    moc: Annotated[
+        _Moc,
+        Field(
+            description="A MOC as text or JSON. Method and address together have at most "
+            f"{REQUEST_LINE} bytes: send a longer map by POST."
+        ),
+    ]
     limit: schemas.Limit
     before: _Before
 
@@ -132,7 +139,7 @@ def light_curve() -> ResponseReturnValue:
         filters=[name for name in query.text("filter").split(",") if name],
         after=query.moment("after"),
         before=query.moment("before"),
-        limits=query.text("limits") not in ("0", "false", "no", "off"),
+        limits=query.flag("limits", default=True),
     )
     try:
         with gateway().database.reading() as session:

@@ -50,7 +50,10 @@ def follow(task_id: int) -> ResponseReturnValue:
 
 
 @blueprint.get("/events/")
-@documented({200: media("text/event-stream", example='id: 1\nevent: state\ndata: {"id": 42}\n\n')})
+@documented(
+    {200: media("text/event-stream", example='id: 1\nevent: state\ndata: {"id": 42}\n\n')},
+    headers=("Last-Event-ID",),
+)
 def follow_own() -> ResponseReturnValue:
     """Every change of the state of any of the user's own tasks.
 

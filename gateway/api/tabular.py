@@ -60,7 +60,7 @@ def _row_schema(columns: Sequence[Column]) -> dict[str, Any]:
 
 def table(rows: Any) -> Answer:
     """A JSON answer of this type, or the same rows in another of the `FORMATS`."""
-    return Answer(rows, media_types=tuple(FORMATS.values()))
+    return Answer(rows, media_types=tuple(FORMATS.values()), headers=("X-Total-Count",))
 
 
 def wanted_format(allowed: Sequence[str] = tuple(FORMATS)) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,10 @@ from sqlalchemy.orm import Session
 from gateway.measurements.lightcurve import Point, Question, TooMany, light_curve
 from gateway.measurements.products import Row
 from gateway.models import Task, TaskResults
+from gateway.preview.planes import NoCutout, opened_planes
 from skyrelay.store import TaskStore
+
+_log = logging.getLogger(__name__)
 
 #: Kind of content of the messages.
 AVRO = "application/vnd.apache.avro"
@@ -259,17 +263,22 @@ def _stamps(path: Path) -> dict[str, Any]:
     from astropy.io import fits
 
     found: dict[str, Any] = {}
-    with fits.open(path, memmap=False) as content:
-        for name, extension in _STAMPS.items():
-            if extension not in content:
-                continue
-            stamp = io.BytesIO()
-            plane = content[extension]
-            fits.PrimaryHDU(plane.data, plane.header).writeto(
-                stamp, output_verify="silentfix+ignore"
-            )
-            found[name] = {
-                "fileName": f"{path.stem}_{extension.lower()}.fits.gz",
-                "stampData": gzip.compress(stamp.getvalue(), mtime=0),
-            }
+    try:
+        with opened_planes(path) as planes:
+            for name, extension in _STAMPS.items():
+                plane = planes.hdus.get(extension.lower())
+                if plane is None:
+                    continue
+                stamp = io.BytesIO()
+                fits.PrimaryHDU(plane.data, plane.header).writeto(
+                    stamp, output_verify="silentfix+ignore"
+                )
+                found[name] = {
+                    "fileName": f"{path.stem}_{extension.lower()}.fits.gz",
+                    "stampData": gzip.compress(stamp.getvalue(), mtime=0),
+                }
+    except NoCutout as error:
+        # The user may have put anything there; a candidate without pictures is told all the same.
+        _log.warning("cannot read %s: %s", path, error)
+        return {}
     return found

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import IO
 from urllib.parse import SplitResult, urlsplit
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from skyrelay.addresses import Address, is_public
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 #: Seconds to connect and for each word of the answer, and for all of an answer that is not kept.
@@ -27,11 +28,6 @@ _PATIENCE, _ALTOGETHER = 10.0, 20.0
 LATER = (408, 425, 429)
 #: Bytes of an answer that are in memory at once.
 _CHUNK = 1024 * 1024
-#: Addresses of IPv4 in the words of IPv6, by way of a translator.
-_TRANSLATED = (
-    ipaddress.ip_network("64:ff9b::/96"),
-    ipaddress.ip_network("64:ff9b:1::/48"),
-)
 
 
 class CallFailed(Exception):
@@ -152,18 +148,8 @@ class Caller:
     def _check_address(self, address: Address) -> None:
         if any(address in network for network in self.allowed):
             return
-        if not _is_public(address):
+        if not is_public(address):
             raise CallFailed(f"{address} is no public address", final=True)
-
-
-def _is_public(address: Address) -> bool:
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if inner is not None:
-            return _is_public(inner)
-        if address.teredo or any(address in network for network in _TRANSLATED):
-            return False
-    return address.is_global and not address.is_multicast
 
 
 def _parts(url: str) -> SplitResult:

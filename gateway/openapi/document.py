@@ -13,8 +13,10 @@ from werkzeug.routing import Rule
 
 from gateway.api.auth import is_called_by_services, is_open_to_all
 from gateway.openapi.examples import example_of
+from gateway.openapi.headers import header_parameters, headers_of_answer
 from gateway.openapi.operation import JSON, Answer, Operation, operation_of
 from gateway.openapi.parameters import path_of, path_parameters
+from gateway.request_limits import HEADER_SIZE, HEADERS, REQUEST_LINE
 from skyrelay import __version__
 
 _View = Callable[..., Any]
@@ -39,6 +41,10 @@ _REFUSALS = {
     ),
     409: ("Not while the task is processed.", {"error": "Task is already processing"}),
     413: ("The body is too large.", {"detail": "The upload is larger than this server accepts."}),
+    414: (
+        f"Method and address have more than {REQUEST_LINE} bytes.",
+        {"detail": "The address is too long."},
+    ),
     415: ("Not in this media type.", {"detail": 'Unsupported media type "text/xml" in request.'}),
     416: ("The file has no such range.", {"detail": "The requested range cannot be satisfied."}),
     422: (
@@ -46,6 +52,10 @@ _REFUSALS = {
         {"detail": "Another request was sent under this key before."},
     ),
     429: ("Too many requests.", {"detail": "Request was throttled."}),
+    431: (
+        f"More than {HEADERS} headers, or one of more than {HEADER_SIZE} bytes.",
+        {"detail": "The headers are too long."},
+    ),
     502: ("Another server did not do its part.", {"error": "The other server does not answer."}),
     503: ("Just now it cannot be done.", {"detail": "The database does not answer."}),
     507: ("The disk is full.", {"detail": "The server's disk is full."}),
@@ -158,7 +168,11 @@ class _Entry:
             "summary": summary,
             "description": rest.strip(),
             "tags": [self._rule.endpoint.split(".")[-2] if "." in self._rule.endpoint else ""],
-            "parameters": [*path_parameters(self._rule), *self._query()],
+            "parameters": [
+                *path_parameters(self._rule),
+                *self._query(),
+                *header_parameters(self._view, self._operation),
+            ],
             "responses": self._responses(),
         }
         if self._operation.body is not None:
@@ -210,13 +224,16 @@ class _Entry:
                 "description": description,
                 "content": {JSON: {"schema": schema, "example": example}},
             }
+        for code, response in responses.items():
+            if headers := headers_of_answer(self._view, self._operation, int(code)):
+                response["headers"] = headers
         return responses
 
     def _errors(self) -> set[int]:
         """The refusals of the view, and those that go without saying."""
         errors = set(self._operation.errors)
         if self._rule.rule.startswith("/api/"):
-            errors.add(503)
+            errors |= {414, 431, 503}
         changes = not (self._rule.methods or set()) <= {"GET", "HEAD", "OPTIONS"}
         if not self._is_open:
             errors.add(401)

@@ -35,21 +35,26 @@ class Answer:
         Of what kind it may be; empty if it has no body.
     example : object
         Where it is no JSON. The examples of JSON come from the fields of its type.
+    headers : tuple of str
+        Those that do not go without saying; `gateway.openapi.headers` knows them.
     """
 
     type: Any = None
     description: str = ""
     media_types: tuple[str, ...] = (JSON,)
     example: Any = None
+    headers: tuple[str, ...] = ()
 
 
 #: The answer 204.
 NOTHING = Answer(media_types=())
 
 
-def media(*media_types: str, description: str = "", example: Any = None) -> Answer:
+def media(
+    *media_types: str, description: str = "", example: Any = None, headers: tuple[str, ...] = ()
+) -> Answer:
     """An answer that is no JSON."""
-    return Answer(None, description, media_types, example)
+    return Answer(None, description, media_types, example, headers)
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class Operation:
     body: Any
     kinds: tuple[str, ...]
     errors: frozenset[int]
+    headers: tuple[str, ...]
 
 
 def documented(
@@ -70,6 +76,7 @@ def documented(
     body: Any = None,
     kinds: Iterable[str] = (JSON, FORM, MULTIPART),
     errors: Iterable[int] = (),
+    headers: Iterable[str] = (),
 ) -> Callable[[_View], _View]:
     """Describe a view.
 
@@ -83,6 +90,9 @@ def documented(
         The media types in which the body may come.
     errors : iterable of int
         The refusals that do not go without saying; `gateway.openapi.document` adds the others.
+    headers : iterable of str
+        Those that a request may have and that do not go without saying; `gateway.openapi.headers`
+        adds the others.
     """
 
     def describe(view: _View) -> _View:
@@ -95,6 +105,7 @@ def documented(
             body,
             tuple(kinds),
             frozenset(errors),
+            tuple(headers),
         )
         setattr(view, _OPERATION, operation)
         return view

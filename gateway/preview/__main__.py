@@ -9,9 +9,14 @@ import sys
 from pathlib import Path
 from typing import IO
 
+import numpy as np
+from PIL import Image
+
+from gateway.preview.brightness import coloured
 from gateway.preview.cutout import render_cutout
 from gateway.preview.image import render_image
 from gateway.preview.jobs import Head, Job, Unviewable
+from gateway.preview.options import CutoutOptions, ImageOptions
 from skyrelay import logs
 from skyrelay.settings import get_settings
 
@@ -26,10 +31,19 @@ def main() -> None:
     answers = sys.stdout.buffer
     sys.stdout = sys.stderr  # Nothing that a library says may get among the pictures.
     logs.configure(get_settings())
+    _get_ready()
     for line in sys.stdin.buffer:
         job = Job.model_validate_json(line)
         with logs.about(task=job.task):
             _answer(job, answers)
+
+
+def _get_ready() -> None:
+    """Load what the first picture would wait for."""
+    pixels = np.arange(4, dtype=np.float32).reshape(2, 2)
+    for format in ("jpeg", "png"):
+        options = ImageOptions(format=format)
+        _encoded(Image.fromarray(coloured(pixels, pixels.ravel(), options)), options)
 
 
 def _answer(job: Job, answers: IO[bytes]) -> None:
@@ -56,6 +70,10 @@ def _render(job: Job) -> bytes:
         image = render_image(job, job.image)
     else:
         image = render_cutout(Path(job.path), options)  # type: ignore[arg-type]
+    return _encoded(image, options)
+
+
+def _encoded(image: Image.Image, options: CutoutOptions | ImageOptions) -> bytes:
     buffer = io.BytesIO()
     if options.format == "png":
         image.save(buffer, "PNG", compress_level=1)

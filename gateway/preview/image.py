@@ -8,18 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.convolution import Gaussian1DKernel, convolve
-from astropy.visualization import (
-    AsinhStretch,
-    HistEqStretch,
-    LogStretch,
-    PowerStretch,
-    SinhStretch,
-    SqrtStretch,
-)
 from numpy.typing import NDArray
 from PIL import Image
 
+from gateway.preview.brightness import coloured, smoothed
 from gateway.preview.jobs import Job, Unviewable
 from gateway.preview.levels import Levels, Pixels, opened
 from gateway.preview.options import ImageOptions
@@ -28,15 +20,8 @@ from gateway.preview.view import View
 from skyrelay.imaging.wcs import load_wcs, pixel_scale, to_pixels, wcs_of
 from skyrelay.products import CUSTOM_MASK, IMAGE
 
-_STRETCHES = {
-    "asinh": AsinhStretch(0.1),
-    "log": LogStretch(1000.0),
-    "sqrt": SqrtStretch(),
-    "sinh": SinhStretch(1 / 3),
-    "power": PowerStretch(2.0),
-}
-#: Colour of pixels that are no number, and of masked ones.
-_NOTHING, _MASKED = (128, 128, 128), (200, 60, 60)
+#: Colour of masked pixels.
+_MASKED = (200, 60, 60)
 
 
 def render_image(job: Job, options: ImageOptions) -> Image.Image:
@@ -53,8 +38,8 @@ def render_image(job: Job, options: ImageOptions) -> Image.Image:
         view = _view(options, levels, wcs)
         pixels = _resampled(levels, view)
         if options.r0:
-            pixels = _smoothed(pixels, options.r0 / view.scale)
-        picture = _coloured(pixels, levels.sample, options)
+            pixels = smoothed(pixels, options.r0 / view.scale)
+        picture = coloured(pixels, levels.sample, options)
         mask = _mask_of(job, view, levels.shape)
     if mask is not None:
         picture[mask] = picture[mask] // 2 + np.array(_MASKED, np.uint8) // 2
@@ -140,37 +125,6 @@ def _resized(
 ) -> Pixels:
     image = Image.fromarray(np.ascontiguousarray(part, np.float32))
     return np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=region), np.float32)
-
-
-def _smoothed(pixels: Pixels, sigma: float) -> Pixels:
-    if sigma < 0.2:
-        return pixels
-    line = Gaussian1DKernel(sigma).array
-    for kernel in (line[None, :], line[:, None]):
-        pixels = convolve(pixels, kernel, boundary="extend", preserve_nan=True)
-    return np.asarray(pixels, np.float32)
-
-
-def _coloured(pixels: Pixels, sample: Pixels, options: ImageOptions) -> NDArray[np.uint8]:
-    """Red, green and blue of each pixel."""
-    import matplotlib
-
-    if options.cmap not in matplotlib.colormaps:
-        raise Unviewable(f"There is no colour map {options.cmap!r}.")
-    if not sample.size:
-        raise Unviewable("There is no number in the image.")
-    low, high = np.percentile(sample, [options.qmin, options.qmax])
-    span = float(high - low) or 1.0
-    known = np.isfinite(pixels)
-    scaled = np.clip((np.where(known, pixels, low) - low) / span, 0, 1)
-    if options.stretch == "histeq":
-        scaled = HistEqStretch(np.clip((sample[::10] - low) / span, 0, 1))(scaled)
-    elif options.stretch in _STRETCHES:
-        scaled = _STRETCHES[options.stretch](scaled)
-    table = (matplotlib.colormaps[options.cmap](np.arange(256))[:, :3] * 255).astype(np.uint8)
-    picture = table[(np.clip(scaled, 0, 1) * 255).astype(np.uint8)]
-    picture[~known] = _NOTHING
-    return np.asarray(picture, np.uint8)
 
 
 def _mask_of(job: Job, view: View, shape: tuple[int, int]) -> NDArray[np.bool_] | None:

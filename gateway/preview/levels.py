@@ -83,13 +83,15 @@ def opened(cache: Path, limit: float, path: Path, ext: int) -> Iterator[Levels]:
     except Permanent as error:
         raise Unviewable(str(error)) from error
     except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError) as error:
-        raise Unviewable(f"{path.name} cannot be read as a FITS image: {error}") from error
+        raise Unviewable(
+            f"{path.name} cannot be read as a FITS image: it is none, or it is damaged."
+        ) from error
 
 
 def _image_of(hdus: fits.HDUList, ext: int) -> Any:
     if ext >= 0:
         if ext >= len(hdus):
-            raise Unviewable(f"The file has no extension {ext}.")
+            raise Unviewable(f"The file has no extension {ext}; the last is {len(hdus) - 1}.")
         found = [hdus[ext]]
     else:
         found = list(hdus)[::-1]

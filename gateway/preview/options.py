@@ -5,17 +5,46 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 #: Errors of pydantic that mean: no number at all.
-_NO_NUMBER = frozenset({"int_parsing", "float_parsing", "finite_number", "int_from_float"})
-_LARGEST_WIDTH = 4096
+_NO_NUMBER = frozenset(
+    {"int_parsing", "int_parsing_size", "float_parsing", "finite_number", "int_from_float"}
+)
+_WIDTHS, _QUALITIES = (16, 4096), (1, 100)
+
+
+def _nearest(bounds: tuple[int, int]) -> AfterValidator:
+    """STDWeb takes any number here; what lies beyond the bounds is taken for the nearest."""
+    return AfterValidator(lambda value: min(max(value, bounds[0]), bounds[1]))
+
+
+def _format(value: Any) -> Any:
+    """``png`` in any case; what is anything else is a JPEG, as STDWeb has it."""
+    return "png" if str(value).lower() == "png" else "jpeg"
+
 
 _Width = Annotated[
-    int, Field(ge=16, le=_LARGEST_WIDTH, description="Pixels across.", examples=[800])
+    int,
+    _nearest(_WIDTHS),
+    Field(description="Pixels across, 16 to 4096; beyond, the nearest.", examples=[800]),
 ]
-_Quality = Annotated[int, Field(ge=1, le=100, description="Of a JPEG.", examples=[80])]
-_Format = Annotated[Literal["jpeg", "png"], Field(description="Of the picture.")]
+_Quality = Annotated[
+    int, _nearest(_QUALITIES), Field(description="Of a JPEG, 1 to 100; beyond, the nearest.")
+]
+_Format = Annotated[
+    Literal["jpeg", "png"],
+    BeforeValidator(_format, json_schema_input_type=str),
+    Field(description="png; anything else is a JPEG.", examples=["jpeg"]),
+]
 _Numbers = Annotated[str, Field(max_length=2000, examples=["210.802,210.811"])]
 _Radius = Annotated[float, Field(ge=0, le=1e5, description="Pixels of the image; 0: none.")]
 _Overlay = Annotated[bool, Field(examples=[False])]
@@ -29,14 +58,9 @@ class _Options(BaseModel):
     quality: _Quality = 80
 
 
-class CutoutOptions(_Options):
-    """How a cut-out with its planes is to be shown."""
+class Brightness(_Options):
+    """How bright, in which colours, and how smooth."""
 
-
-class ImageOptions(_Options):
-    """How an image is to be shown."""
-
-    ext: Annotated[int, Field(ge=-1, le=999, description="-1: the last image.")] = -1
     cmap: Annotated[str, Field(max_length=50, description="A colour map of Matplotlib.")] = (
         "Blues_r"
     )
@@ -47,6 +71,28 @@ class ImageOptions(_Options):
     qmin: Annotated[float, Field(ge=0, le=100, description="Percent of pixels below black.")] = 0.5
     qmax: Annotated[float, Field(ge=0, le=100, description="Percent below white.")] = 99.5
     r0: Annotated[float, Field(ge=0, le=50, description="Smoothing; pixels of the image.")] = 0.0
+
+    @model_validator(mode="after")
+    def _check_scale(self) -> Brightness:
+        if self.qmin >= self.qmax:
+            raise BadOption("qmin", "It must be below qmax.")
+        return self
+
+
+class CutoutOptions(Brightness):
+    """How a cut-out with its planes is to be shown."""
+
+    cmap: Annotated[str, Field(max_length=50, description="A colour map of Matplotlib.")] = "gray"
+    mark: Annotated[_Overlay, Field(description="The object, by a circle in each plane.")] = False
+    radius: Annotated[_Radius, Field(description="Of the mark; pixels of the planes.")] = 5.0
+    radius2: _Radius = 0.0
+    radius3: _Radius = 0.0
+
+
+class ImageOptions(Brightness):
+    """How an image is to be shown."""
+
+    ext: Annotated[int, Field(ge=-1, le=999, description="-1: the last image.")] = -1
     zoom: Annotated[float, Field(ge=1, le=32, description="1: the whole image.")] = 1.0
     dx: Annotated[float, Field(ge=-0.5, le=0.5, description="Centre, of the width.")] = 0.0
     dy: Annotated[float, Field(ge=-0.5, le=0.5, description="Centre, of the height.")] = 0.0
@@ -65,8 +111,6 @@ class ImageOptions(_Options):
 
     @model_validator(mode="after")
     def _check(self) -> ImageOptions:
-        if self.qmin >= self.qmax:
-            raise BadOption("qmin", "It must be below qmax.")
         if len(self.marks("ra")) != len(self.marks("dec")):
             raise BadOption("ra", "ra and dec must have as many values.")
         if (self.sub_ra is None) != (self.sub_dec is None):

@@ -1,7 +1,8 @@
 """Who makes the pictures, so that no other request waits for them and memory stays bounded?
 
-A few processes for each of the web server's, begun when they are first needed. One that takes too
-long or dies is replaced; it ends by itself when nobody can ask it any more.
+A few processes for each of the web server's: the first is begun with it, the others when they are
+first needed. One that takes too long or dies is replaced; it ends by itself when nobody can ask it
+any more.
 """
 
 from __future__ import annotations
@@ -37,6 +38,18 @@ class Renderers:
         self._living: set[subprocess.Popen[bytes]] = set()
         for _ in range(count):
             self._idle.put(None)
+
+    def warm(self) -> None:
+        """Begin one of them before anybody asks: it takes seconds until it has its libraries.
+
+        The others, and their memory, wait for whoever needs them.
+        """
+        with suppress(queue.Empty):
+            process = self._idle.get_nowait()
+            try:
+                process = self._alive(process)
+            finally:
+                self._idle.put(process)
 
     def render(self, job: Job) -> bytes:
         """The picture.

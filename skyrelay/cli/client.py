@@ -220,6 +220,12 @@ def results(client: Client, number: int, as_json: bool) -> None:
         table.add_row(row["step"], row["name"], *(_number(row.get(name)) for name in columns))
     if table.row_count:
         console.print(table)
+    if not found.stages and not table.row_count:
+        if found.celery_id is not None:
+            todo = f"wait for its run to end: `skyrelay task wait {number}`"
+        else:
+            todo = f"process it: `skyrelay task process {number} inspect photometry`"
+        click.echo(f"Nothing was measured yet (state {found.state}); {todo}.", err=True)
 
 
 def _number(value: float | None) -> str:

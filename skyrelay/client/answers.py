@@ -135,6 +135,7 @@ class Results(Answer):
 
     id: int
     state: str
+    celery_id: str | None = None
     filter: str | None
     mjd: float | None
     zero_point: dict[str, Any] | None

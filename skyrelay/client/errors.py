@@ -46,10 +46,10 @@ def sentence_of(status: int, body: Any) -> str:
     """What the server said, in one line."""
     if not isinstance(body, dict):
         return f"HTTP {status}: {body}"
-    for key in ("error", "detail"):
-        if key in body:
-            return str(body[key])
-    return "; ".join(
+    said = [str(body[key]) for key in ("error", "detail", "advice") if key in body]
+    said += [
         f"{name}: {' '.join(map(str, value)) if isinstance(value, list) else value}"
         for name, value in body.items()
-    )
+        if name not in ("error", "detail", "advice")
+    ]
+    return "; ".join(said)

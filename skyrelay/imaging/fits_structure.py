@@ -32,8 +32,8 @@ _MOST_BLOCKS = 2000
 _MOST_HEADERS = 1000
 #: The standard's limit for NAXIS and TFIELDS.
 _MOST = 999
-#: Bytes of data after one header of a packed file. A few kilobytes may promise, and unpack to, any
-#: number; who has more than this to say has more than the memory of a worker.
+#: Bytes of data of a packed file, after all of its headers together. A few kilobytes may promise,
+#: and unpack to, any number; who has more to say has more than the memory of a worker.
 _MOST_UNPACKED = 16 * 1024**3
 #: Bytes of it that are unpacked only to see which headers come after them.
 _MOST_SKIPPED = 512 * 1024**2
@@ -65,6 +65,7 @@ def check_structure(path: Path) -> None:
     """
     try:
         with _unpacked(path) as (stream, packed):
+            total = 0
             for header in _headers(stream):
                 for keyword in ("NAXIS", "TFIELDS"):
                     number = header.get(keyword, 0)
@@ -72,7 +73,8 @@ def check_structure(path: Path) -> None:
                         raise Permanent(
                             f"The file {path.name} is a broken FITS file: {keyword} is {number}."
                         )
-                if _size(header) > max(_MOST_UNPACKED, 0 if packed else path.stat().st_size):
+                total = total + _size(header) if packed else _size(header)
+                if total > max(_MOST_UNPACKED, 0 if packed else path.stat().st_size):
                     raise Permanent(
                         f"The file {path.name} is too large, or truncated: a header promises more "
                         f"than {_MOST_UNPACKED // 1024**3} GiB."

@@ -23,6 +23,7 @@ from skyrelay.sky import hats
 from skyrelay.sky.columns import floats, position_error, without_objects
 from skyrelay.sky.filters import FILTERS
 from skyrelay.sky.healpix import Cone
+from skyrelay.store.inputs import check_catalogue
 
 _RA = {"ra", "raj2000", "radeg", "rad", "rajd", "raicrs", "alpha", "alphaj2000", "rightascension"}
 _DEC = {"dec", "dej2000", "decj2000", "dedeg", "decdeg", "deicrs", "decicrs", "delta", "de"}
@@ -52,8 +53,7 @@ def find_catalogue(name: str, task_folder: Path, settings: Settings) -> Path:
     """
     if not name.strip():
         raise Permanent("cat_name=local needs the name of the catalogue in cat_file.")
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise Permanent(f"The catalogue '{name}' must lie in the task or in the data folder.")
+    check_catalogue(name, settings)
     tasks = settings.tasks_path.resolve()
     for root in (task_folder, settings.data_path):
         try:

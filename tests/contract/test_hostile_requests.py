@@ -5,6 +5,7 @@ Requests are made from the description itself, with allowed and with forbidden v
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -48,12 +49,20 @@ def _operations(bench: Bench) -> Iterator[schemathesis.APIOperation[Any, Any, An
             yield operation
 
 
+#: A bound for each thing that there are quotas of, which the requests soon reach.
+_QUOTAS = {"quota_tasks": 3, "quota_bytes": 100_000, "quota_runs": 1}
+
+
+@pytest.mark.parametrize("who", ["an administrator", "a user with small quotas"])
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: str(mode.value))
 def test_every_request_gets_an_answer_that_is_described(
-    bench: Bench, admin: Caller, monkeypatch: pytest.MonkeyPatch, mode: GenerationMode
+    bench: Bench, admin: Caller, monkeypatch: pytest.MonkeyPatch, mode: GenerationMode, who: str
 ) -> None:
     monkeypatch.setattr(preprocessing, "PATIENCE", 0.0)
-    key = {"Authorization": f"Token {admin.token}"}
+    hidden = admin.new_task()
+    caller = admin if who == "an administrator" else bench.caller("carol", **_QUOTAS)
+    key = {"Authorization": f"Token {caller.token}"}
+    described = document(bench.app)
     count = 0
 
     def attack(operation: Any) -> None:
@@ -71,7 +80,10 @@ def test_every_request_gets_an_answer_that_is_described(
             count += 1
             if count % 2 and "task_id" in (case.path_parameters or {}):
                 # A task that there is, so that more than the look for it is tried.
-                case.path_parameters["task_id"] = _some_task(admin)
+                case.path_parameters["task_id"] = _some_task(caller)
+            if count % 3 == 0:
+                fields = _fields(described, case.operation.path, case.method)
+                _name_a_task(case, fields, hidden if count % 2 else 4711)
             response = case.call(headers=key)
             case.validate_response(response, checks=_CHECKS)
 
@@ -84,9 +96,42 @@ def test_every_request_gets_an_answer_that_is_described(
     assert count > 50
 
 
+def _name_a_task(case: schemathesis.Case, fields: set[str], task: int) -> None:
+    """Have the configuration of the request, if it may have one, name this task of another."""
+    inputs: dict[str, Any] = {
+        "stack_filenames": [f"tasks/{task}/image.fits", "a.fits"],
+        "simple_others": [task],
+    }
+    body = case.body
+    if not isinstance(body, dict):
+        return
+    steps = ["stack", "simple_transients"]
+    if "config" in fields:
+        body |= {"original_name": "a.fits", "steps": steps, "config": inputs}
+    elif fields & {"action", "do_simple_transients"}:
+        # The older interface has the parameters among its fields.
+        body |= {"action": "simple_transients", "do_simple_transients": "true"}
+        body |= {"simple_others": json.dumps([task])}
+
+
+def _fields(described: dict[str, Any], path: str, method: str) -> set[str]:
+    """Names of the fields of the body that an operation takes."""
+    content = described["paths"][path][method.lower()].get("requestBody", {}).get("content", {})
+    found: set[str] = set()
+    for kind in content.values():
+        schema = kind["schema"]
+        while "$ref" in schema:
+            schema = described["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        found |= schema.get("properties", {}).keys()
+    return found
+
+
 def _some_task(caller: Caller) -> int:
     tasks = caller.get("tasks/?limit=1").json["results"]
-    return int(tasks[0]["id"]) if tasks else caller.new_task()
+    if tasks:
+        return int(tasks[0]["id"])
+    made = caller.post("tasks/", json={"original_name": "a.fits"})
+    return int(made.json["id"]) if made.status_code == 201 else 1
 
 
 def test_whoever_has_no_token_gets_nothing_but_what_is_open(bench: Bench) -> None:

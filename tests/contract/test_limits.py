@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -26,17 +29,38 @@ def address(tmp_path: Path, database_url: str) -> Iterator[str]:
 
 
 def test_headers_are_few_and_short(address: str) -> None:
-    def status(headers: dict[str, str], path: str = "/healthz") -> int:
-        return requests.get(f"{address}{path}", headers=headers, timeout=60).status_code
+    def answer(headers: dict[str, str], path: str = "/healthz") -> requests.Response:
+        return requests.get(f"{address}{path}", headers=headers, timeout=60)
 
-    assert status({f"X-{number}": "a" for number in range(80)}) == 200
-    for refused in (
-        status({f"X-{number}": "a" for number in range(1000)}),
-        status({"X-Long": "a" * 20_000}),
-        status({}, "/api/tasks/?query=" + "a" * 20_000),
+    assert answer({f"X-{number}": "a" for number in range(80)}).status_code == 200
+    for status, refused in (
+        (431, answer({f"X-{number}": "a" for number in range(1000)})),
+        (431, answer({"X-Long": "a" * 20_000})),
+        (414, answer({}, "/api/tasks/?query=" + "a" * 20_000)),
+        (414, answer({}, "/api/" + "a" * 20_000)),
     ):
-        assert 400 <= refused < 500
-    assert status({}) == 200
+        assert refused.status_code == status
+        assert refused.headers["Content-Type"] == "application/json"
+        assert list(refused.json()) == ["detail"]
+    assert answer({}).status_code == 200
+    long_but_right = answer({}, "/api/reference/?a=" + "a" * 8000)
+    assert long_but_right.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [b"nonsense\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET / HTTP/1.1\r\nA B: c\r\n\r\n"],
+    ids=["no request", "no version", "no header"],
+)
+def test_what_is_no_request_gets_an_error_like_all_others(address: str, request_: bytes) -> None:
+    place = urlsplit(address)
+    with socket.create_connection((place.hostname or "", place.port or 0), timeout=60) as there:
+        there.sendall(request_)
+        answer = b""
+        while more := there.recv(65536):
+            answer += more
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert list(json.loads(answer.partition(b"\r\n\r\n")[2])) == ["detail"]
 
 
 def _part(name: str, content: str) -> str:

@@ -62,3 +62,35 @@ def test_the_interactive_page_needs_nothing_from_elsewhere(bench: Bench) -> None
         assert f"/api/docs/{asset}" in page
         with http.get(f"/api/docs/{asset}") as answer:
             assert answer.status_code == 200
+
+
+def _headers(operation: dict[str, Any]) -> set[str]:
+    return {each["name"] for each in operation["parameters"] if each["in"] == "header"}
+
+
+def test_headers_that_clients_send_and_get_are_described(bench: Bench) -> None:
+    described = _operations(bench)
+    for path in ("/api/tasks/", "/api/tasks/{task_id}/process/", "/api/batches/"):
+        made = described[path, "post"]
+        assert _headers(made) == {"Idempotency-Key"}
+        (success,) = (each for status, each in made["responses"].items() if status < "3")
+        assert "Idempotency-Replayed" in success["headers"]
+    file = described["/api/tasks/{task_id}/files/{path}", "get"]
+    assert _headers(file) == {"Range", "If-None-Match"}
+    assert file["responses"]["206"]["headers"].keys() == {"ETag", "Content-Range"}
+    assert file["responses"]["302"]["headers"].keys() == {"Location"}
+    picture = described["/api/tasks/{task_id}/preview/{path}", "get"]
+    assert _headers(picture) == {"If-None-Match"}
+    assert picture["responses"]["200"]["headers"].keys() == {"ETag"}
+    assert _headers(described["/api/events/", "get"]) == {"Last-Event-ID"}
+    log = described["/api/tasks/{task_id}/logs/{step}/", "get"]
+    assert _headers(log) == {"Range"}
+    assert log["responses"]["200"]["headers"].keys() == {"X-Log"}
+    for (path, _), operation in described.items():
+        if path.startswith("/api/"):
+            assert {"414", "431"} <= operation["responses"].keys()
+            for status in {"429", "503"} & operation["responses"].keys():
+                assert "Retry-After" in operation["responses"][status]["headers"], path
+    coverage = described["/api/coverage/", "get"]
+    (moc,) = (each for each in coverage["parameters"] if each["name"] == "moc")
+    assert "8190" in moc["description"] and "POST" in moc["description"]

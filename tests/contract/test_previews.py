@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from werkzeug.test import TestResponse
 from gateway.feed import FEED
 from gateway.preview.jobs import Job
 from gateway.preview.levels import sweep
+from gateway.preview.planes import opened_planes
 from gateway.preview.renderers import RENDERERS, Renderers
 from tests.support.gateway import Bench, Caller
 
@@ -153,7 +156,7 @@ def test_the_users_mask_is_shown_on_the_image(bench: Bench, alice: Caller, task:
 @pytest.mark.parametrize(
     ("query", "field"),
     [("width=wide", "width"), ("r0=nan", "r0"), ("qmin=a", "qmin"), ("ext=1.5", "ext"),
-     ("ra=a&dec=1", "ra"), ("quality=", "")],
+     ("ra=a&dec=1", "ra"), ("quality=", ""), ("width=" + "9" * 5000, "width")],
 )  # fmt: skip
 def test_what_is_no_number_is_refused(alice: Caller, task: int, query: str, field: str) -> None:
     answer = alice.get(f"tasks/{task}/preview/image.fits?{query}")
@@ -163,10 +166,29 @@ def test_what_is_no_number_is_refused(alice: Caller, task: int, query: str, fiel
     assert (answer.status_code, answer.json) == (400, {field: "Invalid numeric value"})
 
 
+@pytest.mark.parametrize("what", ["preview/image.fits", "cutout/a.cutout"])
+@pytest.mark.parametrize(
+    ("query", "kind", "width"),
+    [
+        *((f"format={name}", "image/jpeg", 800) for name in ("jpg", "JPG", "JPEG", "gif")),
+        ("format=PNG", "image/png", 800),
+        ("width=1000000&quality=0", "image/jpeg", 4096),
+        ("width=-5&quality=1000", "image/jpeg", 16),
+    ],
+)
+def test_format_width_and_quality_are_taken_as_stdweb_takes_them(
+    bench: Bench, alice: Caller, task: int, what: str, query: str, kind: str, width: int
+) -> None:
+    _write_cutout(bench, task, "image")
+    answer = alice.get(f"tasks/{task}/{what}?{query}")
+    assert (answer.status_code, answer.mimetype) == (200, kind)
+    assert _picture(answer).shape[1] == width
+
+
 @pytest.mark.parametrize(
     "query",
-    ["width=1000000", "width=0", "zoom=99", "stretch=odd", "cmap=odd", "qmin=60&qmax=40", "ext=7",
-     "format=gif", "ra=1&dec=1,2", "sub_ra=10&sub_dec=20", "sub_ra=10"],
+    ["zoom=99", "stretch=odd", "cmap=odd", "qmin=60&qmax=40", "ext=7",
+     "ra=1&dec=1,2", "sub_ra=10&sub_dec=20", "sub_ra=10"],
 )  # fmt: skip
 def test_what_cannot_be_shown_is_refused_in_a_sentence(
     alice: Caller, task: int, query: str
@@ -244,14 +266,102 @@ def test_images_of_every_kind_are_shown(bench: Bench, alice: Caller, task: int, 
     assert bright[-60:, :150].mean() > 1.5 * bright[:200, :150].mean()
 
 
-def test_the_planes_of_a_cutout_are_side_by_side(bench: Bench, alice: Caller, task: int) -> None:
+def _write_cutout(bench: Bench, task: int, *names: str) -> None:
     head = fits.PrimaryHDU()
     head.header["FLUX"], head.header["FLUXERR"] = 100.0, 4.0
-    planes = [fits.ImageHDU(_sky(31, 31), name=name) for name in ("diff", "image", "template")]
+    planes = [fits.ImageHDU(_sky(31, 31), name=name) for name in names]
     fits.HDUList([head, *planes]).writeto(bench.store.folder(task) / "a.cutout")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *(f"stretch={name}" for name in "asinh log sqrt sinh power histeq".split()),
+        "qmin=10&qmax=90",
+        "r0=2",
+        "cmap=viridis",
+        "mark=1",
+        "mark=1&radius=3&radius2=8&radius3=10",
+    ],
+)
+def test_a_cutout_may_be_looked_at_in_every_way(
+    bench: Bench, alice: Caller, task: int, query: str
+) -> None:
+    _write_cutout(bench, task, "image", "template")
+    path = f"tasks/{task}/cutout/a.cutout?format=png&width=400"
+    plain, other = _picture(alice.get(path)), _picture(alice.get(f"{path}&{query}"))
+    for plane in (slice(0, 198), slice(202, 400)):
+        assert (plain[16:, plane] != other[16:, plane]).any()
+
+
+def test_the_mark_of_a_cutout_is_around_its_middle(bench: Bench, alice: Caller, task: int) -> None:
+    _write_cutout(bench, task, "image")
+    path = f"tasks/{task}/cutout/a.cutout?format=png&width=310"
+    plain = _picture(alice.get(path))
+    rows, columns, _ = np.nonzero(plain != _picture(alice.get(f"{path}&mark=1&radius=5")))
+    assert abs(rows.mean() - 16 - 155) < 2 and abs(columns.mean() - 155) < 2
+    assert np.ptp(columns) == pytest.approx(100, abs=3)
+
+
+@pytest.mark.parametrize("query", ["stretch=odd", "cmap=odd", "qmin=60&qmax=40", "r0=-1"])
+def test_a_cutout_is_not_shown_in_a_way_that_there_is_not(
+    bench: Bench, alice: Caller, task: int, query: str
+) -> None:
+    _write_cutout(bench, task, "image")
+    answer = alice.get(f"tasks/{task}/cutout/a.cutout?{query}")
+    assert answer.status_code == 400 and answer.json
+
+
+def test_the_planes_of_a_cutout_are_side_by_side(bench: Bench, alice: Caller, task: int) -> None:
+    _write_cutout(bench, task, "diff", "image", "template")
     answer = alice.get(f"tasks/{task}/cutout/a.cutout?width=608&format=png")
     assert answer.mimetype == "image/png"
     assert _picture(answer).shape == (216, 608, 3)
+
+
+def _bomb(kind: str) -> bytes:
+    """A small file that promises far more than anybody has memory for."""
+    head = fits.Header({"SIMPLE": True, "BITPIX": -32, "NAXIS": 2})
+    if kind == "many axes":
+        head["NAXIS"] = 900_000_000
+        return head.tostring().encode()
+    head["NAXIS1"], head["NAXIS2"] = 120_000, 120_000
+    if kind == "packed":
+        return gzip.compress(head.tostring().encode())
+    if kind != "archive":
+        return head.tostring().encode()
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("a.fits", head.tostring())
+    packed = bytearray(content.getvalue())
+    place = packed.index(b"PK\x01\x02") + 24  # The unpacked size, where readers look for it.
+    packed[place : place + 4] = (2**32 - 2).to_bytes(4, "little")
+    return bytes(packed)
+
+
+@pytest.mark.parametrize("kind", ["many axes", "packed", "archive", "plain"])
+@pytest.mark.parametrize("what", ["preview", "cutout", "data"])
+def test_a_small_file_that_promises_very_much_is_refused(
+    bench: Bench, pool: Renderers, alice: Caller, task: int, kind: str, what: str
+) -> None:
+    folder = bench.store.folder(task) if what != "data" else bench.gateway.settings.data_path
+    (folder / "bomb.fits").write_bytes(_bomb(kind))
+    path = "files/bomb.fits/preview/" if what == "data" else f"tasks/{task}/{what}/bomb.fits"
+    answer = alice.get(path)
+    assert answer.status_code == 400 and answer.json["error"].endswith(".")
+    (process,) = pool._living
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    assert int(status.partition("VmHWM:")[2].split()[0]) < 1024**2, "KiB of memory"
+    assert alice.get(f"tasks/{task}/preview/image.fits?width=64").status_code == 200
+
+
+def test_of_a_file_with_very_many_planes_only_some_are_read(
+    bench: Bench, alice: Caller, task: int
+) -> None:
+    _write_cutout(bench, task, *(f"plane{number}" for number in range(300)))
+    with opened_planes(bench.store.folder(task) / "a.cutout") as planes:
+        assert len(planes.hdus) == 16
+    assert alice.get(f"tasks/{task}/cutout/a.cutout").status_code == 200
 
 
 def test_files_of_the_data_folder_are_shown_too(bench: Bench, alice: Caller) -> None:

@@ -212,8 +212,8 @@ def test_images_of_tasks_are_called_as_clients_know_them(data: Path, tmp_path: P
     (version / "leak.fits").symlink_to("../../8/image.fits")
     settings = Settings(_env_file=None, data_path=data, tasks_path=tasks)
     assert find_input("tasks/7/image.fits", settings).samefile(version / "image.fits")
-    assert task_of("tasks/7/image.fits") == 7
-    assert task_of("night/7/image.fits") is None
+    assert task_of("tasks/7/image.fits", settings) == 7
+    assert task_of("night/7/image.fits", settings) is None
     assert find_input(str(data / NAMES[0]), settings).samefile(data / NAMES[0])
     for name in ("tasks/7/leak.fits", "tasks/7/../7/image.fits", "tasks/8/image.fits", "tasks/7"):
         with pytest.raises(Permanent):

@@ -14,6 +14,12 @@ from werkzeug.test import TestResponse
 from gateway.openapi.pages import PAGES, document
 from gateway.openapi.parameters import path_of
 
+#: Headers of answers that a client may go by.
+_HEADERS = {
+    *("ETag", "Content-Range", "Location", "Retry-After", "WWW-Authenticate"),
+    *("Idempotency-Replayed", "X-Log", "X-Total-Count"),
+}
+
 
 def check_described(app: Flask, answer: TestResponse) -> None:
     """Fail for an answer that the description of the API does not have."""
@@ -25,6 +31,8 @@ def check_described(app: Flask, answer: TestResponse) -> None:
     said = f"{request.method} {request.path}: {answer.status_code}"
     response = operation["responses"].get(str(answer.status_code))
     assert response is not None, f"{said} is not described"
+    unknown = _HEADERS & {name for name, _ in answer.headers} - response.get("headers", {}).keys()
+    assert not unknown, f"{said} has headers that are not described: {unknown}"
     content = response.get("content", {})
     if request.method == "HEAD":
         return

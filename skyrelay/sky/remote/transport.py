@@ -6,16 +6,20 @@ is wrong (most answers 4xx) is not asked again.
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
+from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
 
 from skyrelay import episodes
+from skyrelay.addresses import is_public
 from skyrelay.errors import Permanent, Retriable
 from skyrelay.settings import Settings
 from skyrelay.sky.remote.answers import BadAnswer
@@ -45,6 +49,31 @@ class _Failure:
     def ending(self) -> episodes.Ending:
         """What it is counted as."""
         return episodes.Ending.FAILED if self.status is None else episodes.Ending.REFUSED
+
+
+class _Elsewhere(requests.RequestException):
+    """The answer leads to a machine that nobody has named, and that only we can reach."""
+
+
+class _Session(requests.Session):
+    """Follows an answer to the same place and to public addresses: a mirror is not ours."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        target = super().get_redirect_target(resp)
+        if target is not None and not _may_follow(str(resp.url), urljoin(str(resp.url), target)):
+            raise _Elsewhere
+        return target
+
+
+def _may_follow(asked: str, target: str) -> bool:
+    if urlsplit(target).netloc == urlsplit(asked).netloc:
+        return True
+    try:
+        found = socket.getaddrinfo(urlsplit(target).hostname, None, type=socket.SOCK_STREAM)
+        addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+    except (OSError, ValueError):
+        return True  # We cannot reach it; if a proxy can, that decides for itself.
+    return all(map(is_public, addresses))
 
 
 class _TooLarge(Exception):
@@ -126,17 +155,20 @@ def _try(
     into.truncate()
     deadline = time.monotonic() + settings.skyrelay_answer_timeout
     try:
-        with requests.request(
-            request.method,
-            url,
-            params=request.params or None,
-            data=request.data,
-            files=request.files or None,
-            json=request.document,
-            headers={"User-Agent": _USER_AGENT},
-            timeout=(settings.skyrelay_connect_timeout, settings.skyrelay_read_timeout),
-            stream=True,
-        ) as answer:
+        with (
+            _Session() as session,
+            session.request(
+                request.method,
+                url,
+                params=request.params or None,
+                data=request.data,
+                files=request.files or None,
+                json=request.document,
+                headers={"User-Agent": _USER_AGENT},
+                timeout=(settings.skyrelay_connect_timeout, settings.skyrelay_read_timeout),
+                stream=True,
+            ) as answer,
+        ):
             if answer.status_code >= 400:
                 return _refusal(answer.status_code)
             _receive(answer, into, service.largest, deadline)
@@ -170,6 +202,8 @@ def _refusal(status: int) -> _Failure:
 
 def _in_words(error: Exception) -> str:
     """What went wrong, without addresses of memory and other noise."""
+    if isinstance(error, _Elsewhere):
+        return "it sends us on to an address that is not public"
     if isinstance(error, requests.ConnectTimeout):
         return "no connection in time"
     if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
