@@ -52,6 +52,8 @@ DEAD_LETTERS = Counter("skyrelay_dead_letters", "Messages that were put aside")
 
 #: For which requests there are spans: others ask how things are, again and again.
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+#: In the environment of a request that was answered: what its lines were about.
+ABOUT = "skyrelay.about"
 #: What is asked by supervisors, every few seconds.
 _UNCOUNTED = frozenset({"health.alive", "health.ready", "health.metrics"})
 #: Of a session: the runs that its transaction ends, and how many dead letters it keeps.
@@ -96,6 +98,8 @@ def _received() -> None:
 
 def _left(_: BaseException | None) -> None:
     if (about := g.pop("about", None)) is not None:
+        # The web server's line about the request comes after this.
+        request.environ[ABOUT] = logs.subject()
         about.__exit__(None, None, None)
 
 

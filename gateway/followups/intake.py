@@ -45,6 +45,7 @@ from gateway.models import (
     User,
     now,
 )
+from skyrelay import logs
 from skyrelay.imaging.fits_structure import is_complete
 from skyrelay.products import IMAGE
 from skyrelay.settings import Settings
@@ -213,7 +214,12 @@ def take(gateway: Gateway) -> bool:
         found = session.execute(ready).first()
     if found is None:
         return False
-    file, intake = found
+    with logs.about():
+        _take_or_refuse(gateway, *found.tuple())
+    return True
+
+
+def _take_or_refuse(gateway: Gateway, file: IntakeFile, intake: Intake) -> None:
     try:
         _take(gateway, intake, file)
     except _Refused as error:
@@ -224,7 +230,6 @@ def take(gateway: Gateway) -> bool:
         if is_full(error):
             raise
         _settle(gateway, file, IntakeState.REFUSED, f"It cannot be read: {error.strerror}.")
-    return True
 
 
 def _take(gateway: Gateway, intake: Intake, file: IntakeFile) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from uuid import uuid4
 import pytest
 import requests
 
+from skyrelay import logs
 from skyrelay.messages import RunStage
 from skyrelay.store import AttemptBusy, RunOver
 from skyrelay.store.s3 import bucket, lease
@@ -23,6 +25,7 @@ from skyrelay.store.s3.bucket import Bucket, Conflict, StoreAway
 from skyrelay.store.s3.tasks import S3TaskStore
 from tests.support.attempts import TASK, command_of, names, put, record_of, work
 from tests.support.authority import authority
+from tests.support.lines import log_as_json
 from tests.support.processes import wait_until
 from tests.support.proxy import Proxy
 from tests.support.s3 import BUCKET, S3Server, s3_server
@@ -183,6 +186,34 @@ def test_a_worker_that_was_taken_for_dead_cannot_publish(
         with pytest.raises(RunOver):
             stale.publish(record_of(stale))
     assert store.path(TASK, "product.txt").read_text() == "successor"
+
+
+def test_a_claim_that_is_lost_is_said_with_the_attempt_although_a_thread_renews_it(
+    store: S3TaskStore,
+    other: S3TaskStore,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log_as_json(monkeypatch)
+    message = command_of(store)
+    monkeypatch.setattr(lease, "_RENEWAL", 0.05)
+    with logs.about(message), store.attempt(message).claimed():
+        monkeypatch.setattr(lease, "PATIENCE", -1.0)
+        said: list[str] = []
+
+        def lines() -> list[dict[str, object]]:
+            said.extend(capsys.readouterr().err.splitlines())
+            return [json.loads(each) for each in said if "was taken by another worker" in each]
+
+        with other.attempt(message).claimed():
+            assert wait_until(lambda: bool(lines()))
+    (line,) = lines()
+    assert (line["task"], line["run"], line["stage"], line["attempt"]) == (
+        message.task,
+        str(message.run),
+        message.step,
+        message.attempt,
+    )
 
 
 @pytest.mark.parametrize("how", ["superseded", "cancelled"])
