@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from prometheus_client import REGISTRY, Metric
+from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
@@ -18,8 +18,22 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from gateway.core import Gateway
-from gateway.models import IS_OPEN, IS_OUT, IS_WAITING, DeadLetter, OutboxMessage, Run, StageAttempt
+from gateway.models import (
+    IS_OPEN,
+    IS_OUT,
+    IS_READY,
+    IS_WAITING,
+    DeadLetter,
+    Duty,
+    FollowUp,
+    Intake,
+    IntakeFile,
+    OutboxMessage,
+    Run,
+    StageAttempt,
+)
 from gateway.models import now as present
+from skyrelay import exposition
 from skyrelay.broker import topology
 from skyrelay.broker.connection import CHANNEL_ERRORS, CONNECTION_ERRORS, connect, using
 from skyrelay.broker.lengths import lengths
@@ -33,7 +47,7 @@ _AWAY += CONNECTION_ERRORS + CHANNEL_ERRORS
 
 def watch(gateway: Gateway) -> None:
     """Tell Prometheus from now on, with whatever else this process tells."""
-    REGISTRY.register(Backlog(gateway))
+    exposition.look_up(Backlog(gateway))
 
 
 class Backlog(Collector):
@@ -72,6 +86,8 @@ class Backlog(Collector):
                 ),
                 *_by_queue(session),
                 *_of_outbox(session),
+                *_of_follow_ups(session),
+                *_of_intake(session),
                 _gauge(
                     "skyrelay_dead_letters_waiting",
                     "Messages put aside that nobody has dealt with",
@@ -148,6 +164,33 @@ def _of_outbox(session: Session) -> Sequence[Metric]:
     return (
         _gauge("skyrelay_outbox_messages", "Messages that are still to be sent", count),
         _gauge("skyrelay_outbox_lag_seconds", "Age of the oldest of them", lag),
+    )
+
+
+def _of_follow_ups(session: Session) -> Sequence[Metric]:
+    waiting = GaugeMetricFamily(
+        "skyrelay_follow_ups_waiting", "Duties that are still to be done", labels=["duty"]
+    )
+    oldest = GaugeMetricFamily(
+        "skyrelay_follow_ups_oldest_seconds", "Age of the oldest of them", labels=["duty"]
+    )
+    by_duty = select(FollowUp.duty, func.count(), func.min(FollowUp.created))
+    rows = session.execute(by_duty.group_by(FollowUp.duty))
+    found = {duty: (count, first) for duty, count, first in rows}
+    for duty in Duty:
+        count, first = found.get(duty, (0, present()))
+        waiting.add_metric([duty], count)
+        oldest.add_metric([duty], (present() - first).total_seconds())
+    return waiting, oldest
+
+
+def _of_intake(session: Session) -> Sequence[Metric]:
+    active = select(func.count(), func.min(IntakeFile.seen)).join(Intake)
+    count, first = session.execute(active.where(IS_READY, Intake.active)).one()
+    age = (present() - first).total_seconds() if first else 0.0
+    return (
+        _gauge("skyrelay_intake_waiting", "Files that are to become tasks", count),
+        _gauge("skyrelay_intake_oldest_seconds", "Since when the oldest of them waits", age),
     )
 
 

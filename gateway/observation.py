@@ -48,6 +48,13 @@ RUNS = Histogram(
     ["outcome"],
     buckets=_RUN,
 )
+PICTURES = Histogram(
+    "skyrelay_picture_seconds",
+    "Previews and cut-outs, by how they ended",
+    ["kind", "ending"],
+    buckets=_ANSWER,
+)
+RENDERER_DEATHS = Counter("skyrelay_renderer_deaths", "Processes that died over a picture")
 DEAD_LETTERS = Counter("skyrelay_dead_letters", "Messages that were put aside")
 
 #: For which requests there are spans: others ask how things are, again and again.

@@ -15,6 +15,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from deploy.observation import dashboards
 from gateway import backlog, observation
+from gateway.followups import observation as followups_observation
 from skyrelay.stage import observation as stage_observation
 from skyrelay.stages import SERVICES
 
@@ -56,7 +57,8 @@ def queries() -> list[str]:
 
 
 def counted() -> list[MetricWrapperBase]:
-    found = [*vars(observation).values(), *vars(stage_observation).values()]
+    modules = (observation, followups_observation, stage_observation)
+    found = [figure for module in modules for figure in vars(module).values()]
     return [figure for figure in found if isinstance(figure, MetricWrapperBase)]
 
 
