@@ -6,14 +6,13 @@ They are the same whichever process of the events tells them: of several, take t
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -85,6 +84,7 @@ class Backlog(Collector):
                     "skyrelay_open_runs", "Runs that are not over", _count(session, Run, IS_OPEN)
                 ),
                 *_by_queue(session),
+                _gauge("skyrelay_database_bytes", "Size of the database", _size(session)),
                 *_of_outbox(session),
                 *_of_follow_ups(session),
                 *_of_intake(session),
@@ -112,8 +112,10 @@ class Backlog(Collector):
         return [messages, consumers]
 
     def _store(self) -> list[Metric]:
-        found = os.statvfs(self._gateway.settings.tasks_path)
-        free, size = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+        room = self._gateway.store.room()
+        if room is None:
+            return []
+        free, size = room
         return [
             _gauge("skyrelay_store_free_bytes", "Room for tasks' files", free),
             _gauge("skyrelay_store_size_bytes", "Size of the file system of the tasks", size),
@@ -192,6 +194,13 @@ def _of_intake(session: Session) -> Sequence[Metric]:
         _gauge("skyrelay_intake_waiting", "Files that are to become tasks", count),
         _gauge("skyrelay_intake_oldest_seconds", "Since when the oldest of them waits", age),
     )
+
+
+def _size(session: Session) -> int:
+    if session.get_bind().dialect.name == "sqlite":
+        pages = session.scalar(text("PRAGMA page_count")), session.scalar(text("PRAGMA page_size"))
+        return int(pages[0] or 0) * int(pages[1] or 0)
+    return int(session.scalar(text("SELECT pg_database_size(current_database())")) or 0)
 
 
 def _count(session: Session, model: type, condition: object) -> int:

@@ -19,10 +19,11 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session, object_session
 
 from gateway.models import DeadLetter, Run, RunState
-from skyrelay import logs, tracing
+from skyrelay import episodes, logs, tracing
 from skyrelay.broker.consumer import News
 from skyrelay.messages import StageFinished
 from skyrelay.settings import Settings
+from skyrelay.store import figures
 
 #: Seconds: from a page that is at hand to an upload over a thin line.
 _ANSWER = (0.005, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 60)
@@ -70,6 +71,8 @@ _ENDED, _KEPT = "ended", "dead letters"
 def begin(settings: Settings, process: str) -> None:
     """The process starts, and does not fork any more."""
     tracing.begin(settings, f"gateway-{process}")
+    # A gateway waits for a store on S3, and for nothing else that is noted.
+    episodes.listen(figures.count)
     # From zero: Prometheus would not see the first run that fails if none was told of before.
     for state in set(RunState) - {RunState.OPEN}:
         RUNS.labels(state.value)

@@ -127,6 +127,20 @@ STAGE = (
         "percentunit",
     ),
     Panel("How long do the programs take?", _quantiles("skyrelay_program_seconds", "program"), "s"),
+    Panel(
+        "What is S3 asked?",
+        {
+            "{{operation}} {{ending}}": "sum by (operation, ending) "
+            "(rate(skyrelay_store_seconds_count[10m]))"
+        },
+        "reqps",
+    ),
+    Panel("How soon does S3 answer?", _quantiles("skyrelay_store_seconds", "operation"), "s"),
+    Panel(
+        "What goes to and from S3?",
+        {"{{operation}}": "sum by (operation) (rate(skyrelay_store_bytes_total[10m]))"},
+        "Bps",
+    ),
 )
 
 SKY = (

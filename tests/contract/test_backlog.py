@@ -111,6 +111,14 @@ def test_the_room_of_the_store_is_that_of_its_file_system(bench: Bench) -> None:
     assert look(bench)("skyrelay_store_size_bytes") == found.f_blocks * found.f_frsize
 
 
+def test_the_size_of_the_database_grows_with_what_is_in_it(bench: Bench, alice: Caller) -> None:
+    before = look(bench)("skyrelay_database_bytes")
+    assert before > 100_000
+    for _ in range(30):
+        alice.new_task(title="x" * 200, config={"note": "x" * 20_000})
+    assert look(bench)("skyrelay_database_bytes") > before
+
+
 def test_a_broker_that_is_away_leaves_its_figures_out_and_says_so(bench: Bench) -> None:
     figures = look(bench)
     assert not figures.has("skyrelay_queue_messages")

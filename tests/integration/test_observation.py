@@ -163,6 +163,7 @@ def test_figures_and_traces_tell_of_runs_that_ended_well_failed_and_were_killed(
     assert events("skyrelay_queue_consumers", queue="work.trial") == 1
     assert events("skyrelay_backlog_readable") == 3
     assert events("skyrelay_store_free_bytes") > 0
+    assert not stage.has("skyrelay_store_seconds_count")
     assert events.has("skyrelay_outbox_lag_seconds")
 
     wanted = {

@@ -17,14 +17,15 @@ from uuid import uuid4
 import pytest
 import requests
 
-from skyrelay import logs
+from skyrelay import episodes, logs
 from skyrelay.messages import RunStage
-from skyrelay.store import AttemptBusy, RunOver
+from skyrelay.store import AttemptBusy, RunOver, figures
 from skyrelay.store.s3 import bucket, lease
 from skyrelay.store.s3.bucket import Bucket, Conflict, StoreAway
 from skyrelay.store.s3.tasks import S3TaskStore
 from tests.support.attempts import TASK, command_of, names, put, record_of, work
 from tests.support.authority import authority
+from tests.support.figures import Growth
 from tests.support.lines import log_as_json
 from tests.support.processes import wait_until
 from tests.support.proxy import Proxy
@@ -316,6 +317,38 @@ def test_a_large_file_goes_and_comes_in_parts(
     key = store.manifest(TASK).files["large.fits"].key
     folder = store.bucket._prefix
     assert "-3" in server.client().head_object(Bucket=BUCKET, Key=folder + key)["ETag"]
+
+
+def test_each_request_is_counted_with_its_time_its_bytes_and_how_it_ended(
+    url: str, tmp_path: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket, "_TRIES", 1)
+    counted = Bucket(url)
+    grown, name = Growth(), "skyrelay_store_seconds_count"
+    episodes.listen(figures.count)
+    try:
+        counted.put("figures/a", b"x" * 1000)
+        assert counted.get("figures/a").body == b"x" * 1000
+        # Neither that it is not there nor that somebody was faster is a failure.
+        assert counted.find("figures/b") is None
+        with pytest.raises(Conflict):
+            counted.put_after("figures/a", b"y", None)
+        assert grown(name, operation="PutObject", ending="ok") == 2
+        assert grown("skyrelay_store_bytes_total", operation="PutObject") == 1001
+        assert grown(name, operation="GetObject", ending="ok") >= 2
+        assert grown("skyrelay_store_bytes_total", operation="GetObject") >= 1000
+        assert grown("skyrelay_store_seconds_sum", operation="PutObject") > 0
+        large = tmp_path / "large"
+        with large.open("wb") as file:
+            file.truncate(bucket._PART + 1)
+        counted.upload(large, "figures/large")
+        assert grown(name, operation="UploadPart", ending="ok") == 2
+        assert grown("skyrelay_store_bytes_total", operation="UploadPart") == bucket._PART + 1
+        proxy.refuse()
+        assert not counted.answers()
+        assert grown(name, operation="ListObjectsV2", ending="failed") == 1
+    finally:
+        episodes.listen(None)
 
 
 def test_a_presigned_address_serves_ranges_and_the_name_of_the_file(

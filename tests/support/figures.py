@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Self
 
 import requests
-from prometheus_client import Metric
+from prometheus_client import REGISTRY, Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
@@ -45,3 +45,15 @@ class Figures:
             sample.name == name and labels.items() <= sample.labels.items()
             for sample in self.samples
         )
+
+
+
+class Growth:
+    """By how much the figures of this process have grown since now."""
+
+    def __init__(self) -> None:
+        self._before = Figures.here(REGISTRY.collect())
+
+    def __call__(self, name: str, **labels: str) -> float:
+        """The growth of all samples of this name with these labels."""
+        return Figures.here(REGISTRY.collect())(name, **labels) - self._before(name, **labels)

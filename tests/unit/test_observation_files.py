@@ -18,6 +18,7 @@ from gateway import backlog, observation
 from gateway.followups import observation as followups_observation
 from skyrelay.stage import observation as stage_observation
 from skyrelay.stages import SERVICES
+from skyrelay.store import figures as store_figures
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/observation"
@@ -57,7 +58,7 @@ def queries() -> list[str]:
 
 
 def counted() -> list[MetricWrapperBase]:
-    modules = (observation, followups_observation, stage_observation)
+    modules = (observation, followups_observation, stage_observation, store_figures)
     found = [figure for module in modules for figure in vars(module).values()]
     return [figure for figure in found if isinstance(figure, MetricWrapperBase)]
 
