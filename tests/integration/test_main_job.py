@@ -84,7 +84,7 @@ def test_the_trace_of_the_run_shows_the_programs_that_its_stages_have_waited_for
     spans = [span for span in traces.spans if span.trace == UUID(run)]
     attempts = {span.id: span for span in spans if span.name in stages}
     extractions = [span for span in spans if span.name == "program sextractor"]
-    assert {"photometry", "subtraction"} <= {attempts[span.parent].name for span in extractions}
+    assert "photometry" in {attempts[span.parent].name for span in extractions}
     for span in extractions:
         assert 0 < span.seconds < attempts[span.parent].seconds
         assert span.attributes["skyrelay.ending"] == "ok"
