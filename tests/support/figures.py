@@ -47,7 +47,6 @@ class Figures:
         )
 
 
-
 class Growth:
     """By how much the figures of this process have grown since now."""
 

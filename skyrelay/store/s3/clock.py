@@ -55,7 +55,7 @@ def _size(body: Any) -> int:
     if body is None:
         return 0
     if hasattr(body, "__len__"):
-        return len(body)
+        return int(len(body))
     here = body.tell()
     size = int(body.seek(0, os.SEEK_END)) - here
     body.seek(here)
