@@ -55,8 +55,8 @@ def _size(body: Any) -> int:
     if body is None:
         return 0
     if hasattr(body, "__len__"):
-        return int(len(body))
-    here = body.tell()
+        return len(body)
+    here = int(body.tell())
     size = int(body.seek(0, os.SEEK_END)) - here
     body.seek(here)
     return size
