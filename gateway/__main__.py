@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 
 import click
@@ -31,9 +33,7 @@ def main() -> None:
 def web(bind: str) -> None:
     """Serve the API."""
     _prepared().close()
-    with TemporaryDirectory(prefix="skyrelay-metrics-") as folder:
-        # Before anything is imported that counts: the server's processes count together.
-        os.environ[FOLDER_VARIABLE] = folder
+    with _counting_together():
         from gateway.server import serve_web
 
         serve_web(get_settings(), bind)
@@ -42,13 +42,14 @@ def web(bind: str) -> None:
 @main.command()
 def events() -> None:
     """Record what the stages say, and send the next ones on their way."""
-    from gateway.events import serve_events
-
     gateway = _prepared()
-    try:
-        serve_events(gateway)
-    finally:
-        gateway.close()
+    with _counting_together():
+        from gateway.events import serve_events
+
+        try:
+            serve_events(gateway)
+        finally:
+            gateway.close()
 
 
 @main.command()
@@ -72,6 +73,17 @@ def followups(parent: int) -> None:
 def migrate() -> None:
     """Bring the database's tables to the form of this version. The others do it too."""
     _prepared().close()
+
+
+@contextmanager
+def _counting_together() -> Iterator[None]:
+    """This process and its children tell their figures as one.
+
+    Whatever counts is to be imported inside.
+    """
+    with TemporaryDirectory(prefix="skyrelay-metrics-") as folder:
+        os.environ[FOLDER_VARIABLE] = folder
+        yield
 
 
 def _prepared() -> Gateway:

@@ -6,20 +6,33 @@ They are the same whichever process of the events tells them: of several, take t
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from prometheus_client import REGISTRY, Metric
+from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from gateway.core import Gateway
-from gateway.models import IS_OPEN, IS_OUT, IS_WAITING, DeadLetter, OutboxMessage, Run, StageAttempt
+from gateway.models import (
+    IS_OPEN,
+    IS_OUT,
+    IS_READY,
+    IS_WAITING,
+    DeadLetter,
+    Duty,
+    FollowUp,
+    Intake,
+    IntakeFile,
+    OutboxMessage,
+    Run,
+    StageAttempt,
+)
 from gateway.models import now as present
+from skyrelay import exposition
 from skyrelay.broker import topology
 from skyrelay.broker.connection import CHANNEL_ERRORS, CONNECTION_ERRORS, connect, using
 from skyrelay.broker.lengths import lengths
@@ -33,7 +46,7 @@ _AWAY += CONNECTION_ERRORS + CHANNEL_ERRORS
 
 def watch(gateway: Gateway) -> None:
     """Tell Prometheus from now on, with whatever else this process tells."""
-    REGISTRY.register(Backlog(gateway))
+    exposition.look_up(Backlog(gateway))
 
 
 class Backlog(Collector):
@@ -71,7 +84,10 @@ class Backlog(Collector):
                     "skyrelay_open_runs", "Runs that are not over", _count(session, Run, IS_OPEN)
                 ),
                 *_by_queue(session),
+                _gauge("skyrelay_database_bytes", "Size of the database", _size(session)),
                 *_of_outbox(session),
+                *_of_follow_ups(session),
+                *_of_intake(session),
                 _gauge(
                     "skyrelay_dead_letters_waiting",
                     "Messages put aside that nobody has dealt with",
@@ -96,8 +112,10 @@ class Backlog(Collector):
         return [messages, consumers]
 
     def _store(self) -> list[Metric]:
-        found = os.statvfs(self._gateway.settings.tasks_path)
-        free, size = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+        room = self._gateway.store.room()
+        if room is None:
+            return []
+        free, size = room
         return [
             _gauge("skyrelay_store_free_bytes", "Room for tasks' files", free),
             _gauge("skyrelay_store_size_bytes", "Size of the file system of the tasks", size),
@@ -149,6 +167,40 @@ def _of_outbox(session: Session) -> Sequence[Metric]:
         _gauge("skyrelay_outbox_messages", "Messages that are still to be sent", count),
         _gauge("skyrelay_outbox_lag_seconds", "Age of the oldest of them", lag),
     )
+
+
+def _of_follow_ups(session: Session) -> Sequence[Metric]:
+    waiting = GaugeMetricFamily(
+        "skyrelay_follow_ups_waiting", "Duties that are still to be done", labels=["duty"]
+    )
+    oldest = GaugeMetricFamily(
+        "skyrelay_follow_ups_oldest_seconds", "Age of the oldest of them", labels=["duty"]
+    )
+    by_duty = select(FollowUp.duty, func.count(), func.min(FollowUp.created))
+    rows = session.execute(by_duty.group_by(FollowUp.duty))
+    found = {duty: (count, first) for duty, count, first in rows}
+    for duty in Duty:
+        count, first = found.get(duty, (0, present()))
+        waiting.add_metric([duty], count)
+        oldest.add_metric([duty], (present() - first).total_seconds())
+    return waiting, oldest
+
+
+def _of_intake(session: Session) -> Sequence[Metric]:
+    active = select(func.count(), func.min(IntakeFile.seen)).join(Intake)
+    count, first = session.execute(active.where(IS_READY, Intake.active)).one()
+    age = (present() - first).total_seconds() if first else 0.0
+    return (
+        _gauge("skyrelay_intake_waiting", "Files that are to become tasks", count),
+        _gauge("skyrelay_intake_oldest_seconds", "Since when the oldest of them waits", age),
+    )
+
+
+def _size(session: Session) -> int:
+    if session.get_bind().dialect.name == "sqlite":
+        pages = session.scalar(text("PRAGMA page_count")), session.scalar(text("PRAGMA page_size"))
+        return int(pages[0] or 0) * int(pages[1] or 0)
+    return int(session.scalar(text("SELECT pg_database_size(current_database())")) or 0)
 
 
 def _count(session: Session, model: type, condition: object) -> int:

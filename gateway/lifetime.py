@@ -14,6 +14,7 @@ from gateway.core import Gateway
 from gateway.models import Preset, Run, Task
 from gateway.orchestration import runs
 from gateway.orchestration.cancel import cancel
+from skyrelay import logs
 
 
 class PresetFileMissing(Exception):
@@ -45,6 +46,7 @@ def made(
     """
     session.add(task)
     session.flush()
+    logs.know(task=task.id)
     try:
         gateway.store.create(task.id)
         for name, content in files.items():

@@ -19,10 +19,11 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session, object_session
 
 from gateway.models import DeadLetter, Run, RunState
-from skyrelay import logs, tracing
+from skyrelay import episodes, logs, tracing
 from skyrelay.broker.consumer import News
 from skyrelay.messages import StageFinished
 from skyrelay.settings import Settings
+from skyrelay.store import figures
 
 #: Seconds: from a page that is at hand to an upload over a thin line.
 _ANSWER = (0.005, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 60)
@@ -48,10 +49,19 @@ RUNS = Histogram(
     ["outcome"],
     buckets=_RUN,
 )
+PICTURES = Histogram(
+    "skyrelay_picture_seconds",
+    "Previews and cut-outs, by how they ended",
+    ["kind", "ending"],
+    buckets=_ANSWER,
+)
+RENDERER_DEATHS = Counter("skyrelay_renderer_deaths", "Processes that died over a picture")
 DEAD_LETTERS = Counter("skyrelay_dead_letters", "Messages that were put aside")
 
 #: For which requests there are spans: others ask how things are, again and again.
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+#: In the environment of a request that was answered: what its lines were about.
+ABOUT = "skyrelay.about"
 #: What is asked by supervisors, every few seconds.
 _UNCOUNTED = frozenset({"health.alive", "health.ready", "health.metrics"})
 #: Of a session: the runs that its transaction ends, and how many dead letters it keeps.
@@ -61,6 +71,8 @@ _ENDED, _KEPT = "ended", "dead letters"
 def begin(settings: Settings, process: str) -> None:
     """The process starts, and does not fork any more."""
     tracing.begin(settings, f"gateway-{process}")
+    # A gateway waits for a store on S3, and for nothing else that is noted.
+    episodes.listen(figures.count)
     # From zero: Prometheus would not see the first run that fails if none was told of before.
     for state in set(RunState) - {RunState.OPEN}:
         RUNS.labels(state.value)
@@ -96,6 +108,8 @@ def _received() -> None:
 
 def _left(_: BaseException | None) -> None:
     if (about := g.pop("about", None)) is not None:
+        # The web server's line about the request comes after this.
+        request.environ[ABOUT] = logs.subject()
         about.__exit__(None, None, None)
 
 

@@ -20,18 +20,32 @@ from skyrelay.stage.guard import die_with_parent
 
 #: Seconds that requests in flight may take when the server is stopped.
 _GRACE = 30
-#: Method, path, status, bytes and milliseconds; no addresses, no agents.
-_ACCESS_LOG = "%(m)s %(U)s %(s)s %(B)s %(M)sms"
-
-
 #: Asked every few seconds by supervisors; of interest only when the answer is bad.
 _HEALTH = ("/healthz", "/readyz", exposition.PATH)
 
 
-class _QuietLogger(Logger):
+class _Logger(Logger):
+    """gunicorn's lines are like all others; of a request there is one, when it is answered."""
+
+    def setup(self, cfg: Any) -> None:
+        """Called by gunicorn, which would have handlers of its own."""
+        self.cfg = cfg
+        for log in (self.error_log, self.access_log):
+            log.propagate = True
+
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: Any) -> None:
-        if environ.get("PATH_INFO") not in _HEALTH or not str(resp.status).startswith("200"):
-            super().access(resp, req, environ, request_time)
+        """Called by gunicorn: no addresses, no agents, nothing of what was asked for."""
+        status = int(str(resp.status).partition(" ")[0])
+        if environ.get("PATH_INFO") in _HEALTH and status == 200:
+            return
+        found = {
+            "method": environ.get("REQUEST_METHOD"),
+            "path": str(environ.get("RAW_URI")).partition("?")[0],
+            "status": status,
+            "bytes": resp.sent,
+            "milliseconds": round(1000 * request_time.total_seconds()),
+        }
+        self.access_log.info("answered", extra=found | dict(environ.get(observation.ABOUT, {})))
 
 
 class WebServer(BaseApplication):
@@ -57,12 +71,10 @@ class WebServer(BaseApplication):
             "timeout": 60,
             "keepalive": 30,
             "accesslog": "-",
-            "logger_class": _QuietLogger,
+            "logger_class": _Logger,
             "post_fork": _end_with_the_server,
             "post_worker_init": _get_ready,
             "worker_exit": _stop_publishing,
-            "access_log_format": _ACCESS_LOG,
-            "loglevel": self._settings.skyrelay_log_level.lower(),
             "proc_name": "skyrelay-gateway",
             "control_socket_disable": True,
         }

@@ -1,8 +1,8 @@
 """What does an attempt spend its time on outside its own code?
 
-Questions to sky services and external programs. The science notes them here, and whoever has set
-a listener hears of them: a worker tells its replica, which counts them. At the command line nobody
-listens.
+Questions to sky services and to a store on S3, and external programs. They are noted here, and
+whoever has set a listener hears of them: a worker tells its replica, which counts them. At the
+command line nobody listens.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ class Kind(StrEnum):
     CACHE = "cache"
     #: An external program ran.
     PROGRAM = "program"
+    #: A store on S3 was asked; there ``name`` is the operation, by the name that S3 has for it.
+    STORE = "store"
 
 
 class Ending(StrEnum):

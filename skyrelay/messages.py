@@ -172,6 +172,7 @@ class Place(BaseModel):
     run: UUID
     task: int
     index: int = 0
+    step: str = ""
     part: int = 0
     attempt: int = 1
 

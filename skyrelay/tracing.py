@@ -111,6 +111,19 @@ def run_ended(run: UUID, task: int, began: datetime, steps: Sequence[str], state
         )
 
 
+def followed(name: str, run: UUID, task: int, began: datetime, error: str) -> None:
+    """Something that follows from a run was done now, or could not be; it does not hold it up."""
+    if _spans is not None:
+        _spans.emit(
+            name,
+            _place(run, _id("followed", str(run), name, str(began))),
+            (began, datetime.now(UTC)),
+            {"skyrelay.task": task},
+            error=error,
+            parent=_place(run, _root(run)),
+        )
+
+
 def request(name: str, began: datetime, status: int, run: UUID | None, header: str) -> None:
     """An HTTP request was answered; ``run``: the one that it began.
 

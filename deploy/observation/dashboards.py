@@ -127,6 +127,20 @@ STAGE = (
         "percentunit",
     ),
     Panel("How long do the programs take?", _quantiles("skyrelay_program_seconds", "program"), "s"),
+    Panel(
+        "What is S3 asked?",
+        {
+            "{{operation}} {{ending}}": "sum by (operation, ending) "
+            "(rate(skyrelay_store_seconds_count[10m]))"
+        },
+        "reqps",
+    ),
+    Panel("How soon does S3 answer?", _quantiles("skyrelay_store_seconds", "operation"), "s"),
+    Panel(
+        "What goes to and from S3?",
+        {"{{operation}}": "sum by (operation) (rate(skyrelay_store_bytes_total[10m]))"},
+        "Bps",
+    ),
 )
 
 SKY = (
@@ -157,11 +171,49 @@ SKY = (
     ),
 )
 
+FOLLOW_UPS = (
+    Panel("What is to follow?", {"{{duty}}": "max by (duty) (skyrelay_follow_ups_waiting)"}),
+    Panel("Since when?", {"{{duty}}": "max by (duty) (skyrelay_follow_ups_oldest_seconds)"}, "s"),
+    Panel(
+        "How does it go?",
+        {"{{duty}} {{ending}}": "sum by (duty, ending) (increase(skyrelay_follow_ups_total[10m]))"},
+    ),
+    Panel(
+        "How do calls of webhooks and of SkyPortal end?",
+        {
+            "{{kind}} {{ending}}": "sum by (kind, ending) "
+            "(increase(skyrelay_call_seconds_count[10m]))"
+        },
+    ),
+    Panel("How soon are they answered?", _quantiles("skyrelay_call_seconds", "kind"), "s"),
+    Panel(
+        "What dies, or is interrupted?",
+        {
+            "the process": "sum(increase(skyrelay_followups_deaths_total[10m]))",
+            "{{loop}}": "sum by (loop) (increase(skyrelay_follow_up_interruptions_total[10m]))",
+            "renderers": "sum(increase(skyrelay_renderer_deaths_total[10m]))",
+        },
+    ),
+    Panel(
+        "What becomes of files that come in?",
+        {"{{state}}": "sum by (state) (increase(skyrelay_intake_files_total[10m]))"},
+    ),
+    Panel(
+        "Which of them wait?",
+        {
+            "complete, and no task": "max(skyrelay_intake_waiting)",
+            "unreadable folders": "max(skyrelay_watch_folders_unreadable)",
+        },
+    ),
+    Panel("How long do pictures take?", _quantiles("skyrelay_picture_seconds", "kind"), "s"),
+)
+
 #: Name of the file, title, panels.
 ALL = (
     ("overview", "Skyrelay: overview", OVERVIEW),
     ("stages", "Skyrelay: stages", STAGE),
     ("sky", "Skyrelay: sky services", SKY),
+    ("follow-ups", "Skyrelay: what follows, what comes in, pictures", FOLLOW_UPS),
 )
 
 

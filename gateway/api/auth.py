@@ -14,6 +14,7 @@ from gateway.api.errors import detail, unauthenticated
 from gateway.core import Gateway
 from gateway.feed import FEED, Feed
 from gateway.models import LARGEST_ID, Task, User
+from skyrelay import logs
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 _OPEN = "_open_to_all"
@@ -101,6 +102,7 @@ def require_user() -> None:
         g.user, g.access = _user_of_service(), "api"
     else:
         raise unauthenticated(_NOT_PROVIDED)
+    logs.know(user=g.user.username)
 
 
 def _user_of_service() -> User:

@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, delete, exists, not_, or_, select, update
 from sqlalchemy.orm import undefer
 
 from gateway.core import Gateway
+from gateway.followups import observation
 from gateway.followups.calls import LATER
 from gateway.followups.duties import HOLD as COMPOSITION_HOLD
 from gateway.followups.sending import CALLS, HOLD, KEPT, after, send
@@ -138,6 +139,10 @@ def _call(gateway: Gateway, analysis: Analysis) -> None:
     # So it answers where it will never take the answer.
     if 400 <= status < 500 and status not in LATER:
         values["state"] = AnalysisState.FAILED
+    observation.called(analysis, values, tried)
+    if tried["error"]:
+        with logs.about(task=analysis.task_id, run=analysis.run_id):
+            _log.warning("the answer to analysis %d is not taken: %s", analysis.id, tried["error"])
     change(gateway, analysis, **values)
 
 

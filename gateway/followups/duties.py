@@ -15,6 +15,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from gateway.database import Database
+from gateway.followups import observation
 from gateway.models import Duty, FollowUp, now
 from skyrelay import logs
 
@@ -49,6 +50,7 @@ def claim(database: Database, duty: Duty, most: int) -> Sequence[FollowUp]:
 
 def done(session: Session, follow_ups: Collection[FollowUp]) -> None:
     """Nothing is left to be done about these."""
+    observation.done(follow_ups)
     session.execute(delete(FollowUp).where(FollowUp.id.in_([each.id for each in follow_ups])))
 
 
@@ -57,6 +59,7 @@ def put_off(database: Database, follow_ups: Collection[FollowUp], error: BaseExc
     for each in follow_ups:
         pause = _PAUSES[min(each.tries, len(_PAUSES)) - 1]
         with logs.about(task=each.task_id, run=each.run_id, stage=each.step):
+            observation.put_off(each, error)
             _log.warning("%s is put off by %g s: %s", each.duty, pause, error)
         with database.writing() as session:
             session.execute(

@@ -31,6 +31,7 @@ from gateway import local_files
 from gateway.accounts.quotas import QuotaExceeded, check_bytes, check_run, check_task
 from gateway.audit import entries_of_run, remember
 from gateway.core import Gateway
+from gateway.followups import observation
 from gateway.lifetime import PresetFileMissing, made, preset_files, start_first
 from gateway.models import (
     IS_READY,
@@ -45,6 +46,7 @@ from gateway.models import (
     User,
     now,
 )
+from skyrelay import logs
 from skyrelay.imaging.fits_structure import is_complete
 from skyrelay.products import IMAGE
 from skyrelay.settings import Settings
@@ -96,6 +98,7 @@ def look(gateway: Gateway) -> bool:
         folders = session.scalars(
             select(Intake).where(Intake.kind == WATCH, Intake.active).order_by(Intake.id)
         ).all()
+    unreadable = 0
     for folder in folders:
         try:
             found = list(_listed(gateway.settings, folder))
@@ -104,6 +107,9 @@ def look(gateway: Gateway) -> bool:
         except (OSError, IntegrityError) as error:
             # It may be mounted again, or another process has looked at the same moment.
             _log.warning("cannot look into %s: %s", folder.folder, error)
+            unreadable += isinstance(error, OSError)
+    observation.UNREADABLE.set(unreadable)
+    observation.LOOKED.set_to_current_time()
     return False
 
 
@@ -214,6 +220,12 @@ def take(gateway: Gateway) -> bool:
     if found is None:
         return False
     file, intake = found
+    with logs.about():
+        _take_or_refuse(gateway, file, intake)
+    return True
+
+
+def _take_or_refuse(gateway: Gateway, file: IntakeFile, intake: Intake) -> None:
     try:
         _take(gateway, intake, file)
     except _Refused as error:
@@ -224,7 +236,6 @@ def take(gateway: Gateway) -> bool:
         if is_full(error):
             raise
         _settle(gateway, file, IntakeState.REFUSED, f"It cannot be read: {error.strerror}.")
-    return True
 
 
 def _take(gateway: Gateway, intake: Intake, file: IntakeFile) -> None:
@@ -299,6 +310,7 @@ def _make_task(
     if twin is not None:
         file.state, file.task_id = IntakeState.DUPLICATE, twin.task_id
         file.reason = f"It is the same as {twin.path}."
+        observation.FILES.labels(IntakeState.DUPLICATE.value).inc()
         return
     size = sum(os.fstat(content.fileno()).st_size for content in files.values())
     user = _owner_with_room(gateway, session, intake, size)
@@ -327,6 +339,7 @@ def _make_task(
         for action, details in entries_of_run(run, task.config, task.config) if run else ():
             remember(session, action, user=user, task_id=task.id, **details)
         session.commit()
+    observation.FILES.labels(IntakeState.TAKEN.value).inc()
 
 
 def _owner_with_room(gateway: Gateway, session: Session, intake: Intake, size: int) -> User:
@@ -347,6 +360,7 @@ def _owner_with_room(gateway: Gateway, session: Session, intake: Intake, size: i
 
 def _settle(gateway: Gateway, file: IntakeFile, state: IntakeState, reason: str) -> None:
     _log.warning("%s becomes no task%s: %s", file.path, _FOR_NOW.get(state, ""), reason)
+    observation.FILES.labels(state.value).inc()
     values: dict[str, Any] = {"state": state, "reason": reason}
     if state == IntakeState.WAITING:
         values |= {"seen": now()}  # From here on it waits.

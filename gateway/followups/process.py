@@ -13,8 +13,10 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
+from gateway import observation
 from gateway.core import Gateway
 from gateway.followups import analyses, images, indexing, intake, webhooks
+from gateway.followups import observation as followups
 from gateway.followups.announcing import Announcer
 from gateway.measurements.index import sweep
 
@@ -31,6 +33,7 @@ def serve_followups(gateway: Gateway) -> None:
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
+    observation.begin(gateway.settings, "followups")
     announcer = Announcer(gateway)
     loops: list[tuple[str, Callable[[], bool], float]] = [
         ("index", partial(indexing.index, gateway), _LOOK),
@@ -53,6 +56,7 @@ def serve_followups(gateway: Gateway) -> None:
     for thread in threads:
         thread.join()
     announcer.close()
+    observation.end()
 
 
 def _tidy(gateway: Gateway) -> bool:
@@ -72,6 +76,7 @@ def _repeat(name: str, work: Callable[[], bool], pause: float, stopped: threadin
         except Exception:
             # The next round begins anew; what it was about is still in the database.
             _log.exception("%s was interrupted", name)
+            followups.INTERRUPTED.labels(name).inc()
             busy = False
         if not busy:
             stopped.wait(pause)

@@ -8,6 +8,9 @@ import subprocess
 import sys
 import threading
 
+from gateway.followups import observation
+from skyrelay import exposition
+
 _log = logging.getLogger(__name__)
 
 #: Seconds between two looks, before it is started again, and that it may take to end.
@@ -41,6 +44,8 @@ class FollowUpsProcess:
             if self._stopped.is_set():
                 _end(child)
                 return
+            observation.DEATHS.inc()
+            exposition.forget(child.pid)
             _log.error("the process of the follow-ups has ended with %s", child.returncode)
             self._stopped.wait(_RESTART)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,9 +20,12 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import joinedload
 
 from gateway.core import Gateway
-from gateway.followups import duties
+from gateway.followups import duties, observation
 from gateway.followups.sending import CALLS, HOLD, KEPT, after, send
 from gateway.models import IS_PENDING, Duty, FollowUp, Webhook, WebhookDelivery, now
+from skyrelay import logs
+
+_log = logging.getLogger(__name__)
 
 #: Duties taken on at once.
 _AT_ONCE = 50
@@ -123,6 +127,11 @@ def _call(gateway: Gateway, delivery: WebhookDelivery) -> None:
     }
     tried = send(gateway.settings, hook.url, body, headers)
     values = after(gateway.settings, delivery.tries, tried)
+    observation.called(delivery, values, tried)
+    if tried["error"]:
+        run, task = observation.place_of(delivery)
+        with logs.about(task=task, run=run):
+            _log.warning("webhook %d does not take a call: %s", hook.id, tried["error"])
     with gateway.database.writing() as session:
         session.execute(
             update(WebhookDelivery).where(WebhookDelivery.id == delivery.id).values(**values)

@@ -17,6 +17,7 @@ from gateway.core import Gateway
 from gateway.followups.events import run_ended
 from gateway.models import LIVE, AttemptState, Run, RunState, StageAttempt, Task, now
 from gateway.orchestration.queueing import enqueue, lane_of
+from skyrelay import logs
 from skyrelay.messages import RunStage
 
 _LOCK = (
@@ -84,6 +85,7 @@ def start(
         priority=priority,
         reasons=[],
     )
+    logs.know(task=task.id, run=run.id)
     session.add(run)
     task.celery_id = run.id
     task.state = "running"

@@ -11,8 +11,10 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 
+from gateway import observation
 from gateway.preview.jobs import Head, Job, Unviewable
 
 #: Under this name the application has them.
@@ -61,6 +63,22 @@ class Renderers:
         TooBusy
             If it would take too long.
         """
+        began, ending = time.monotonic(), "failed"
+        try:
+            picture = self._render(job)
+            ending = "made"
+            return picture
+        except Unviewable:
+            ending = "refused"
+            raise
+        except TooBusy:
+            ending = "too busy"
+            raise
+        finally:
+            kind = "cutout" if job.image is None else "image"
+            observation.PICTURES.labels(kind, ending).observe(time.monotonic() - began)
+
+    def _render(self, job: Job) -> bytes:
         if not self._room.acquire(blocking=False):
             raise TooBusy
         try:
@@ -86,6 +104,7 @@ class Renderers:
         if process is not None and process.poll() is None:
             return process
         if process is not None:
+            observation.RENDERER_DEATHS.inc()
             self._forget(process)
         command = [sys.executable, "-m", "gateway.preview", str(self._memory)]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)

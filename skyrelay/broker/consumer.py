@@ -15,16 +15,19 @@ from uuid import UUID
 
 from kombu import Connection, Consumer, Message
 
+from skyrelay import logs
 from skyrelay.broker import topology
 from skyrelay.broker.connection import CHANNEL_ERRORS, CONNECTION_ERRORS, connect, using
 from skyrelay.errors import Retriable
 from skyrelay.messages import (
     Event,
+    Place,
     StageFinished,
     StageProgressed,
     StageStarted,
     UnreadableMessage,
     parse,
+    place_in,
 )
 
 _log = logging.getLogger(__name__)
@@ -191,11 +194,12 @@ class EventConsumer:
             last.channel.basic_ack(last.delivery_tag, multiple=True)
             return
         for message, news in read:
-            if any(self._try(connection, [news]) for _ in range(TRIES)):
-                message.ack()
-            else:
-                _log.error("put aside: no way to digest %s", news)
-                message.reject()
+            with logs.about(_place_of(news)):
+                if any(self._try(connection, [news]) for _ in range(TRIES)):
+                    message.ack()
+                else:
+                    _log.error("put aside: no way to digest %s", news)
+                    message.reject()
 
     def _try(self, connection: Connection, batch: list[News]) -> bool:
         """Call the handler; patiently while it says that trying again helps."""
@@ -237,9 +241,15 @@ class EventConsumer:
         try:
             content = parse(body)
         except UnreadableMessage as error:
-            _log.error("unreadable message (%s): %.500r", error, body)
+            with logs.about(place_in(body)):
+                _log.error("unreadable message (%s): %.500r", error, body)
             return None
         if isinstance(content, StageStarted | StageProgressed | StageFinished):
             return content
-        _log.error("a message that is not for the gateway: %.500r", body)
+        with logs.about(content):
+            _log.error("a message that is not for the gateway: %.500r", body)
         return None
+
+
+def _place_of(news: News) -> Event | Place | None:
+    return place_in(news.body) if isinstance(news, DeadLetter) else news

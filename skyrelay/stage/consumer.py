@@ -13,10 +13,11 @@ import eventlet
 from kombu import Connection, Message
 from nameko.messaging import Consumer, QueueConsumer
 
+from skyrelay import logs
 from skyrelay.broker import topology
 from skyrelay.broker.connection import CONNECTION_ERRORS, connect, using
 from skyrelay.broker.topology import TopologyConflict
-from skyrelay.messages import RunStage, UnreadableMessage, parse
+from skyrelay.messages import RunStage, UnreadableMessage, parse, place_in
 from skyrelay.settings import Settings
 from skyrelay.stage.pool import WorkerPool
 from skyrelay.stage.sender import NotSent, Sender
@@ -199,7 +200,8 @@ class CommandConsumer(Consumer):
             if not isinstance(command, RunStage) or not self._is_ours(command):
                 raise UnreadableMessage(f"it is no command for the service {self._service}")
         except UnreadableMessage as error:
-            self._put_aside(message, body, f"The message could not be read: {error}")
+            with logs.about(place_in(body)):
+                self._put_aside(message, body, f"The message could not be read: {error}")
             return
         self.handle_message(command, message)
 

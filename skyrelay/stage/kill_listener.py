@@ -16,9 +16,10 @@ import eventlet
 from kombu import Connection, Consumer, Message
 from nameko.extensions import SharedExtension
 
+from skyrelay import logs
 from skyrelay.broker import topology
 from skyrelay.broker.connection import CHANNEL_ERRORS, CONNECTION_ERRORS, connect, using
-from skyrelay.messages import KillRun, UnreadableMessage, parse
+from skyrelay.messages import KillRun, UnreadableMessage, parse, place_in
 from skyrelay.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -92,7 +93,8 @@ class KillListener(SharedExtension):
         try:
             command = parse(message.body)
         except UnreadableMessage as error:
-            _log.error("unreadable kill (%s)", error)
+            with logs.about(place_in(message.body)):
+                _log.error("unreadable kill (%s)", error)
             return
         if isinstance(command, KillRun):
             for callback in self._callbacks:

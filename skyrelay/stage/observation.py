@@ -6,17 +6,22 @@ known from the address under which Prometheus reads this.
 
 from __future__ import annotations
 
+import os
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from skyrelay import tracing
+from skyrelay import episodes, tracing
 from skyrelay.episodes import Episode, Kind
 from skyrelay.messages import Outcome, RunStage
 from skyrelay.settings import Settings
 from skyrelay.stage.answers import Ended
 from skyrelay.stages import stages_of_service
+from skyrelay.store import figures
 
 #: Seconds: from what is over at once to the longest stage.
 _LONG = (0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 600, 1800, 3600, 14400)
@@ -66,7 +71,12 @@ PROGRAMS = Histogram(
     buckets=_LONG,
 )
 SLOTS = Gauge("skyrelay_slots", "Stages that the replica may work on at once")
+SCRATCH_FREE = Gauge("skyrelay_scratch_free_bytes", "Room for work, where the tasks are in S3")
+SCRATCH_SIZE = Gauge("skyrelay_scratch_size_bytes", "Size of the file system of that room")
 IN_HAND = Gauge("skyrelay_in_hand", "Commands that the replica has not settled")
+
+#: What was noted in native threads. The locks of the figures are green, and not for those.
+_elsewhere: deque[Episode] = deque()
 
 
 def begin(
@@ -74,6 +84,11 @@ def begin(
 ) -> None:
     """The replica starts; ``reasons`` are those for which an attempt may be stopped."""
     tracing.begin(settings, service)
+    episodes.listen(_heard)
+    if settings.tasks_url:
+        room = partial(os.statvfs, settings.tasks_path)
+        SCRATCH_FREE.set_function(lambda: room().f_bavail * room().f_frsize)
+        SCRATCH_SIZE.set_function(lambda: room().f_blocks * room().f_frsize)
     SLOTS.set(settings.skyrelay_slots)
     IN_HAND.set_function(in_hand)
     # From zero: Prometheus sees an increase between two looks only, and would not see the first
@@ -92,8 +107,21 @@ def end() -> None:
     tracing.end()
 
 
+def _heard(episode: Episode) -> None:
+    """The replica itself has waited for the store; perhaps in a native thread, see `_elsewhere`."""
+    _elsewhere.append(episode)
+    if threading.get_native_id() == os.getpid():
+        _count_those()
+
+
+def _count_those() -> None:
+    while _elsewhere:
+        figures.count(_elsewhere.popleft())
+
+
 def finished(command: RunStage, ended: Ended) -> None:
     """An attempt has come to its end."""
+    _count_those()
     seconds = (ended.finished - ended.started).total_seconds()
     RUNNING.labels(command.step, ended.outcome.value).observe(seconds)
     WAITING.labels(command.step).observe((ended.started - command.sent).total_seconds())
@@ -119,6 +147,9 @@ def stopped(why: str, seconds: float) -> None:
 
 def noted(command: RunStage, episode: Episode) -> None:
     """The science has waited for somebody else."""
+    if episode.kind is Kind.STORE:
+        figures.count(episode)
+        return
     if episode.kind is Kind.CACHE:
         CACHE.labels(episode.name, episode.ending.value).inc()
         return

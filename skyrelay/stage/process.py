@@ -12,9 +12,11 @@ import eventlet
 from eventlet.event import Event
 from eventlet.semaphore import Semaphore
 
+from skyrelay.messages import RunStage
 from skyrelay.settings import Settings
 from skyrelay.stage import group
 from skyrelay.stage.answers import LINE, Line, Ready
+from skyrelay.stage.output import Output
 
 #: Numerical libraries that would each start a thread per processor.
 _THREAD_VARIABLES = (
@@ -58,6 +60,7 @@ class WorkerProcess:
         self._channel, theirs = socket.socketpair()
         self._unread = b""
         self._guard: int | None = None
+        self._output = Output()
         self._mark = secrets.token_hex(8)
         self._ending = Semaphore()
         self._ended = False
@@ -67,13 +70,16 @@ class WorkerProcess:
         command += ["--channel", str(theirs.fileno()), "--lifeline", str(lifeline.reading_end)]
         command += ["--parent", str(os.getpid())]
         try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                env=_environment(settings) | {group.MARK_VARIABLE: self._mark},
-                pass_fds=(theirs.fileno(), lifeline.reading_end),
-                start_new_session=True,
-            )
+            with self._output.taken() as (printed, log):
+                self._process = subprocess.Popen(
+                    [*command, "--log", str(log)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=printed,
+                    stderr=printed,
+                    env=_environment(settings) | {group.MARK_VARIABLE: self._mark},
+                    pass_fds=(theirs.fileno(), lifeline.reading_end, log),
+                    start_new_session=True,
+                )
         finally:
             theirs.close()
 
@@ -110,7 +116,7 @@ class WorkerProcess:
             raise WorkerGone("it did not become ready")
         self._guard = line.guard
 
-    def send(self, text: str) -> None:
+    def send(self, command: RunStage) -> None:
         """Give the worker a command.
 
         Raises
@@ -119,7 +125,8 @@ class WorkerProcess:
             If there is nobody to take it.
         """
         try:
-            self._channel.sendall(text.encode() + b"\n")
+            self._output.about = command
+            self._channel.sendall(command.to_json().encode() + b"\n")
         except (OSError, EOFError) as error:
             raise WorkerGone(str(error)) from error
 

@@ -11,7 +11,6 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -217,7 +216,7 @@ class StageRunner(DependencyProvider):
                 return None
             try:
                 job.worker = worker
-                worker.send(job.command.to_json())
+                worker.send(job.command)
                 return worker
             except WorkerGone:
                 _log.warning("a worker had died before it got work", extra={"pid": worker.pid})
@@ -289,7 +288,7 @@ class StageRunner(DependencyProvider):
         if why is Why.TIME_IS_UP:
             reason = f"It took longer than {job.time_limit:g} s and was stopped."
             return self._close(job, reason, may_retry=False)
-        tpool.execute(self._store.attempt(job.command).clear)
+        tpool.execute(logs.carried(self._store.attempt(job.command).clear))
         if why is Why.KILLED:
             return Over()
         # A new message instead of a rejected one: the delivery limit is for deadly messages.
@@ -309,7 +308,7 @@ class StageRunner(DependencyProvider):
 
     def _close(self, job: _Job, reason: str, *, may_retry: bool) -> Answer:
         started = job.started or datetime.now(UTC)
-        close: Callable[..., Answer] = carry_out.close
+        close = logs.carried(carry_out.close)
         answer: Answer = tpool.execute(
             close, job.command, self._store, reason, started=started, may_retry=may_retry
         )

@@ -11,10 +11,11 @@ from eventlet.queue import Queue
 from kombu import Connection, Producer
 from nameko.extensions import SharedExtension
 
+from skyrelay import logs, tracing
 from skyrelay.broker import topology
 from skyrelay.broker.connection import connect, drop
 from skyrelay.broker.topology import Route
-from skyrelay.messages import Message, RunStage, StageProgressed
+from skyrelay.messages import Message, Place, RunStage, StageProgressed, place_in
 from skyrelay.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class NotSent(Exception):
 class _Letter:
     body: str
     route: Route
+    about: Message | Place | None
     headers: dict[str, str] = field(default_factory=dict)
     outcome: Event = field(default_factory=Event)
 
@@ -68,22 +70,22 @@ class Sender(SharedExtension):
         NotSent
             If the replica has to end before that.
         """
-        self._send(_Letter(message.to_json(), topology.route_of(message)))
+        self._send(_letter(message, topology.route_of(message)))
 
     def send_later(self, command: RunStage, delay: float) -> None:
         """Publish a command that becomes due after ``delay`` seconds; raises what `send` does."""
-        self._send(_Letter(command.to_json(), topology.retry_route(command, delay)))
+        self._send(_letter(command, topology.retry_route(command, delay)))
 
     def put_aside(self, body: bytes, step: str, reason: str) -> None:
         """Publish what nobody can work on to the dead letters; raises what `send` does."""
         headers = {topology.REASON_HEADER: reason}
         text = body.decode("utf-8", errors="replace")
-        self._send(_Letter(text, topology.dead_route(step), headers))
+        self._send(_Letter(text, topology.dead_route(step), place_in(body), headers))
 
     def mention(self, message: Message) -> None:
         """Publish soon, without waiting for it."""
         if not isinstance(message, StageProgressed) or self._letters.qsize() < LONGEST_QUEUE:
-            self._letters.put(_Letter(message.to_json(), topology.route_of(message)))
+            self._letters.put(_letter(message, topology.route_of(message)))
 
     def abandon(self) -> None:
         """Let everybody who waits for a confirmation go: the replica has to end."""
@@ -97,13 +99,16 @@ class Sender(SharedExtension):
     def _run(self) -> None:
         while True:
             letter = self._letters.get()
-            letter.outcome.send(self._deliver(letter))
+            with logs.about(letter.about):
+                letter.outcome.send(self._deliver(letter))
 
     def _deliver(self, letter: _Letter) -> bool:
         pause = FIRST_PAUSE
         while not self._abandoned:
             try:
                 self._publish(letter)
+                if letter.route.persistent and not isinstance(letter.about, Place | None):
+                    tracing.sent(letter.about)
                 return True
             except Exception as error:
                 # Whatever it is, the message must not be lost with it.
@@ -145,3 +150,7 @@ class Sender(SharedExtension):
         connection, self._connection, self._producer = self._connection, None, None
         if connection is not None:
             drop(connection)
+
+
+def _letter(message: Message, route: Route) -> _Letter:
+    return _Letter(message.to_json(), route, message, tracing.headers(message) or {})

@@ -30,15 +30,17 @@ def main() -> None:
     parser.add_argument("--channel", type=int, required=True)
     parser.add_argument("--lifeline", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--log", type=int, required=True)
     options = parser.parse_args()
 
     guard = stand_guarded(options.parent, options.lifeline, options.channel)
     channel = socket.socket(fileno=options.channel)
     channel.setblocking(True)  # The replica's event loop has made both ends non-blocking.
-    _serve(options.service, channel, guard)
+    os.set_inheritable(options.log, False)
+    _serve(options.service, channel, guard, options.log)
 
 
-def _serve(service: str, channel: socket.socket, guard: int) -> None:
+def _serve(service: str, channel: socket.socket, guard: int, log: int) -> None:
     # Only now, when the guard stands: this takes seconds.
     from skyrelay import episodes, logs
     from skyrelay.messages import RunStage
@@ -51,7 +53,7 @@ def _serve(service: str, channel: socket.socket, guard: int) -> None:
     from skyrelay.store import open_store
 
     settings = get_settings()
-    logs.configure(settings)
+    logs.configure(settings, open(log, "w", buffering=1, encoding="utf-8"))
     store = open_store(settings)
     for stage in stages_of_service(service):
         importlib.import_module(stage.science)

@@ -191,6 +191,17 @@ class TaskStore:
         """Where a client may load the file itself, without the gateway; None: nowhere."""
         return None
 
+    def room(self) -> tuple[int, int] | None:
+        """Bytes that are free for tasks' files, and bytes in all; None: nobody can say.
+
+        Raises
+        ------
+        OSError
+            If the store does not answer.
+        """
+        found = os.statvfs(self.root)
+        return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+
     def incoming(self) -> IO[bytes]:
         """A named file on the store's file system for what arrives slowly; gone when closed."""
         return tempfile.NamedTemporaryFile(dir=self.root / INCOMING)

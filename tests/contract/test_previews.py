@@ -26,6 +26,7 @@ from gateway.preview.jobs import Job
 from gateway.preview.levels import sweep
 from gateway.preview.planes import opened_planes
 from gateway.preview.renderers import RENDERERS, Renderers
+from tests.support.figures import Growth
 from tests.support.gateway import Bench, Caller
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -206,10 +207,14 @@ def test_a_file_that_is_no_image_is_refused_and_the_next_is_shown(
     if content is None:  # Cut off in the middle.
         content = (bench.store.folder(task) / "image.fits").read_bytes()[:200_000]
     path.write_bytes(content)
+    grown = Growth()
     for kind in ("preview", "cutout"):
         answer = alice.get(f"tasks/{task}/{kind}/odd.fits")
         assert answer.status_code == 400 and answer.json["error"]
+    assert grown("skyrelay_picture_seconds_count", kind="image", ending="refused") == 1
+    assert grown("skyrelay_picture_seconds_count", kind="cutout", ending="refused") == 1
     assert alice.get(f"tasks/{task}/preview/image.fits").status_code == 200
+    assert grown("skyrelay_picture_seconds_count", kind="image", ending="made") == 1
 
 
 def test_what_is_not_there_or_not_ones_own_is_not_shown(
@@ -378,9 +383,11 @@ def test_files_of_the_data_folder_are_shown_too(bench: Bench, alice: Caller) -> 
 def test_a_renderer_that_dies_is_replaced(pool: Renderers, alice: Caller, task: int) -> None:
     assert alice.get(f"tasks/{task}/preview/image.fits").status_code == 200
     (process,) = pool._living
+    grown = Growth()
     process.kill()
     process.wait()
     assert alice.get(f"tasks/{task}/preview/image.fits?width=300").status_code == 200
+    assert grown("skyrelay_renderer_deaths_total") == 1
 
 
 def test_what_a_renderer_logs_says_which_task_it_is_about(tmp_path: Path) -> None:

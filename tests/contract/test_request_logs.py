@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import logging
 
 import pytest
 
-from skyrelay import logs
 from tests.support.gateway import Bench, Caller
+from tests.support.lines import log_as_json
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -16,10 +15,7 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_what_a_request_logs_says_which_task_it_is_about(
     bench: Bench, alice: Caller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = logging.getLogger()
-    monkeypatch.setattr(root, "handlers", [])
-    monkeypatch.setattr(root, "level", root.level)
-    logs.configure(bench.gateway.settings.model_copy(update={"skyrelay_log_format": "json"}))
+    log_as_json(monkeypatch)
     task = alice.new_task()
 
     def broken(*_: object) -> None:
@@ -28,4 +24,5 @@ def test_what_a_request_logs_says_which_task_it_is_about(
     monkeypatch.setattr(bench.gateway.store, "remove", broken)
     assert alice("DELETE", f"tasks/{task}/files/x").status_code == 500
     said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    assert [line["task"] for line in said if "unexpected error" in line["message"]] == [task]
+    (line,) = [line for line in said if "unexpected error" in line["message"]]
+    assert (line["task"], line["user"]) == (task, "alice")

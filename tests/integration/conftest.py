@@ -10,12 +10,26 @@ import pytest
 from skyrelay.client import Client
 from skyrelay.stack.stack import Stack
 from skyrelay.synthetic import FieldSpec, Observation, render_observation
+from tests.support.collector import Collector, collector
 
 
 @pytest.fixture(scope="session")
-def whole_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def traces() -> Iterator[Collector]:
+    """Where the whole stack sends its traces."""
+    with collector() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def whole_stack(traces: Collector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """All of Skyrelay, up and warm, with two replicas of the photometry; for several tests."""
-    with Stack(tmp_path_factory.mktemp("skyrelay"), replicas={"photometry": 2}) as stack:
+    settings = {
+        "SKYRELAY_TRACES": traces.address,
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
+        "SKYRELAY_LOG_FORMAT": "json",
+    }
+    folder = tmp_path_factory.mktemp("skyrelay")
+    with Stack(folder, replicas={"photometry": 2}, environment=settings) as stack:
         yield stack
 
 

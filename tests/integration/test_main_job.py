@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -16,6 +18,7 @@ from skyrelay.client import Client
 from skyrelay.products import OBJECTS, PHOTOMETRY_PLOTS, SUB_DIFFERENCE
 from skyrelay.stack.stack import PROJECT, Stack
 from skyrelay.synthetic import Observation
+from tests.support.collector import Collector
 from tests.support.processes import wait_until
 
 
@@ -69,6 +72,34 @@ def test_a_product_says_with_which_programs_it_was_made(client: Client, results:
     software = client.origin(results.task, OBJECTS)["software"]
     assert software["sextractor"].startswith("2.")
     assert {"skyrelay", "python", "stdpipe", "astropy"} <= software.keys()
+
+
+def test_the_trace_of_the_run_shows_the_programs_that_its_stages_have_waited_for(
+    client: Client, results: Results, traces: Collector
+) -> None:
+    run = client.runs(results.task)[0].id
+    stages = {stage.step for stage in results.stages}
+    wanted = stages | {"program sextractor", "index", "run"}
+    assert wait_until(lambda: wanted <= traces.of(run).keys(), 15), traces.of(run).keys()
+    spans = [span for span in traces.spans if span.trace == UUID(run)]
+    attempts = {span.id: span for span in spans if span.name in stages}
+    extractions = [span for span in spans if span.name == "program sextractor"]
+    assert "photometry" in {attempts[span.parent].name for span in extractions}
+    for span in extractions:
+        assert 0 < span.seconds < attempts[span.parent].seconds
+        assert span.attributes["skyrelay.ending"] == "ok"
+
+
+def test_every_line_that_any_process_has_logged_is_an_object_about_its_attempt(
+    whole_stack: Stack, results: Results
+) -> None:
+    for role in set(whole_stack.processes) - {"broker"}:
+        lines = [json.loads(line) for line in whole_stack.log_of(role).read_text().splitlines()]
+        assert lines
+        for line in lines:
+            assert {"time", "level", "logger", "message"} <= line.keys(), line
+            if line["logger"] == "skyrelay.stage.runner" or line["message"] == "printed":
+                assert {"task", "run", "stage", "attempt"} <= line.keys(), line
 
 
 def test_nothing_of_the_run_is_left_beside_its_products(

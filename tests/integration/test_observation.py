@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
+import requests
 
+from gateway.models import AttemptState, Duty, IntakeState
+from skyrelay.broker import topology
 from skyrelay.client import Client
+from skyrelay.episodes import Ending
 from skyrelay.messages import Outcome
+from skyrelay.programs import PROGRAMS
 from skyrelay.stack.ports import LOOPBACK, free_ports
+from skyrelay.stage.programs import OTHER
+from skyrelay.stages import STAGES
 from tests.support.collector import Collector, collector
 from tests.support.figures import Figures
-from tests.support.gateway import PASSWORD
+from tests.support.gateway import PASSWORD, Bench, opened
 from tests.support.processes import wait_until
-from tests.support.servers import TRIAL, Installation, answers, installation
+from tests.support.queues import taken
+from tests.support.receiver import receiving
+from tests.support.servers import TRIAL, Installation, Server, answers, installation
 from tests.support.station import Replica
+from tests.trial_service.stages import DIVIDED
+from tests.trial_service.stages import TRIAL as TRIAL_STAGE
 
 
 @dataclass
@@ -30,12 +45,27 @@ class Observed:
     web: str
     events: str
     stage: str
+    amqp_uri: str
+    server: Server
 
     def task(self, **trial: object) -> int:
         """A new task that does what is said."""
         image = self.place.folder / "image.fits"
         image.write_bytes(b"image")
         return self.client.create_task(image, config={"trial": trial}).id
+
+    def followups(self) -> int:
+        """The process that is a child of that of the events."""
+        tasks = Path(f"/proc/{self.server.pid}/task").iterdir()
+        (pid,) = [pid for each in tasks for pid in (each / "children").read_text().split()]
+        return int(pid)
+
+    def endpoints(self) -> set[str]:
+        """All that the web server answers."""
+        with opened(self.place.folder, self.place.environment["DATABASE_URL"]) as gateway:
+            bench = Bench(gateway)
+            bench.close()
+            return set(bench.app.view_functions)
 
 
 @pytest.fixture
@@ -51,19 +81,23 @@ def observed(tmp_path: Path, amqp_uri: str) -> Iterator[Observed]:
             amqp_uri,
             **TRIAL,
             skyrelay_web_workers=2,
+            skyrelay_webhook_networks="127.0.0.0/8",
+            skyrelay_watch_interval=0.2,
+            skyrelay_queue_window=1,
             skyrelay_traces=traces.address,
+            otel_bsp_schedule_delay=200,
         ) as place,
     ):
-        place.command("user", "create", "alice", "--password-stdin", text=PASSWORD)
+        place.command("user", "create", "alice", "--staff", "--password-stdin", text=PASSWORD)
         events, stage = (f"http://{LOOPBACK}:{port}" for port in ports)
-        place.events(SKYRELAY_HEALTH_PORT=str(ports[0]))
-        health = {"SKYRELAY_HEALTH_PORT": str(ports[1]), "OTEL_BSP_SCHEDULE_DELAY": "200"}
+        server = place.events(SKYRELAY_HEALTH_PORT=str(ports[0]))
+        health = {"SKYRELAY_HEALTH_PORT": str(ports[1])}
         replica = Replica(place.environment | health, tmp_path / "replica.log")
         try:
             _, web = place.web()
             assert wait_until(lambda: answers(f"{stage}/readyz")), replica.log.read_text()
             client = place.client(web, "alice")
-            yield Observed(place, replica, client, traces, web, events, stage)
+            yield Observed(place, replica, client, traces, web, events, stage, amqp_uri, server)
         finally:
             replica.end()
 
@@ -92,15 +126,21 @@ def test_figures_and_traces_tell_of_runs_that_ended_well_failed_and_were_killed(
     killed = observed.task(seconds=60)
     client.process(killed, ["trial"])
     assert wait_until(lambda: client.state(killed).state == "trial")
+    assert Figures(observed.stage)("skyrelay_in_hand") == 1
     client.cancel(killed)
     assert wait_until(lambda: Figures(observed.stage)("skyrelay_kill_seconds_count") == 1)
+    deadly = observed.task(act="die")
+    client.process(deadly, ["trial"])
+    assert client.wait(deadly, interval=0.05).state == "trial_failed"
 
     stage = Figures(observed.stage)
     assert stage("skyrelay_stage_running_seconds_count", stage="trial", outcome="done") == 2
     assert stage("skyrelay_stage_running_seconds_sum", outcome="done") > 0.4
-    assert stage("skyrelay_stage_running_seconds_count", outcome="failed") == 1
+    assert stage("skyrelay_stage_running_seconds_count", outcome="failed") == 2
     assert stage("skyrelay_stage_waiting_seconds_count", stage="trial") >= 3
-    assert stage("skyrelay_stage_retries_total", stage="trial") == 2
+    assert stage("skyrelay_stage_retries_total", stage="trial") == 4
+    assert stage("skyrelay_worker_crashes_total", stage="trial") == 3
+    assert stage("skyrelay_in_hand") == 0
     assert stage("skyrelay_kill_seconds_count", why="killed") == 1
     assert stage("skyrelay_program_seconds_count", program="scamp", ending="ok") == 2
     assert wait_until(lambda: Figures(observed.stage)("skyrelay_workers_started_total") >= 2)
@@ -108,15 +148,22 @@ def test_figures_and_traces_tell_of_runs_that_ended_well_failed_and_were_killed(
 
     # Whichever process answers, it tells of both.
     web = Figures(observed.web)
-    assert web("skyrelay_http_requests_total", endpoint="api.creation.create_task") == 3
+    made = {"endpoint": "api.creation.create_task"}
+    assert web("skyrelay_http_requests_total", **made) == 4
+    assert web("skyrelay_http_seconds_count", **made) == 4
+    assert web("skyrelay_http_seconds_sum", **made) > 0
+    # Four images of five bytes, among much else.
+    assert web("skyrelay_http_received_bytes_total") > 20
+    assert web("skyrelay_http_sent_bytes_total") > 0
     events = Figures(observed.events)
     assert events("skyrelay_run_seconds_count", outcome="done") == 1
-    assert events("skyrelay_run_seconds_count", outcome="failed") == 1
+    assert events("skyrelay_run_seconds_count", outcome="failed") == 2
     assert web("skyrelay_run_seconds_count", outcome="cancelled") == 1
     assert events("skyrelay_open_runs") == 0
     assert events("skyrelay_queue_consumers", queue="work.trial") == 1
     assert events("skyrelay_backlog_readable") == 3
     assert events("skyrelay_store_free_bytes") > 0
+    assert not stage.has("skyrelay_store_seconds_count")
     assert events.has("skyrelay_outbox_lag_seconds")
 
     wanted = {
@@ -125,7 +172,9 @@ def test_figures_and_traces_tell_of_runs_that_ended_well_failed_and_were_killed(
         "wait trial",
         "trial",
         "program scamp",
+        "send StageFinished",
         "record StageFinished",
+        "notify",
         "run",
     }
     assert wait_until(lambda: wanted <= observed.collector.of(good).keys(), 15), (
@@ -139,5 +188,108 @@ def test_figures_and_traces_tell_of_runs_that_ended_well_failed_and_were_killed(
     assert {span.process for span in spans.values()} == {
         "skyrelay-gateway-web",
         "skyrelay-gateway-events",
+        "skyrelay-gateway-followups",
         "skyrelay-trial",
     }
+    labels_are_bounded(observed)
+
+
+def labels_are_bounded(observed: Observed) -> None:
+    """Whatever is asked for, and whatever happens: each label has one of few known values."""
+    for path in ("/api/tasks/99999/", "/nothing/of/the/kind", "/api/tasks/1/files/%00"):
+        requests.get(f"{observed.web}{path}", timeout=10)
+    requests.request("BREW", f"{observed.web}/api/tasks/", timeout=10)
+    steps = {stage.step for stage in (*STAGES, TRIAL_STAGE, DIVIDED)}
+    queues = {queue.name for queue in topology.queues((0.3, 0.6))}
+    queues |= {"work.trial", "work.trial.large"}
+    allowed = {
+        "stage": steps,
+        "outcome": {*Outcome, "superseded"},
+        "why": {"killed", "time is up", "handed back"},
+        "program": {program.name for program in PROGRAMS} | {OTHER},
+        "ending": {*Ending, "done", "put off", "made", "refused", "too busy", "taken", "given up"},
+        "status": {f"{n}xx" for n in range(1, 6)},
+        "endpoint": observed.endpoints() | {"none"},
+        "queue": queues | {queue.removeprefix("work.") for queue in queues},
+        "state": {*AttemptState, *IntakeState},
+        "part": {"database", "broker", "store"},
+        "duty": set(Duty),
+        "kind": {"image", "cutout", "webhook", "analysis"},
+        # Only told after an error that nobody has foreseen, which is none of these.
+        "loop": set(),
+    }
+    for address in (observed.web, observed.events, observed.stage):
+        for sample in Figures(address).samples:
+            for name, value in sample.labels.items():
+                if sample.name.startswith("skyrelay_") and name != "le":
+                    assert value in allowed[name], sample
+
+
+def test_a_message_carries_its_trace_and_waits_in_sight(observed: Observed) -> None:
+    client, task = observed.client, observed.task()
+    observed.replica.end()
+    outer = f"{uuid4().int:032x}"
+    begun = requests.post(
+        f"{observed.web}/api/tasks/{task}/process/",
+        json={"steps": ["trial"]},
+        headers={
+            "Authorization": f"Token {client.token}",
+            "traceparent": f"00-{outer}-00f067aa0ba902b7-01",
+        },
+        timeout=10,
+    )
+    run = UUID(begun.json()["celery_id"])
+
+    def waiting() -> bool:
+        figures = Figures(observed.events)
+        where = {"queue": "work.trial"}
+        return (
+            figures("skyrelay_queue_messages", **where),
+            figures("skyrelay_queue_consumers", **where),
+        ) == (1, 0)
+
+    assert wait_until(waiting)
+    (message,) = taken(observed.amqp_uri, "work.trial")
+    version, trace, span, flags = message.headers["traceparent"].split("-")
+    assert (version, UUID(trace), flags) == ("00", run, "01")
+    spans = observed.collector
+    assert wait_until(lambda: "send RunStage" in spans.of(str(run)))
+    assert spans.of(str(run))["send RunStage"].id == span
+    # The request is part of the run's trace, and linked to that of the client.
+    request = "POST /api/tasks/<int:task_id>/process/"
+    assert wait_until(lambda: request in spans.of(str(run)))
+    assert spans.of(str(run))[request].links == [outer]
+
+
+def test_what_follows_a_run_is_told_at_the_port_of_the_events(observed: Observed) -> None:
+    client = observed.client
+    folder = observed.place.folder / "data/night"
+    folder.mkdir(parents=True)
+    client.watch("night")
+    with receiving() as receiver:
+        receiver.status = 500
+        client.create_webhook(receiver.url)
+        task = observed.task()
+        run = client.process(task, ["trial"]).celery_id
+        assert client.wait(task, interval=0.05).state == "trial_done"
+        assert wait_until(
+            lambda: Figures(observed.events)("skyrelay_call_seconds_count", ending="failed") == 1
+        )
+    figures = Figures(observed.events)
+    assert figures("skyrelay_call_seconds_count", kind="webhook") == 1
+    assert figures("skyrelay_follow_ups_total", duty="notify", ending="done") >= 1
+    assert figures("skyrelay_follow_ups_waiting") == 0
+    assert figures("skyrelay_watch_folders_unreadable") == 0
+    looked = figures("skyrelay_watch_looked_timestamp_seconds")
+    assert abs(looked - time.time()) < 600
+    folder.rmdir()
+    assert wait_until(lambda: Figures(observed.events)("skyrelay_watch_folders_unreadable") == 1)
+    spans = observed.collector
+    assert wait_until(lambda: "call webhook" in spans.of(run))
+    assert spans.of(run)["call webhook"].parent == spans.of(run)["run"].id
+
+    # It is a process of its own. What it has counted outlives it; what it saw last does not.
+    os.kill(observed.followups(), signal.SIGKILL)
+    assert wait_until(lambda: Figures(observed.events)("skyrelay_followups_deaths_total") == 1)
+    assert Figures(observed.events)("skyrelay_call_seconds_count", kind="webhook") == 1
+    assert wait_until(lambda: Figures(observed.events)("skyrelay_watch_folders_unreadable") == 1)

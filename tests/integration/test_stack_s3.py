@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
-from os import kill
 from pathlib import Path
 
 import pytest
 import requests
 
 from skyrelay.client import Client, RequestRefused
-from skyrelay.stack.ports import LOOPBACK
+from skyrelay.stack.ports import LOOPBACK, free_ports
+from tests.support.figures import Figures
 from tests.support.processes import wait_until
 from tests.support.proxy import Proxy
 from tests.support.s3 import BUCKET, S3Server, s3_server
@@ -35,7 +36,9 @@ class Machines:
             SKYRELAY_S3_REDIRECT="true",
         )
         self.place, self.proxy = place, proxy
-        place.events()
+        events, *replicas = (str(port) for port in free_ports(3))
+        place.events(SKYRELAY_HEALTH_PORT=events)
+        self.told_at = [f"http://{LOOPBACK}:{port}" for port in (events, *replicas)]
         _, self.address = place.web()
         place.user("alice")
         self.client: Client = place.client(self.address, "alice")
@@ -43,10 +46,14 @@ class Machines:
         self.trace = place.folder / "trace"
         self.replicas = [
             Replica(
-                {**place.environment, "TASKS_PATH": str(place.folder / f"machine-{number}")},
+                {
+                    **place.environment,
+                    "TASKS_PATH": str(place.folder / f"machine-{number}"),
+                    "SKYRELAY_HEALTH_PORT": port,
+                },
                 place.folder / f"replica-{number}.log",
             )
-            for number in range(2)
+            for number, port in enumerate(replicas)
         ]
         for replica in self.replicas:
             assert wait_until(lambda replica=replica: replica.said("consuming"))
@@ -96,6 +103,18 @@ def test_a_split_stage_is_done_on_machines_that_share_nothing_but_the_bucket(
     assert [step.status_code for step in answer.history] == [302]
     assert (answer.status_code, answer.content) == (206, b"2 3")
 
+    events, *replicas = (Figures(address) for address in machines.told_at)
+    # The disk of the gateway says nothing about the bucket.
+    assert not events.has("skyrelay_store_size_bytes")
+    assert events("skyrelay_backlog_readable", part="store") == 1
+    for figures in (events, *replicas, Figures(machines.address)):
+        assert figures("skyrelay_store_seconds_count", ending="ok") > 0
+        assert figures("skyrelay_store_bytes_total") > 0
+    for figures in replicas:
+        room = os.statvfs(machines.place.folder)
+        assert figures("skyrelay_scratch_size_bytes") == room.f_blocks * room.f_frsize
+        assert figures("skyrelay_scratch_free_bytes") > 0
+
 
 def test_the_log_of_a_stage_is_followed_while_it_works_on_another_machine(
     machines: Machines,
@@ -120,7 +139,7 @@ def test_a_killed_worker_and_a_bucket_that_is_away_for_a_while_cost_time_alone(
     order = {"parts": 4, "trace": str(machines.trace), "seconds": 2.0}
     machines.client.process(machines.task, ["divided"], {"divided": order})
     assert wait_until(machines.workers), machines.logs()
-    kill(min(machines.workers()), signal.SIGKILL)
+    os.kill(min(machines.workers()), signal.SIGKILL)
     machines.proxy.refuse()
     time.sleep(_AWAY)
     machines.proxy.accept_again()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,13 +17,16 @@ from uuid import uuid4
 import pytest
 import requests
 
+from skyrelay import episodes, logs
 from skyrelay.messages import RunStage
-from skyrelay.store import AttemptBusy, RunOver
+from skyrelay.store import AttemptBusy, RunOver, figures
 from skyrelay.store.s3 import bucket, lease
 from skyrelay.store.s3.bucket import Bucket, Conflict, StoreAway
 from skyrelay.store.s3.tasks import S3TaskStore
 from tests.support.attempts import TASK, command_of, names, put, record_of, work
 from tests.support.authority import authority
+from tests.support.figures import Growth
+from tests.support.lines import log_as_json
 from tests.support.processes import wait_until
 from tests.support.proxy import Proxy
 from tests.support.s3 import BUCKET, S3Server, s3_server
@@ -185,6 +189,34 @@ def test_a_worker_that_was_taken_for_dead_cannot_publish(
     assert store.path(TASK, "product.txt").read_text() == "successor"
 
 
+def test_a_claim_that_is_lost_is_said_with_the_attempt_although_a_thread_renews_it(
+    store: S3TaskStore,
+    other: S3TaskStore,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log_as_json(monkeypatch)
+    message = command_of(store)
+    monkeypatch.setattr(lease, "_RENEWAL", 0.05)
+    with logs.about(message), store.attempt(message).claimed():
+        monkeypatch.setattr(lease, "PATIENCE", -1.0)
+        said: list[str] = []
+
+        def lines() -> list[dict[str, object]]:
+            said.extend(capsys.readouterr().err.splitlines())
+            return [json.loads(each) for each in said if "was taken by another worker" in each]
+
+        with other.attempt(message).claimed():
+            assert wait_until(lambda: bool(lines()))
+    (line,) = lines()
+    assert (line["task"], line["run"], line["stage"], line["attempt"]) == (
+        message.task,
+        str(message.run),
+        message.step,
+        message.attempt,
+    )
+
+
 @pytest.mark.parametrize("how", ["superseded", "cancelled"])
 def test_a_write_that_was_prepared_before_the_right_was_lost_fails(
     store: S3TaskStore, other: S3TaskStore, monkeypatch: pytest.MonkeyPatch, how: str
@@ -285,6 +317,38 @@ def test_a_large_file_goes_and_comes_in_parts(
     key = store.manifest(TASK).files["large.fits"].key
     folder = store.bucket._prefix
     assert "-3" in server.client().head_object(Bucket=BUCKET, Key=folder + key)["ETag"]
+
+
+def test_each_request_is_counted_with_its_time_its_bytes_and_how_it_ended(
+    url: str, tmp_path: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket, "_TRIES", 1)
+    counted = Bucket(url)
+    grown, name = Growth(), "skyrelay_store_seconds_count"
+    episodes.listen(figures.count)
+    try:
+        counted.put("figures/a", b"x" * 1000)
+        assert counted.get("figures/a").body == b"x" * 1000
+        # Neither that it is not there nor that somebody was faster is a failure.
+        assert counted.find("figures/b") is None
+        with pytest.raises(Conflict):
+            counted.put_after("figures/a", b"y", None)
+        assert grown(name, operation="PutObject", ending="ok") == 2
+        assert grown("skyrelay_store_bytes_total", operation="PutObject") == 1001
+        assert grown(name, operation="GetObject", ending="ok") >= 2
+        assert grown("skyrelay_store_bytes_total", operation="GetObject") >= 1000
+        assert grown("skyrelay_store_seconds_sum", operation="PutObject") > 0
+        large = tmp_path / "large"
+        with large.open("wb") as file:
+            file.truncate(bucket._PART + 1)
+        counted.upload(large, "figures/large")
+        assert grown(name, operation="UploadPart", ending="ok") == 2
+        assert grown("skyrelay_store_bytes_total", operation="UploadPart") == bucket._PART + 1
+        proxy.refuse()
+        assert not counted.answers()
+        assert grown(name, operation="ListObjectsV2", ending="failed") == 1
+    finally:
+        episodes.listen(None)
 
 
 def test_a_presigned_address_serves_ranges_and_the_name_of_the_file(

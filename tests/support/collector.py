@@ -26,6 +26,7 @@ class Span:
     name: str
     attributes: dict[str, Any]
     seconds: float
+    links: list[str]
 
 
 class Collector:
@@ -93,4 +94,5 @@ def _spans(request: Any) -> Iterator[Span]:
                     key: getattr(value, value.WhichOneof("value")) for key, value in values.items()
                 },
                 seconds=(span.end_time_unix_nano - span.start_time_unix_nano) / 1e9,
+                links=[link.trace_id.hex() for link in span.links],
             )

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Self
+
 import requests
+from prometheus_client import REGISTRY, Metric
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 
 class Figures:
@@ -12,14 +17,25 @@ class Figures:
     def __init__(self, address: str) -> None:
         answer = requests.get(f"{address}/metrics", timeout=10)
         answer.raise_for_status()
-        self.families = list(text_string_to_metric_families(answer.text))
-        self._samples = [sample for family in self.families for sample in family.samples]
+        self.families: list[Metric] = list(text_string_to_metric_families(answer.text))
+
+    @classmethod
+    def here(cls, families: Iterable[Metric]) -> Self:
+        """Those of a collector in this process, at one look."""
+        found = cls.__new__(cls)
+        found.families = list(families)
+        return found
+
+    @property
+    def samples(self) -> list[Sample]:
+        """All of them."""
+        return [sample for family in self.families for sample in family.samples]
 
     def __call__(self, name: str, **labels: str) -> float:
         """The sum of all samples of this name with these labels; 0 if there is none."""
         return sum(
             sample.value
-            for sample in self._samples
+            for sample in self.samples
             if sample.name == name and labels.items() <= sample.labels.items()
         )
 
@@ -27,5 +43,16 @@ class Figures:
         """Whether there is any sample of this name with these labels."""
         return any(
             sample.name == name and labels.items() <= sample.labels.items()
-            for sample in self._samples
+            for sample in self.samples
         )
+
+
+class Growth:
+    """By how much the figures of this process have grown since now."""
+
+    def __init__(self) -> None:
+        self._before = Figures.here(REGISTRY.collect())
+
+    def __call__(self, name: str, **labels: str) -> float:
+        """The growth of all samples of this name with these labels."""
+        return Figures.here(REGISTRY.collect())(name, **labels) - self._before(name, **labels)

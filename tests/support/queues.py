@@ -21,15 +21,20 @@ _ECHO = "trial-echo"
 
 
 def take(amqp_uri: str, queue: str) -> list[Any]:
-    """The messages of a queue, as soon as there is the queue and something in it."""
-    taken: list[Any] = []
+    """What the messages of a queue say, as soon as there is the queue and something in it."""
+    return [parse(message.body) for message in taken(amqp_uri, queue)]
+
+
+def taken(amqp_uri: str, queue: str) -> list[Message]:
+    """The messages of a queue with their headers, as soon as there is something in it."""
+    taken: list[Message] = []
     with Connection(amqp_uri) as connection:
 
         def look() -> bool:
             with connection.channel() as channel:
                 try:
                     while (message := channel.basic_get(queue, no_ack=True)) is not None:
-                        taken.append(parse(message.body))
+                        taken.append(message)
                 except NotFound:
                     return False
             return bool(taken)

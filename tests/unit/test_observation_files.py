@@ -15,11 +15,16 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from deploy.observation import dashboards
 from gateway import backlog, observation
+from gateway.followups import observation as followups_observation
 from skyrelay.stage import observation as stage_observation
 from skyrelay.stages import SERVICES
+from skyrelay.store import figures as store_figures
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/observation"
+
+#: Where the pages of the alerts are: as Prometheus is told, or else in this repository.
+RUNBOOKS = '{{ or $externalLabels.runbooks "docs/operations/alerts" }}'
 
 #: What a histogram and a counter are asked by.
 SUFFIXES = ("_bucket", "_count", "_sum", "_total")
@@ -53,7 +58,8 @@ def queries() -> list[str]:
 
 
 def counted() -> list[MetricWrapperBase]:
-    found = [*vars(observation).values(), *vars(stage_observation).values()]
+    modules = (observation, followups_observation, stage_observation, store_figures)
+    found = [figure for module in modules for figure in vars(module).values()]
     return [figure for figure in found if isinstance(figure, MetricWrapperBase)]
 
 
@@ -78,13 +84,17 @@ def test_every_alert_is_tried() -> None:
 
 
 def test_every_alert_has_a_page_that_says_what_to_do() -> None:
-    pages = {alert["annotations"]["runbook"] for alert in alerts()}
-    for alert in alerts():
-        page = (ROOT / alert["annotations"]["runbook"]).read_text()
-        assert page.startswith(f"# {alert['alert']}\n")
-        assert "\n## Look\n" in page and "\n## Do\n" in page
     folder = ROOT / "docs/operations/alerts"
-    assert pages == {str(path.relative_to(ROOT)) for path in folder.glob("*.md")}
+    pages = {alert["alert"]: alert["annotations"]["runbook_url"] for alert in alerts()}
+    for name, url in pages.items():
+        base, _, file = url.rpartition("/")
+        assert base == RUNBOOKS
+        page = (folder / file).read_text()
+        assert page.startswith(f"# {name}\n")
+        assert "\n## Look\n" in page and "\n## Do\n" in page
+    assert {url.rpartition("/")[2] for url in pages.values()} == {
+        path.name for path in folder.glob("*.md")
+    }
 
 
 def test_every_question_can_be_asked(tmp_path: Path) -> None:
@@ -117,6 +127,18 @@ def test_prometheus_looks_for_every_stage_service() -> None:
         for name in source["names"]
     }
     assert set(SERVICES) <= names
+
+
+def test_every_process_that_prometheus_looks_for_is_missed_when_it_is_down() -> None:
+    """In Compose and in Kubernetes alike: the alert asks for the label that both set."""
+    ours = {"target_label": "system", "replacement": "skyrelay"}
+    for job in yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"]:
+        labels = [source.get("labels") for source in job.get("static_configs", ())]
+        assert ours in job.get("relabel_configs", ()) or labels == [{"system": "skyrelay"}]
+    monitors = ROOT / "deploy/kubernetes/components/monitoring/monitors.yaml"
+    for monitor in yaml.safe_load_all(monitors.read_text()):
+        for endpoint in monitor["spec"]["podMetricsEndpoints"]:
+            assert endpoint["relabelings"] == [{"targetLabel": "system", "replacement": "skyrelay"}]
 
 
 def test_labels_are_few() -> None:

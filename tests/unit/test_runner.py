@@ -30,7 +30,7 @@ class Worker:
         self.says = list(says)
         self.ended = False
 
-    def send(self, text: str) -> None:
+    def send(self, command: RunStage) -> None:
         pass
 
     def receive(self, seconds: float) -> Any:

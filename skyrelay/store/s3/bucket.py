@@ -23,6 +23,8 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 
+from skyrelay.store.s3 import clock
+
 #: Tries of a request. boto3's pauses double from 50 ms to 20 s, and each is a random share of that:
 #: half a minute in all, in which a server may restart.
 _TRIES = 12
@@ -84,7 +86,7 @@ class Bucket:
         owner = os.getpid(), threading.get_native_id()
         if owner not in self._clients:
             self._forget_ended_threads()
-            self._clients[owner] = boto3.session.Session().client(
+            self._clients[owner] = client = boto3.session.Session().client(
                 "s3",
                 config=Config(
                     signature_version="s3v4",
@@ -93,6 +95,7 @@ class Bucket:
                     read_timeout=_READ,
                 ),
             )
+            clock.watch(client)
         return self._clients[owner]
 
     def _forget_ended_threads(self) -> None:

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 
 from pydantic import BaseModel, Field
 
+from skyrelay import logs
 from skyrelay.store.attempt import AttemptBusy
 from skyrelay.store.s3.bucket import Bucket, Conflict, Found
 
@@ -66,7 +67,7 @@ class Lease:
         """
         before = self._bucket.find(self._key)
         first, robbed = self._take(before)
-        thread = threading.Thread(target=self._renew, daemon=True)
+        thread = threading.Thread(target=logs.carried(self._renew), daemon=True)
         try:
             if robbed:
                 fence()

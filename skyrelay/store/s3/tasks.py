@@ -25,7 +25,7 @@ from skyrelay.store import files
 from skyrelay.store.attempt import CANCELLED, RESERVED_PREFIX
 from skyrelay.store.s3 import mirror
 from skyrelay.store.s3.attempt import S3Attempt
-from skyrelay.store.s3.bucket import Bucket, Conflict
+from skyrelay.store.s3.bucket import Bucket, Conflict, StoreAway
 from skyrelay.store.s3.lease import Lease
 from skyrelay.store.s3.manifest import Change, Manifest, StoredFile
 from skyrelay.store.tasks import CONFIG, INCOMING, RUNS, TRIES, VERSIONS, Entry, TaskStore
@@ -63,6 +63,11 @@ class S3TaskStore(TaskStore):
             name.flush()
             files.link_or_copy_once(Path(name.name), self.root / _PLACE)
         self._place = (self.root / _PLACE).read_text()
+
+    def room(self) -> None:
+        """A bucket has no size; what is under ``root`` are copies."""
+        if not self.bucket.answers():
+            raise StoreAway("S3 does not answer")
 
     def answers(self) -> bool:
         return super().answers() and self.bucket.answers()

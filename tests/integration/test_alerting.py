@@ -1,0 +1,133 @@
+"""Is somebody told when a process has died: by the real Prometheus and the real Alertmanager?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from skyrelay.stack.ports import LOOPBACK, free_ports
+from tests.support.processes import wait_until
+from tests.support.receiver import receiving
+from tests.support.servers import PROJECT
+
+FOLDER = PROJECT / "deploy/observation"
+RUNBOOKS = "https://pages.example.org/alerts"
+
+
+def program(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+@contextmanager
+def running(command: Sequence[str], folder: Path, **environment: str) -> Iterator[None]:
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, env=os.environ | environment, stdout=log, stderr=log
+        )
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def alertmanager(folder: Path, port: int, **environment: str) -> Any:
+    """Started as in the Compose file."""
+    command = ["/bin/sh", str(FOLDER / "alertmanager-start"), program("prometheus-alertmanager")]
+    options = [f"--storage.path={folder / 'alertmanager'}", "--cluster.listen-address="]
+    options.append(f"--web.listen-address={LOOPBACK}:{port}")
+    return running([*command, *options], folder, TMPDIR=str(folder), **environment)
+
+
+def prometheus(folder: Path, port: int, alertmanager: int, dead: int) -> Any:
+    """With our configuration, except that it is quick and looks at one process, which is dead."""
+    config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+    config["global"] |= {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["rule_files"] = [str(folder / "alerts.yml")]
+    (to,) = config["alerting"]["alertmanagers"]
+    to["static_configs"] = [{"targets": [f"{LOOPBACK}:{alertmanager}"]}]
+    rabbitmq = next(job for job in config["scrape_configs"] if job["job_name"] == "rabbitmq")
+    rabbitmq["static_configs"][0]["targets"] = [f"{LOOPBACK}:{dead}"]
+    config["scrape_configs"] = [rabbitmq]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    rules = yaml.safe_load((FOLDER / "alerts.yml").read_text())
+    for rule in (rule for group in rules["groups"] for rule in group["rules"]):
+        rule["for"] = "0s"
+    (folder / "alerts.yml").write_text(yaml.safe_dump(rules))
+    command = [program("prometheus"), f"--config.file={folder / 'prometheus.yml'}"]
+    command += [f"--storage.tsdb.path={folder / 'prometheus'}"]
+    command += [f"--web.listen-address={LOOPBACK}:{port}"]
+    command += ["--enable-feature=expand-external-labels"]
+    return running(command, folder, SKYRELAY_RUNBOOKS=RUNBOOKS)
+
+
+def test_a_process_that_has_died_is_told_to_who_is_named_in_the_environment(
+    tmp_path: Path,
+) -> None:
+    theirs, ours, dead = free_ports(3)
+    with (
+        receiving() as receiver,
+        alertmanager(tmp_path, theirs, SKYRELAY_ALERT_WEBHOOK=receiver.url),
+        prometheus(tmp_path, ours, theirs, dead),
+    ):
+
+        def told() -> dict[str, Any]:
+            alerts = [alert for call in receiver.calls for alert in call.body["alerts"]]
+            return {alert["labels"]["alertname"]: alert for alert in alerts}
+
+        log = tmp_path / "log"
+        assert wait_until(lambda: "SkyrelayProcessDown" in told(), 60), log.read_text()
+        alert = told()["SkyrelayProcessDown"]
+    assert alert["labels"] == {
+        "alertname": "SkyrelayProcessDown",
+        "job": "rabbitmq",
+        "instance": f"{LOOPBACK}:{dead}",
+        "system": "skyrelay",
+        "severity": "critical",
+    }
+    assert alert["annotations"]["runbook_url"] == f"{RUNBOOKS}/process-down.md"
+
+
+@pytest.mark.parametrize(
+    "receivers",
+    [
+        {},
+        {
+            "SKYRELAY_ALERT_WEBHOOK": "https://example.org/it's?a=b",
+            "SKYRELAY_ALERT_MAIL": "a@example.org, b@example.org",
+            "SKYRELAY_ALERT_MAIL_FROM": "skyrelay@example.org",
+            "SKYRELAY_ALERT_SMTP": "mail.example.org:587",
+            "SKYRELAY_ALERT_SMTP_USER": "skyrelay",
+            "SKYRELAY_ALERT_SMTP_PASSWORD": "it's: #secret",
+        },
+    ],
+    ids=["nobody", "all"],
+)
+def test_the_receivers_of_the_environment_become_a_valid_configuration(
+    receivers: dict[str, str], tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        ["/bin/sh", str(FOLDER / "alertmanager-start"), "true"],
+        env=os.environ | receivers | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ("NOBODY IS TOLD" in done.stderr) == (not receivers)
+    file = tmp_path / "alertmanager.yml"
+    subprocess.run([program("amtool"), "check-config", file], check=True, capture_output=True)
+    (receiver,) = yaml.safe_load(file.read_text())["receivers"]
+    hooks, mails = receiver.get("webhook_configs", []), receiver.get("email_configs", [])
+    assert [hook["url"] for hook in hooks] == list(receivers.values())[:1]
+    assert [mail["auth_password"] for mail in mails] == list(receivers.values())[5:]
