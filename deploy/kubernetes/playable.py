@@ -40,9 +40,8 @@ def playable(manifests: Iterable[Manifest], address: str, port: int) -> Iterator
             # Podman runs a pod for each replica under one name of the network: one is enough.
             manifest["spec"]["replicas"] = 1
             pod = manifest["spec"]["template"]["spec"]
-            for container in pod.get("initContainers", ()):
-                _name_the_broker(container)
             _own_scratch(pod, manifest["metadata"]["name"])
+            yield from (_by_itself(each, pod) for each in pod.pop("initContainers", ()))
             for container in pod["containers"]:
                 _adapt(container)
                 if manifest["metadata"]["name"] == "gateway-web":
@@ -62,11 +61,25 @@ def _claims(templates: list[Manifest], spec: Manifest) -> Iterator[Manifest]:
         yield {"apiVersion": "v1", "kind": "PersistentVolumeClaim", **template}
 
 
-def _name_the_broker(container: Manifest) -> None:
-    """There is no Service: a pod is reached under its own name."""
+def _by_itself(container: Manifest, pod: Manifest) -> Manifest:
+    """A pod of what runs before another one: podman 4 starts it again when it has ended well."""
     for entry in container["env"]:
         if "value" in entry:
+            # There is no Service: a pod is reached under its own name.
             entry["value"] = entry["value"].replace("//rabbitmq:", "//rabbitmq-pod-0:")
+    mounted = {mount["name"] for mount in container["volumeMounts"]}
+    kept = {"automountServiceAccountToken", "enableServiceLinks", "securityContext"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": container["name"]},
+        "spec": {
+            **{name: pod[name] for name in kept & pod.keys()},
+            "restartPolicy": "OnFailure",
+            "containers": [container],
+            "volumes": [volume for volume in pod["volumes"] if volume["name"] in mounted],
+        },
+    }
 
 
 def _own_scratch(pod: Manifest, name: str) -> None:
