@@ -28,6 +28,8 @@ def test_settings_that_the_manuals_name_exist() -> None:
     known = {name.upper() for name in Settings.model_fields}
     # Those of the Compose file, which no process reads.
     known |= set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    # Those that images are built with.
+    known |= set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "scripts" / "images").read_text()))
     for page in [*OPERATIONS.glob("**/*.md"), ROOT / "docs" / "push.md"]:
         for name in _NAMED.findall(page.read_text()):
             assert name in known, (page.name, name)
