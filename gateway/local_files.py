@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from skyrelay.errors import Permanent
-from skyrelay.imaging.fits_structure import check_structure
+from skyrelay.imaging.fits_structure import MAX_PIXELS, check_structure
 from skyrelay.settings import Settings
 from skyrelay.store.files import is_full
 
@@ -79,7 +79,7 @@ def copy_extension(source: Path, ext: int, target: IO[bytes]) -> None:
     # Takes most of a second, and few requests need it.
     from astropy.io import fits
 
-    from skyrelay.imaging.fits import MAX_PIXELS, is_packed
+    from skyrelay.imaging.fits import is_packed
 
     # What astropy, and what it unpacks with, raise for a damaged file.
     damaged: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, lzma.LZMAError)

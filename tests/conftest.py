@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,6 +29,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # A developer's own stack and settings are not for the tests.
 for variable in ("AMQP_URI", "DATABASE_URL", "TASKS_PATH", "DATA_PATH", "SECRET_KEY"):
     os.environ.pop(variable, None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files of few tests.
+
+    They hold the long ones, with which one process would be left when the others are done.
+    """
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: tests[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)

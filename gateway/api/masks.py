@@ -32,7 +32,7 @@ from gateway.openapi import documented
 from gateway.permissions import Right
 from skyrelay import products
 from skyrelay.imaging.drawn_mask import Area, write_drawn_mask
-from skyrelay.imaging.fits import MAX_PIXELS
+from skyrelay.imaging.fits_structure import MAX_PIXELS
 from skyrelay.stages import INSPECT
 
 blueprint = Blueprint("masks", __name__)

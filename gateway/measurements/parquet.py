@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from gateway.measurements.votable import Unreadable
+
+if TYPE_CHECKING:  # It takes 15 MB of each process, and few need it.
+    from numpy.typing import NDArray
 
 #: Rows of the list of objects: several times what a crowded image of 100 megapixels has.
 MOST_OBJECTS = 500_000

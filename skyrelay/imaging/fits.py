@@ -16,11 +16,8 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from skyrelay.errors import Permanent
-from skyrelay.imaging.fits_structure import check_structure
+from skyrelay.imaging.fits_structure import MAX_PIXELS, check_structure
 from skyrelay.imaging.repair import linearized, repaired, unwrapped
-
-#: Images with more pixels do not fit the memory of a worker (1 GB as float32).
-MAX_PIXELS = 2**28
 
 #: Smaller images hold nothing that could be measured.
 MIN_SIDE = 16

@@ -21,6 +21,9 @@ from typing import IO, Any, cast
 
 from skyrelay.errors import Permanent
 
+#: Images with more pixels do not fit the memory of a worker (1 GB as float32).
+MAX_PIXELS = 2**28
+
 _BLOCK = 2880
 _EXTENSION = b"XTENSION="
 #: Among the numbers of a header: that it has an end.
