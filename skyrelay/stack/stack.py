@@ -200,7 +200,7 @@ class Stack:
     def _start_broker(self) -> str:
         self._say("Starting a private RabbitMQ node (5 to 20 s).")
         node = BrokerNode(self.folder / "broker")
-        broker = Supervised("broker", node, say=self._say, changed=self._describe)
+        broker = Supervised("broker", node, say=self._say, changed=self._describe_again)
         broker.start()
         self._broker = broker
         return node.amqp_uri
@@ -227,7 +227,7 @@ class Stack:
             environment={**self._environment, **role.environment},
             folder=PROJECT,
         )
-        supervised = Supervised(role.name, command, say=self._say, changed=self._describe)
+        supervised = Supervised(role.name, command, say=self._say, changed=self._describe_again)
         supervised.start()
         self._processes.append(supervised)
         return supervised
@@ -270,6 +270,11 @@ class Stack:
         path = self.folder / "settings.env"
         path.touch(0o600)
         path.write_text("".join(f"{name}='{environment[name]}'\n" for name in OWN_SETTINGS))
+
+    def _describe_again(self) -> None:
+        """Tell scripts of a process that was started anew; not before all are ready."""
+        if self.description.exists():
+            self._describe()
 
     def _describe(self) -> None:
         """Write the file that tells scripts about us; whole or not at all."""

@@ -10,7 +10,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from skyrelay.client import Client
+from skyrelay.client import Client, RequestRefused
 from skyrelay.imaging.votable import write_votable
 from skyrelay.stack.stack import Stack
 from tests.support.observing import make_task, process
@@ -101,13 +101,12 @@ def test_a_catalogue_that_is_not_there_is_named(client: Client, observed: dict[s
     assert "forgotten.vot" in state.error
 
 
-def test_a_catalogue_outside_the_task_and_the_data_folder_is_not_read(
+def test_a_catalogue_outside_the_task_and_the_data_folder_is_refused(
     client: Client, observed: dict[str, Path]
 ) -> None:
     task = make_task(client, {"image": observed["image"]}, cat_file="../../../etc/passwd")
-    state, _ = process(client, task, "inspect", "photometry")
-    assert state.state == "photometry_failed"
-    assert "root:" not in client.read(task, "photometry.log").decode()
+    with pytest.raises(RequestRefused, match="must lie in the task or in the data folder"):
+        process(client, task, "inspect", "photometry")
 
 
 def test_a_template_of_another_field_fails_the_subtraction(
