@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from astropy.table import Table
 
+from skyrelay.imaging.votable import write_votable
 from tests.support.gateway import Bench, Caller
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -113,7 +114,7 @@ def measured(bench: Bench, caller: Caller, name: str = "target.vot", **values: A
         "mag_filter_name": "rmag",
     } | values
     table = Table({key: [value] for key, value in row.items()})
-    table.write(bench.store.folder(task) / name, format="votable")
+    write_votable(table, bench.store.folder(task) / name)
     return task
 
 
@@ -185,7 +186,7 @@ def test_the_difference_image_is_better_where_there_is_one(
     both = measured(bench, carol)
     table = Table.read(bench.store.folder(both) / "target.vot", format="votable")
     table["mag_calib"] = 19.0
-    table.write(bench.store.folder(both) / "sub_target.vot", format="votable")
+    write_votable(table, bench.store.folder(both) / "sub_target.vot")
     only = measured(bench, carol)
     (best,), (direct,) = send(carol, both), send(carol, both, type="direct")
     assert (best["photometry"]["mag"], direct["photometry"]["mag"]) == (19.0, 18.25)

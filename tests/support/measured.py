@@ -14,6 +14,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from skyrelay import products
+from skyrelay.imaging.votable import write_votable
 from skyrelay.imaging.wcs import sky_field
 from skyrelay.records import SkyField
 from skyrelay.stages import INSPECT, PHOTOMETRY, SUBTRACTION
@@ -152,4 +153,4 @@ def _table(
         table[name] = value
     table["mag_filter_name"] = seen.filter
     path.unlink(missing_ok=True)
-    table.write(path, format="votable")
+    write_votable(table, path)
