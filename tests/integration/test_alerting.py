@@ -24,8 +24,7 @@ RUNBOOKS = "https://pages.example.org/alerts"
 
 def program(name: str) -> str:
     found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"{name} is not installed")
+    assert found, f"{name} is not installed: `make setup-dev` brings it"
     return found
 
 
