@@ -16,9 +16,10 @@ from flask import Flask, g, request
 from flask.wrappers import Response
 from prometheus_client import Counter, Histogram
 from sqlalchemy import event
-from sqlalchemy.orm import Session, object_session
+from sqlalchemy.orm import Session
 
-from gateway.models import DeadLetter, Run, RunState
+from gateway.models import DeadLetter, RunState
+from gateway.orchestration.ledger import ENDED
 from skyrelay import episodes, logs, tracing
 from skyrelay.broker.consumer import News
 from skyrelay.messages import StageFinished
@@ -64,8 +65,8 @@ _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 ABOUT = "skyrelay.about"
 #: What is asked by supervisors, every few seconds.
 _UNCOUNTED = frozenset({"health.alive", "health.ready", "health.metrics"})
-#: Of a session: the runs that its transaction ends, and how many dead letters it keeps.
-_ENDED, _KEPT = "ended", "dead letters"
+#: Of a session: how many dead letters its transaction keeps.
+_KEPT = "dead letters"
 
 
 def begin(settings: Settings, process: str) -> None:
@@ -137,13 +138,6 @@ def _run_in(response: Response) -> UUID | None:
     return UUID(found) if found else None
 
 
-@event.listens_for(Run.state, "set")
-def _note(run: Run, state: str, _: Any, __: Any) -> None:
-    session = object_session(run)
-    if session is not None and state != RunState.OPEN:
-        session.info.setdefault(_ENDED, []).append(run)
-
-
 @event.listens_for(Session, "pending_to_persistent")
 def _note_letter(session: Session, kept: object) -> None:
     if isinstance(kept, DeadLetter):
@@ -155,16 +149,12 @@ def _count(session: Session) -> None:
     # One that is delivered once more is not kept again, and not counted again.
     DEAD_LETTERS.inc(session.info.pop(_KEPT, 0))
     ended = datetime.now(UTC)
-    for run in session.info.pop(_ENDED, ()):
-        # As it was loaded: nothing is asked of the database after the commit.
-        found = run.__dict__
-        RUNS.labels(found["state"]).observe((ended - found["created"]).total_seconds())
-        tracing.run_ended(
-            UUID(found["id"]), found["task_id"], found["created"], found["steps"], found["state"]
-        )
+    for run in session.info.pop(ENDED, ()):
+        RUNS.labels(run.state).observe((ended - run.created).total_seconds())
+        tracing.run_ended(UUID(run.id), run.task_id, run.created, run.steps, run.state)
 
 
 @event.listens_for(Session, "after_rollback")
 def _forget(session: Session) -> None:
-    session.info.pop(_ENDED, None)
+    session.info.pop(ENDED, None)
     session.info.pop(_KEPT, None)

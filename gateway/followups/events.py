@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import Any, Protocol
 
-from gateway.models import Duty, FollowUp, Run, Task, now
+from gateway.models import Duty, FollowUp, RunState, Task, now
 
 CANDIDATES_FOUND = "candidates.found"
 #: Everything that a webhook may be told.
 EVENTS = ("run.done", "run.degraded", "run.failed", "run.cancelled", CANDIDATES_FOUND)
 
 
-def run_ended(task: Task, run: Run) -> FollowUp:
-    """The duty to tell that a run has ended, and how."""
-    about = _about_task(task) | {
+class _EndedRun(Protocol):
+    """What is told of a run that has ended."""
+
+    id: str
+    task_id: int
+    steps: list[str]
+    reasons: list[str]
+    created: datetime
+    owner_id: int
+    original_name: str
+    title: str
+    task_state: str
+    state: RunState
+    ended: datetime | None
+
+
+def run_ended(run: _EndedRun) -> dict[str, Any]:
+    """The duty to tell that a run has ended, and how; as a row of `FollowUp`."""
+    about = _about_task(run.owner_id, run.task_id, run.original_name, run.title, run.task_state) | {
         "event": f"run.{run.state}",
         "run": {
             "id": run.id,
@@ -23,12 +40,12 @@ def run_ended(task: Task, run: Run) -> FollowUp:
             "seconds": round(((run.ended or now()) - run.created).total_seconds(), 3),
         },
     }
-    return FollowUp(duty=Duty.NOTIFY, task_id=task.id, run_id=run.id, about=about)
+    return {"duty": Duty.NOTIFY, "task_id": run.task_id, "run_id": run.id, "about": about}
 
 
 def candidates_found(task: Task, run_id: str | None, step: str, count: int) -> FollowUp:
     """The duty to tell that a step has found candidates."""
-    about = _about_task(task) | {
+    about = _about_task(task.user_id, task.id, task.original_name, task.title, task.state) | {
         "event": CANDIDATES_FOUND,
         "run": {"id": run_id},
         "step": step,
@@ -37,13 +54,15 @@ def candidates_found(task: Task, run_id: str | None, step: str, count: int) -> F
     return FollowUp(duty=Duty.NOTIFY, task_id=task.id, run_id=run_id, step=step, about=about)
 
 
-def _about_task(task: Task) -> dict[str, Any]:
+def _about_task(
+    owner_id: int, task_id: int, original_name: str, title: str, state: str
+) -> dict[str, Any]:
     return {
-        "user": task.user_id,
+        "user": owner_id,
         "task": {
-            "id": task.id,
-            "original_name": task.original_name,
-            "title": task.title,
-            "state": task.state,
+            "id": task_id,
+            "original_name": original_name,
+            "title": title,
+            "state": state,
         },
     }

@@ -11,15 +11,17 @@ from collections.abc import Sequence
 from typing import TypeAlias
 from uuid import UUID
 
-from sqlalchemy import bindparam, select, tuple_, update
+from sqlalchemy import select, tuple_, update
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from gateway.core import Gateway
-from gateway.models import LIVE, AttemptState, Run, RunState, StageAttempt, Task, now
-from gateway.orchestration import dead_letters, outcomes
+from gateway.models import LIVE, AttemptState, RunState, StageAttempt, now
+from gateway.orchestration import dead_letters
 from gateway.orchestration.dead_letters import GivenUp
-from gateway.orchestration.queueing import leave, release
+from gateway.orchestration.ledger import Ledger, OpenAttempt, OpenRun
+from gateway.orchestration.outcomes import Outcomes
+from gateway.orchestration.queueing import Queues
 from gateway.orchestration.runs import hold_tasks
 from skyrelay import logs
 from skyrelay.broker.consumer import DeadLetter, News
@@ -32,21 +34,6 @@ _log = logging.getLogger(__name__)
 #: News that change where a run is, as they come, and those of them that are about a task.
 _Lasting: TypeAlias = StageStarted | StageFinished | DeadLetter
 _OfTask: TypeAlias = StageStarted | StageFinished | GivenUp
-
-#: Open runs, their tasks, and the attempts of their present stages. Like all statements that every
-#: stage of every run needs, it is built once: that takes longer than the database does.
-_LATEST = (
-    select(Task, Run, StageAttempt)
-    .join(Run, Run.task_id == Task.id)
-    .outerjoin(
-        StageAttempt,
-        (StageAttempt.run_id == Run.id)
-        & (StageAttempt.index == Run.position)
-        & StageAttempt.part.in_(bindparam("parts", expanding=True)),
-    )
-    .where(Run.id.in_(bindparam("runs", expanding=True)), Run.state == RunState.OPEN)
-    .order_by(StageAttempt.attempt)
-)
 
 
 def record(gateway: Gateway, batch: Sequence[News]) -> None:
@@ -81,16 +68,8 @@ def record(gateway: Gateway, batch: Sequence[News]) -> None:
 
 def _lasting(gateway: Gateway, batch: Sequence[_Lasting]) -> dict[UUID, int]:
     """Record what changes where a run is; the runs whose folders are of no use, and their tasks."""
-    over: dict[UUID, int] = {}
-    freed: set[str] = set()
     with gateway.database.writing() as session:
-        news = _news_of_tasks(session, batch)
-        known = _Known(session, [_place_of(each) for each in news])
-        for each in news:
-            with logs.about(_place_of(each)):
-                _record(gateway, session, known, each, over, freed)
-        release(gateway, session, freed)
-    return over
+        return _Recorder(gateway, session).record(_news_of_tasks(session, batch))
 
 
 def _news_of_tasks(session: Session, batch: Sequence[_Lasting]) -> list[_OfTask]:
@@ -108,119 +87,66 @@ def _place_of(news: _OfTask) -> Place | Event:
     return news.place if isinstance(news, GivenUp) else news
 
 
-class _Known:
-    """What the database knows of the places that news are about; their tasks are locked."""
+class _Recorder:
+    """Records the news of one transaction."""
 
-    def __init__(self, session: Session, places: Sequence[Place | Event]) -> None:
+    def __init__(self, gateway: Gateway, session: Session) -> None:
         self._session = session
-        self._open: dict[tuple[int, str], tuple[Task, Run]] = {}
-        self._attempts: dict[tuple[str, int, int], StageAttempt] = {}
-        if not places:
+        self._ledger = Ledger(session)
+        self._queues = Queues(gateway, self._ledger)
+        self._outcomes = Outcomes(gateway, self._ledger, self._queues)
+        #: Runs whose folders are of no use any more, and their tasks.
+        self._over: dict[UUID, int] = {}
+        #: Queues in which there may be room now.
+        self._freed: set[str] = set()
+
+    def record(self, news: Sequence[_OfTask]) -> dict[UUID, int]:
+        """Record them; the runs whose folders are of no use any more, and their tasks."""
+        if news:
+            places = [_place_of(each) for each in news]
+            hold_tasks(self._session, {place.task for place in places})
+            # Only now, when nobody else can change them any more.
+            self._ledger.read(places)
+        for each in news:
+            with logs.about(_place_of(each)):
+                self._record(each)
+        self._queues.release(self._freed)
+        self._ledger.write()
+        return self._over
+
+    def _record(self, news: _OfTask) -> None:
+        place = _place_of(news)
+        run = self._ledger.run(place)
+        if run is None:
+            _log.debug("old news: %s", news)
+            if not isinstance(news, StageStarted):
+                self._over[place.run] = place.task
             return
-        tasks = {place.task for place in places}
-        hold_tasks(session, tasks)
-        # Only now, when nobody else can change them any more.
-        latest = session.execute(
-            _LATEST,
-            {
-                "runs": {str(place.run) for place in places},
-                "parts": {place.part for place in places},
-            },
-        )
-        for task, run, attempt in latest:
-            self._open[task.id, run.id] = (task, run)
-            if attempt is not None:
-                self._attempts[run.id, attempt.index, attempt.part] = attempt
+        attempt = self._ledger.attempt(place) if place.index == run.position else None
+        if attempt is None:
+            _log.debug("old news: %s", news)
+            return
+        if isinstance(news, StageStarted):
+            self._started(run, attempt, news)
+            return
+        self._freed.add(attempt.queue)
+        self._queues.leave(attempt)
+        if isinstance(news, StageFinished):
+            self._outcomes.finish(run, attempt, news)
+        else:
+            self._outcomes.give_up(run, attempt, news.reason)
+        if run.state is not RunState.OPEN:
+            self._over[place.run] = place.task
 
-    def open_run(self, place: Place | Event) -> tuple[Task, Run] | None:
-        """The run, if it is still open, and its task."""
-        found = self._open.get((place.task, str(place.run)))
-        return found if found and found[1].state == RunState.OPEN else None
-
-    def attempt(self, place: Place | Event) -> StageAttempt | None:
-        """The attempt that news are about; None if they are old.
-
-        A later attempt than the one that we know takes its place: replicas decide about those.
-        """
-        key = (str(place.run), place.index, place.part)
-        present = self._attempts.get(key)
-        if present is None or present.state not in LIVE or place.attempt < present.attempt:
-            return None
-        if place.attempt == present.attempt:
-            return present
-        following = self._attempts[key] = _following(present, place.attempt)
-        self._session.add(following)
-        return following
-
-
-def _following(present: StageAttempt, number: int) -> StageAttempt:
-    """The later attempt that takes the place of one of which nothing is expected any more."""
-    present.state = AttemptState.SUPERSEDED
-    present.finished = now()
-    return StageAttempt(
-        run_id=present.run_id,
-        index=present.index,
-        part=present.part,
-        attempt=number,
-        step=present.step,
-        state=AttemptState.QUEUED,
-        command=present.run_stage.model_copy(update={"attempt": number}).to_json(),
-        queue=present.queue,
-        user_id=present.user_id,
-        rank=present.rank,
-        turn=present.turn,
-        fraction=0.0,
-        reasons=[],
-        values={},
-    )
-
-
-def _record(
-    gateway: Gateway,
-    session: Session,
-    known: _Known,
-    news: _OfTask,
-    over: dict[UUID, int],
-    freed: set[str],
-) -> None:
-    """Record one of the news.
-
-    ``over`` gets the runs whose folders are of no use any more, and their tasks, ``freed`` the
-    queues in which there may be room now.
-    """
-    place = _place_of(news)
-    found = known.open_run(place)
-    if found is None:
-        _log.debug("old news: %s", news)
-        if not isinstance(news, StageStarted):
-            over[place.run] = place.task
-        return
-    task, run = found
-    attempt = known.attempt(place) if place.index == run.position else None
-    if attempt is None:
-        _log.debug("old news: %s", news)
-        return
-    if isinstance(news, StageStarted):
-        _started(task, run, attempt, news)
-        return
-    freed.add(attempt.queue)
-    leave(session, attempt)
-    if isinstance(news, StageFinished):
-        outcomes.finish(gateway, session, task, run, attempt, news)
-    else:
-        outcomes.give_up(gateway, session, task, run, attempt, news.reason)
-    if run.state != RunState.OPEN:
-        over[place.run] = place.task
-
-
-def _started(task: Task, run: Run, attempt: StageAttempt, event: StageStarted) -> None:
-    attempt.state = AttemptState.RUNNING
-    attempt.started = event.started
-    attempt.worker = event.worker
-    attempt.fraction = 0.0
-    attempt.doing = ""
-    attempt.heard = now()
-    task.state = stage_of(run.step).state
+    def _started(self, run: OpenRun, attempt: OpenAttempt, event: StageStarted) -> None:
+        attempt.state = AttemptState.RUNNING
+        attempt.started = event.started
+        attempt.worker = event.worker
+        attempt.fraction = 0.0
+        attempt.doing = ""
+        attempt.heard = now()
+        run.task_state = stage_of(run.step).state
+        self._ledger.change(run, attempt)
 
 
 def _progressed(session: Session, batch: Sequence[StageProgressed]) -> None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from gateway.core import Gateway
 from gateway.models import IS_OUT, LIVE, AttemptState, Run, RunState, StageAttempt, Task
-from gateway.orchestration.queueing import QUEUES, release
-from gateway.orchestration.runs import end, give_up_attempts, lock_task
+from gateway.orchestration.ledger import Ledger
+from gateway.orchestration.queueing import QUEUES, Queues
+from gateway.orchestration.runs import lock_task
 from skyrelay.messages import KillRun
 
+_LIVE = (
+    select(StageAttempt.state)
+    .where(StageAttempt.run_id == bindparam("run"), StageAttempt.state.in_(LIVE))
+    .with_for_update()
+)
 #: Runs cancelled in one transaction: others wait for so long.
 _AT_ONCE = 50
 
@@ -32,8 +38,9 @@ def cancel(gateway: Gateway, session: Session, task: Task, reason: str = "cancel
     NotRunning
         If there is none.
     """
-    left = _cancel(gateway, session, task, reason)
-    release(gateway, session, QUEUES)
+    ledger = Ledger(session)
+    left = _cancel(gateway, ledger, task, reason)
+    Queues(gateway, ledger).release(QUEUES)
     return left
 
 
@@ -45,7 +52,7 @@ def cancel_all(gateway: Gateway, reason: str) -> int:
             for task_id in batch:
                 task = lock_task(session, task_id)
                 if task is not None and task.celery_id is not None:
-                    _cancel(gateway, session, task, reason)
+                    _cancel(gateway, Ledger(session), task, reason)
                     count += 1
     return count
 
@@ -59,19 +66,19 @@ def _open_tasks(gateway: Gateway) -> list[int]:
     return sorted(found)
 
 
-def _cancel(gateway: Gateway, session: Session, task: Task, reason: str) -> int:
-    run = session.get(Run, task.celery_id) if task.celery_id else None
+def _cancel(gateway: Gateway, ledger: Ledger, task: Task, reason: str) -> int:
+    run = ledger.read_run(task.celery_id) if task.celery_id else None
     if run is None:
         raise NotRunning
     # Locked: another transaction may be sending one of them on at this moment.
-    live = session.scalars(
-        select(StageAttempt.state)
-        .where(StageAttempt.run_id == run.id, StageAttempt.state.in_(LIVE))
-        .with_for_update()
-    ).all()
-    give_up_attempts(session, run, AttemptState.CANCELLED)
-    end(session, run, task, RunState.CANCELLED, "cancelled")
+    live = ledger.connection.execute(_LIVE, {"run": run.id}).scalars().all()
+    ledger.give_up_attempts(run, AttemptState.CANCELLED)
+    ledger.end(run, RunState.CANCELLED, "cancelled")
+    ledger.write()
+    # What the model knows of it is old now.
+    ledger.session.expire(task, ["state", "celery_id", "reasons", "completed", "modified"])
     if any(state != AttemptState.WAITING for state in live):
-        gateway.outbox.add(session, KillRun(run=UUID(run.id), task=task.id, reason=reason))
-    gateway.store.cancel_run(task.id, UUID(run.id))
+        kill = KillRun(run=UUID(run.id), task=run.task_id, reason=reason)
+        gateway.outbox.add(ledger.session, kill)
+    gateway.store.cancel_run(run.task_id, UUID(run.id))
     return len(run.steps) - run.position

@@ -17,10 +17,12 @@ from sqlalchemy import select
 
 from gateway.core import Gateway
 from gateway.listings import forget_changes
-from gateway.models import IS_OPEN, Run, RunState, Task, now
+from gateway.models import IS_OPEN, Run, Task, now
 from gateway.orchestration.cancel import NotRunning, cancel
-from gateway.orchestration.outcomes import fail
-from gateway.orchestration.runs import lock_task
+from gateway.orchestration.ledger import Ledger
+from gateway.orchestration.outcomes import Outcomes
+from gateway.orchestration.queueing import Queues
+from gateway.orchestration.runs import hold_tasks, lock_task
 from skyrelay import logs
 
 _log = logging.getLogger(__name__)
@@ -104,12 +106,15 @@ def _end_runs_without_folder(gateway: Gateway) -> None:
         if gateway.store.has_run(UUID(run_id)):
             continue
         with gateway.database.writing() as session:
-            task = lock_task(session, task_id)
-            run = session.get(Run, run_id)
-            if task is not None and run is not None and run.state == RunState.OPEN:
-                with logs.about(task=task.id, run=run.id, stage=run.step):
+            hold_tasks(session, {task_id})
+            ledger = Ledger(session)
+            run = ledger.read_run(run_id)
+            if run is not None:
+                with logs.about(task=task_id, run=run_id, stage=run.step):
                     _log.error("the run has lost its folder")
-                    fail(gateway, session, task, run, "The files of this run are gone.")
+                    outcomes = Outcomes(gateway, ledger, Queues(gateway, ledger))
+                    outcomes.fail(run, "The files of this run are gone.")
+                    ledger.write()
 
 
 def _open_runs(gateway: Gateway) -> Iterator[tuple[str, int]]:

@@ -11,32 +11,45 @@ attempt starts where the stage is now, or one turn after its user's last one, wh
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sqlalchemy import bindparam, func, insert, select
-from sqlalchemy.orm import Session
+from sqlalchemy import bindparam, func, insert, select, update
 
 from gateway.core import Gateway
 from gateway.models import IS_OUT, IS_WAITING, AttemptState, Run, StageAttempt, now
+from gateway.orchestration.ledger import Ledger, OpenAttempt, OpenRun
 from skyrelay.broker.topology import in_lane
 from skyrelay.messages import Lane, RunStage
 from skyrelay.products import IMAGE
 from skyrelay.stages import SERVICES, stage_of
 
 _MIB = 1024 * 1024
-#: Of a session: the windows that it has looked at, and how many attempts it has ended by queue.
-_WINDOWS, _LEFT = "windows", "left"
-
 _BEGIN = insert(StageAttempt)
 _WAITS = (StageAttempt.queue == bindparam("queue"), IS_WAITING)
 _ANYBODY = select(StageAttempt.run_id).where(*_WAITS).limit(1)
 _FOLLOWING = (
-    select(StageAttempt)
+    select(
+        StageAttempt.run_id,
+        StageAttempt.index,
+        StageAttempt.part,
+        StageAttempt.attempt,
+        StageAttempt.turn,
+        StageAttempt.command,
+    )
     .where(*_WAITS)
     .order_by(StageAttempt.rank, StageAttempt.turn)
     .with_for_update(skip_locked=True)
+)
+_SENT_ON = (
+    update(StageAttempt)
+    .where(
+        StageAttempt.run_id == bindparam("run"),
+        StageAttempt.index == bindparam("place"),
+        StageAttempt.part == bindparam("which"),
+        StageAttempt.attempt == bindparam("number"),
+    )
+    .values(state=AttemptState.QUEUED, heard=bindparam("moment"))
 )
 _LATEST_TURN = select(func.max(StageAttempt.turn)).where(
     *_WAITS, StageAttempt.user_id == bindparam("user")
@@ -65,7 +78,7 @@ def lane_of(gateway: Gateway, task_id: int) -> Lane:
 
 @dataclass
 class _Window:
-    """A service's queue, as one transaction has found it and adds to it.
+    """A service's queue, as one transaction has found it and changes it.
 
     ``out``: commands that the broker or a replica has; ``turn``: the latest turn of those;
     ``last``: the latest turn of each user, among those that wait only if they are among ``known``.
@@ -82,98 +95,95 @@ class _Window:
         self.turn = max(self.turn, turn)
 
 
-def enqueue(gateway: Gateway, session: Session, run: Run, command: RunStage) -> None:
-    """Begin an attempt: its command goes to the broker, now or when it is its turn."""
-    queue = in_lane(stage_of(command.step).service, command.lane)
-    window = _window(session, queue)
-    size = gateway.settings.skyrelay_queue_window
-    waits = bool(size) and _out(session, queue) >= size
-    last = window.last.get(run.user_id, -1)
-    if waits and run.user_id not in window.known:
-        last = max(last, _last_waiting(session, queue, run.user_id))
-        window.known.add(run.user_id)
-    turn = max(window.turn, last + 1)
-    window.last[run.user_id] = turn
-    if not waits:
-        window.send(turn)
-    session.connection().execute(
-        _BEGIN,
-        {
-            "run_id": run.id,
-            "position": command.index,
-            "part": command.part,
-            "attempt": command.attempt,
-            "step": command.step,
-            "state": AttemptState.WAITING if waits else AttemptState.QUEUED,
-            "command": command.to_json(),
-            "queue": queue,
-            "user_id": run.user_id,
-            "rank": -run.priority,
-            "turn": turn,
-        },
-    )
-    if not waits:
-        gateway.outbox.add(session, command)
+class Queues:
+    """The queues of commands, as one transaction finds and fills them.
 
-
-def leave(session: Session, attempt: StageAttempt) -> None:
-    """An attempt is over: there is room for another one in its queue."""
-    left: Counter[str] = session.info.setdefault(_LEFT, Counter())
-    left[attempt.queue] += 1
-
-
-def flush(session: Session, queue: str) -> None:
-    """Send the database what has changed; not before its queue was looked at.
-
-    Attempts of this transaction that have left the queue are counted here, and not there.
+    Each is looked at when it is first needed, after all that the transaction has changed until
+    then was written; from then on it is kept in mind.
     """
-    _window(session, queue)
-    session.flush()
 
+    def __init__(self, gateway: Gateway, ledger: Ledger) -> None:
+        self._gateway = gateway
+        self._ledger = ledger
+        self._size = gateway.settings.skyrelay_queue_window
+        self._windows: dict[str, _Window] = {}
 
-def release(gateway: Gateway, session: Session, queues: Iterable[str]) -> None:
-    """Send on those that wait for these queues, as many as there is room for now."""
-    for queue in sorted(queues):
-        # What this transaction itself has put there was put there because there is no room.
-        with session.no_autoflush:
-            anybody = session.scalar(_ANYBODY, {"queue": queue})
-        if anybody is not None:
-            _release(gateway, session, queue)
-
-
-def _release(gateway: Gateway, session: Session, queue: str) -> None:
-    window = _window(session, queue)
-    following = _FOLLOWING
-    if size := gateway.settings.skyrelay_queue_window:
-        following = following.limit(max(0, size - _out(session, queue)))
-    for attempt in session.scalars(following, {"queue": queue}).all():
-        attempt.state = AttemptState.QUEUED
-        attempt.heard = now()
-        window.send(attempt.turn)
-        gateway.outbox.add(session, attempt.run_stage)
-
-
-def _out(session: Session, queue: str) -> int:
-    """Commands that the broker or a replica has, with what this transaction has changed."""
-    left: Counter[str] = session.info.get(_LEFT, Counter())
-    return _window(session, queue).out - left[queue]
-
-
-def _window(session: Session, queue: str) -> _Window:
-    """The window of a queue: as it was at first, and with what was sent since."""
-    windows: dict[str, _Window] = session.info.setdefault(_WINDOWS, {})
-    if queue not in windows:
-        with session.no_autoflush:
-            found = session.execute(_OUT, {"queue": queue}).all()
-        windows[queue] = _Window(
-            out=sum(count for _, count, _ in found),
-            turn=max((turn for _, _, turn in found), default=0),
-            last={user: turn for user, _, turn in found},
+    def enqueue(self, run: Run | OpenRun, command: RunStage) -> None:
+        """Begin an attempt: its command goes to the broker, now or when it is its turn."""
+        queue = in_lane(stage_of(command.step).service, command.lane)
+        window = self._window(queue)
+        waits = bool(self._size) and window.out >= self._size
+        last = window.last.get(run.user_id, -1)
+        if waits and run.user_id not in window.known:
+            last = max(last, self._last_waiting(queue, run.user_id))
+            window.known.add(run.user_id)
+        turn = max(window.turn, last + 1)
+        window.last[run.user_id] = turn
+        self._ledger.connection.execute(
+            _BEGIN,
+            {
+                "run_id": run.id,
+                "position": command.index,
+                "part": command.part,
+                "attempt": command.attempt,
+                "step": command.step,
+                "state": AttemptState.WAITING if waits else AttemptState.QUEUED,
+                "command": command.to_json(),
+                "queue": queue,
+                "user_id": run.user_id,
+                "rank": -run.priority,
+                "turn": turn,
+            },
         )
-    return windows[queue]
+        if not waits:
+            window.send(turn)
+            self._gateway.outbox.add(self._ledger.session, command)
 
+    def leave(self, attempt: OpenAttempt) -> None:
+        """An attempt is over: there is room for another one in its queue."""
+        if window := self._windows.get(attempt.queue):
+            window.out -= 1
 
-def _last_waiting(session: Session, queue: str, user_id: int | None) -> int:
-    """The latest turn of those of a user that wait; -1 if none does, or the user is gone."""
-    turn = session.scalar(_LATEST_TURN, {"queue": queue, "user": user_id})
-    return -1 if turn is None else turn
+    def release(self, queues: Iterable[str]) -> None:
+        """Send on those that wait for these queues, as many as there is room for now."""
+        for queue in sorted(queues):
+            waiting = self._ledger.connection.execute(_ANYBODY, {"queue": queue})
+            if waiting.first() is not None:
+                self._release(queue)
+
+    def _release(self, queue: str) -> None:
+        window = self._window(queue)
+        # Some of those that wait may have been given up in this transaction.
+        self._ledger.write()
+        following = _FOLLOWING
+        if self._size:
+            following = following.limit(max(0, self._size - window.out))
+        connection = self._ledger.connection
+        sent = []
+        for run, index, part, attempt, turn, command in connection.execute(
+            following, {"queue": queue}
+        ).all():
+            window.send(turn)
+            self._gateway.outbox.add(self._ledger.session, RunStage.model_validate_json(command))
+            sent.append(
+                {"run": run, "place": index, "which": part, "number": attempt, "moment": now()}
+            )
+        if sent:
+            connection.execute(_SENT_ON, sent)
+
+    def _window(self, queue: str) -> _Window:
+        if queue not in self._windows:
+            self._ledger.write()
+            found = self._ledger.connection.execute(_OUT, {"queue": queue}).all()
+            self._windows[queue] = _Window(
+                out=sum(count for _, count, _ in found),
+                turn=max((turn for _, _, turn in found), default=0),
+                last={user: turn for user, _, turn in found},
+            )
+        return self._windows[queue]
+
+    def _last_waiting(self, queue: str, user_id: int | None) -> int:
+        """The latest turn of those of a user that wait; -1 if none does, or the user is gone."""
+        parameters = {"queue": queue, "user": user_id}
+        turn: int | None = self._ledger.connection.execute(_LATEST_TURN, parameters).scalar()
+        return -1 if turn is None else turn

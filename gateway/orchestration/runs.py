@@ -1,4 +1,4 @@
-"""How does a run begin, and how does it end?
+"""How does a run begin, and how is its next stage sent out?
 
 Everybody here works inside a transaction that holds the lock of the task's row, so that a run
 and its task never disagree.
@@ -10,13 +10,13 @@ from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from gateway.core import Gateway
-from gateway.followups.events import run_ended
-from gateway.models import LIVE, AttemptState, Run, RunState, StageAttempt, Task, now
-from gateway.orchestration.queueing import enqueue, lane_of
+from gateway.models import Run, RunState, Task
+from gateway.orchestration.ledger import Ledger, OpenRun
+from gateway.orchestration.queueing import Queues, lane_of
 from skyrelay import logs
 from skyrelay.messages import RunStage
 
@@ -96,12 +96,12 @@ def start(
     # Last, so that hardly anything can go wrong between the folder and the commit; what a crash
     # here leaves on the disk, the janitor takes away.
     key = gateway.store.create_run(UUID(run.id), task.config)
-    queue_stage(gateway, session, run, key)
+    queue_stage(gateway, Queues(gateway, Ledger(session)), run, key)
     return run
 
 
 def queue_stage(
-    gateway: Gateway, session: Session, run: Run, config_key: str, part: int = 0
+    gateway: Gateway, queues: Queues, run: Run | OpenRun, config_key: str, part: int = 0
 ) -> None:
     """Send the run's present stage, or a part of it, to its service.
 
@@ -117,26 +117,4 @@ def queue_stage(
         lane=lane_of(gateway, run.task_id),
         config=config_key,
     )
-    enqueue(gateway, session, run, command)
-
-
-def end(session: Session, run: Run, task: Task, state: RunState, task_state: str) -> None:
-    """Close the run; from here on every event of it is old news, and others are told."""
-    run.state = state
-    run.ended = now()
-    task.celery_id = None
-    task.state = task_state
-    task.reasons = list(run.reasons)
-    if state in (RunState.DONE, RunState.DEGRADED):
-        task.completed = run.ended
-    session.add(run_ended(task, run))
-
-
-def give_up_attempts(session: Session, run: Run, state: AttemptState) -> None:
-    """Mark all attempts of the run from which nothing is expected any more."""
-    session.execute(
-        update(StageAttempt)
-        .where(StageAttempt.run_id == run.id, StageAttempt.state.in_(LIVE))
-        .values(state=state, finished=now())
-        .execution_options(synchronize_session="fetch")
-    )
+    queues.enqueue(run, command)

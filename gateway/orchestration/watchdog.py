@@ -16,7 +16,8 @@ from sqlalchemy.orm import aliased
 
 from gateway.core import Gateway
 from gateway.models import IS_OUT, IS_WAITING, LIVE, AttemptState, Run, RunState, StageAttempt, now
-from gateway.orchestration.queueing import QUEUES, release
+from gateway.orchestration.ledger import Ledger
+from gateway.orchestration.queueing import QUEUES, Queues
 from gateway.orchestration.runs import lock_task
 from skyrelay import logs
 from skyrelay.broker import topology
@@ -36,7 +37,7 @@ def look_after(gateway: Gateway) -> None:
     """One round: send on those that wait for a queue with room, and again what was lost."""
     if _anybody_waits(gateway):
         with gateway.database.writing() as session:
-            release(gateway, session, QUEUES)
+            Queues(gateway, Ledger(session)).release(QUEUES)
     silent = _silent(gateway)
     if not silent:
         return

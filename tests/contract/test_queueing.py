@@ -11,7 +11,9 @@ import pytest
 from sqlalchemy import insert, update
 
 from gateway.models import AttemptState, StageAttempt, now
-from gateway.orchestration.queueing import QUEUES, release
+from gateway.orchestration.advance import record
+from gateway.orchestration.ledger import Ledger
+from gateway.orchestration.queueing import QUEUES, Queues
 from gateway.orchestration.watchdog import look_after
 from skyrelay.messages import KillRun, Lane, Outcome, RunStage
 from tests.support.gateway import Bench, Caller, opened
@@ -26,9 +28,9 @@ def bench(tmp_path: Path, database_url: str) -> Iterator[Bench]:
         yield Bench(gateway)
 
 
-def _run(caller: Caller, priority: int = 0) -> int:
+def _run(caller: Caller, priority: int = 0, step: str = "inspect") -> int:
     task = caller.new_task()
-    body = {"steps": ["inspect"], "priority": priority}
+    body = {"steps": [step], "priority": priority}
     answer = caller.post(f"tasks/{task}/process/", json=body)
     assert answer.status_code == 200, answer.json
     return task
@@ -101,6 +103,18 @@ def test_a_priority_that_makes_no_sense_is_refused(
     assert answer.status_code == 400
     assert "priority" in str(answer.json)
     assert bench.outbox() == []
+
+
+def test_ends_of_two_stages_at_once_make_room_for_one_of_each(bench: Bench, alice: Caller) -> None:
+    steps = ("inspect", "photometry")
+    for step in steps:
+        for _ in range(WINDOW + 3):
+            _run(alice, step=step)
+    out = bench.commands()
+    ended = [next(command for command in out if command.step == step) for step in steps]
+    bench.outbox()
+    record(bench.gateway, [bench.finished(command) for command in ended])
+    assert sorted(command.step for command in bench.commands()) == list(steps)
 
 
 def test_a_cancelled_run_makes_room_for_the_next(bench: Bench, alice: Caller) -> None:
@@ -207,7 +221,7 @@ def test_a_cancel_that_meets_the_sending_of_its_command_kills_it(
                 .where(StageAttempt.run_id == str(ended.run))
                 .values(state=AttemptState.DONE)
             )
-            release(bench.gateway, session, QUEUES)
+            Queues(bench.gateway, Ledger(session)).release(QUEUES)
             session.flush()
             cancelled = pool.submit(alice.post, f"tasks/{last}/cancel/")
             # It waits for the transaction that is sending its command at this moment.
