@@ -19,7 +19,8 @@ from gateway.core import Gateway
 from gateway.models import LIVE, AttemptState, RunState, StageAttempt, now
 from gateway.orchestration import dead_letters
 from gateway.orchestration.dead_letters import GivenUp
-from gateway.orchestration.ledger import Ledger, OpenAttempt, OpenRun
+from gateway.orchestration.ledger import Ledger
+from gateway.orchestration.open_runs import OpenAttempt, OpenRun
 from gateway.orchestration.outcomes import Outcomes
 from gateway.orchestration.queueing import Queues
 from gateway.orchestration.runs import hold_tasks

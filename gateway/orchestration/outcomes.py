@@ -15,7 +15,8 @@ from sqlalchemy import bindparam, func, insert, select
 from gateway.audit import remember
 from gateway.core import Gateway
 from gateway.models import AttemptState, Duty, FollowUp, RunState, StageAttempt
-from gateway.orchestration.ledger import Ledger, OpenAttempt, OpenRun
+from gateway.orchestration.ledger import Ledger
+from gateway.orchestration.open_runs import OpenAttempt, OpenRun
 from gateway.orchestration.queueing import Queues
 from gateway.orchestration.runs import queue_stage
 from skyrelay.messages import Outcome, RunStage, StageFinished

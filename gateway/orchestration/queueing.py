@@ -14,18 +14,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from gateway.core import Gateway
 from gateway.models import IS_OUT, IS_WAITING, AttemptState, Run, StageAttempt, now
-from gateway.orchestration.ledger import Ledger, OpenAttempt, OpenRun
+from gateway.orchestration.ledger import Ledger
+from gateway.orchestration.open_runs import OpenAttempt, OpenRun
+from gateway.orchestration.statements import BEGIN_ATTEMPT
 from skyrelay.broker.topology import in_lane
 from skyrelay.messages import Lane, RunStage
 from skyrelay.products import IMAGE
 from skyrelay.stages import SERVICES, stage_of
 
 _MIB = 1024 * 1024
-_BEGIN = insert(StageAttempt)
 _WAITS = (StageAttempt.queue == bindparam("queue"), IS_WAITING)
 _ANYBODY = select(StageAttempt.run_id).where(*_WAITS).limit(1)
 _FOLLOWING = (
@@ -120,7 +121,7 @@ class Queues:
         turn = max(window.turn, last + 1)
         window.last[run.user_id] = turn
         self._ledger.connection.execute(
-            _BEGIN,
+            BEGIN_ATTEMPT,
             {
                 "run_id": run.id,
                 "position": command.index,

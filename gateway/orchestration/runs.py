@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 
 from gateway.core import Gateway
 from gateway.models import Run, RunState, Task
-from gateway.orchestration.ledger import Ledger, OpenRun
+from gateway.orchestration.ledger import Ledger
+from gateway.orchestration.open_runs import OpenRun
 from gateway.orchestration.queueing import Queues, lane_of
 from skyrelay import logs
 from skyrelay.messages import RunStage

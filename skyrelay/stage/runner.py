@@ -99,7 +99,8 @@ class _Job:
     fraction: float = 0.0
     doing: str = ""
     last_sign: float = field(default_factory=time.monotonic)
-    looked: float = 0.0
+    #: When it was looked whether the run is over; its worker has just done so, with the claim.
+    looked: float = field(default_factory=time.monotonic)
 
 
 class StageRunner(DependencyProvider):
