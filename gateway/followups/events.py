@@ -5,11 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Protocol
 
-from gateway.models import Duty, FollowUp, RunState, Task, now
+from sqlalchemy import Connection, bindparam, select
+
+from gateway.models import Duty, FollowUp, RunState, Task, Webhook, now
 
 CANDIDATES_FOUND = "candidates.found"
 #: Everything that a webhook may be told.
 EVENTS = ("run.done", "run.degraded", "run.failed", "run.cancelled", CANDIDATES_FOUND)
+
+_LISTENER = select(Webhook.id).where(Webhook.user_id == bindparam("user"), Webhook.active).limit(1)
 
 
 class _EndedRun(Protocol):
@@ -26,6 +30,11 @@ class _EndedRun(Protocol):
     task_state: str
     state: RunState
     ended: datetime | None
+
+
+def has_listeners(connection: Connection, user_id: int) -> bool:
+    """Whether the user wants to be told: for most there is nothing to do."""
+    return connection.execute(_LISTENER, {"user": user_id}).first() is not None
 
 
 def run_ended(run: _EndedRun) -> dict[str, Any]:

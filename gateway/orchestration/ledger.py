@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Row, insert
 from sqlalchemy.orm import Session
 
-from gateway.followups.events import run_ended
+from gateway.followups import events
 from gateway.models import LIVE, AttemptState, FollowUp, RunState, now
 from gateway.orchestration import statements
 from gateway.orchestration.open_runs import OpenAttempt, OpenRun
@@ -134,7 +134,8 @@ class Ledger:
         """Close the run, and have others told."""
         run.end(state, task_state)
         self.change(run)
-        self.connection.execute(_FOLLOW_UP, run_ended(run))
+        if events.has_listeners(self.connection, run.owner_id):
+            self.connection.execute(_FOLLOW_UP, events.run_ended(run))
         self.session.info.setdefault(ENDED, []).append(run)
 
     def give_up_attempts(self, run: OpenRun, state: AttemptState) -> None:

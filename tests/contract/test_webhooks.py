@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from gateway.followups import webhooks
 from gateway.followups.calls import Caller as Phone
 from gateway.followups.calls import CallFailed
 from gateway.followups.indexing import index
-from gateway.models import WebhookDelivery, now
+from gateway.models import Duty, FollowUp, WebhookDelivery, now
 from skyrelay.messages import Outcome
 from skyrelay.stages import INSPECT
 from tests.support.gateway import Bench, Caller, opened
@@ -81,6 +81,19 @@ def test_the_end_of_a_run_is_told_once_and_signed(
     assert proof == f"v1={expected}"
     (entry,) = _log(alice, hook)
     assert (entry["state"], entry["tries"][0]["status"]) == ("delivered", 204)
+
+
+def test_a_run_of_whom_nobody_wants_to_hear_leaves_nothing_to_do(
+    bench: Bench, alice: Caller, bob: Caller, receiver: Receiver
+) -> None:
+    _hook(bob, receiver.url)
+    bench.run(alice, alice.new_task(), INSPECT.step)
+    with bench.gateway.database.reading() as session:
+        duties = session.scalars(select(FollowUp.duty)).all()
+    assert Duty.NOTIFY not in duties
+    _hook(alice, receiver.url)
+    _send(bench)
+    assert not receiver.calls, "it was over before anybody asked"
 
 
 def test_a_webhook_hears_of_its_events_and_its_owner_only(
