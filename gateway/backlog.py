@@ -6,7 +6,9 @@ They are the same whichever process of the events tells them: of several, take t
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from prometheus_client import Metric
@@ -36,8 +38,13 @@ from skyrelay import exposition
 from skyrelay.broker import topology
 from skyrelay.broker.connection import CHANNEL_ERRORS, CONNECTION_ERRORS, connect, using
 from skyrelay.broker.lengths import lengths
+from skyrelay.question import Question
 
 _log = logging.getLogger(__name__)
+
+#: Seconds for which one look waits for all parts together. Prometheus gives up after 10, and would
+#: say of this process that it is down.
+PATIENCE = 5.0
 
 #: What is raised by a database, a store or a broker that cannot tell now.
 _AWAY: tuple[type[Exception], ...] = (SQLAlchemyError, OSError)
@@ -52,8 +59,16 @@ def watch(gateway: Gateway) -> None:
 class Backlog(Collector):
     """What waits in the database and in the broker, and what room is left in the store."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, patience: float = PATIENCE) -> None:
         self._gateway = gateway
+        self._patience = patience
+        self._parts: dict[str, Callable[[], list[Metric]]] = {
+            "database": self._database,
+            "broker": self._broker,
+            "store": self._store,
+        }
+        self._looks: dict[str, Question[list[Metric]]] = {}
+        self._choosing = threading.Lock()
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: to register must not mean to ask."""
@@ -61,21 +76,33 @@ class Backlog(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Look everything up; what cannot be had now is left out, and said to be."""
-        parts = {"database": self._database, "broker": self._broker, "store": self._store}
+        end = time.monotonic() + self._patience
         readable = GaugeMetricFamily(
             "skyrelay_backlog_readable",
             "Whether the figures from there could be had now",
             labels=["part"],
         )
-        for name, part in parts.items():
+        for name, look in self._begin().items():
             try:
-                yield from part()
+                yield from look.answer(end - time.monotonic())
             except _AWAY as error:
                 _log.warning("no figures of the %s: %s", name, error)
                 readable.add_metric([name], 0)
             else:
                 readable.add_metric([name], 1)
         yield readable
+
+    def _begin(self) -> dict[str, Question[list[Metric]]]:
+        """A look at every part; where the last one is not over, that one: they must not pile up.
+
+        S3 is asked again and again for half a minute, the name of a broker may be looked for as
+        long, and a network's file system may stand still.
+        """
+        with self._choosing:
+            for name, ask in self._parts.items():
+                if name not in self._looks or not self._looks[name].is_alive():
+                    self._looks[name] = Question(f"look at the {name}", ask)
+            return dict(self._looks)
 
     def _database(self) -> list[Metric]:
         with self._gateway.database.reading() as session:

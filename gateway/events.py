@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from http.server import ThreadingHTTPServer
 
@@ -16,6 +17,10 @@ from gateway.orchestration.advance import record
 from skyrelay.broker.consumer import EventConsumer, News
 
 _log = logging.getLogger(__name__)
+
+#: Seconds that the rounds may take to end, all together: the database may be away, too, and what
+#: they are at is begun anew by the next process.
+_GRACE = 5.0
 
 
 def serve_events(gateway: Gateway) -> None:
@@ -50,8 +55,9 @@ def serve_events(gateway: Gateway) -> None:
         consumer.run()
     finally:
         stop()
+        end = time.monotonic() + _GRACE
         for helper in helpers:
-            helper.join()
+            helper.join(max(0.0, end - time.monotonic()))
         followups.stop()
         if health is not None:
             health.shutdown()
@@ -99,6 +105,6 @@ def _repeat(
                 # Its next round begins anew; nothing depends on this one.
                 _log.exception("%s was interrupted", work.__module__)
 
-    thread = threading.Thread(target=run, name=work.__name__)
+    thread = threading.Thread(target=run, name=work.__name__, daemon=True)
     thread.start()
     return thread

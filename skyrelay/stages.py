@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from skyrelay import time_limits
 from skyrelay.settings import get_settings
 
 
@@ -30,7 +31,8 @@ class Stage:
     invalidates : tuple of str
         Steps whose products are out of date as soon as this stage starts anew.
     time_limit : float
-        Seconds after which an attempt is stopped, unless the configuration says otherwise.
+        Seconds after which an attempt is stopped, unless the configuration says otherwise; at most
+        `skyrelay.time_limits.LONGEST`.
     makes : tuple of str
         Names of the files and folders that the stage makes, where `skyrelay.products` does not
         say it.
@@ -56,6 +58,14 @@ class Stage:
     service_module: str | None = None
     ends_as: str | None = None
     locates: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.time_limit <= time_limits.LONGEST:
+            raise ValueError(
+                f"the stage {self.step} has a time limit of {self.time_limit:g} s: it must be at "
+                f"most {time_limits.LONGEST:g} s, because the broker takes its message away after "
+                f"{time_limits.CONSUMER_TIMEOUT_MS / 1000:g} s"
+            )
 
     @property
     def science(self) -> str:

@@ -20,11 +20,7 @@ import click
 import requests
 import yaml
 
-from deploy.observation.dashboards import ALERTS, DASHBOARDS
-from skyrelay.stages import SERVICES
-
-#: What a scrape is named after, besides the services of the stages.
-_OTHERS = ("gateway", "broker")
+from deploy.observation.dashboards import ALERTS, DASHBOARDS, HERE
 
 #: What Grafana puts for the variable of the stages when all are chosen.
 _ALL = ".+"
@@ -56,8 +52,17 @@ def targets(prometheus: Prometheus) -> Iterator[str]:
     for target in found:
         if target["health"] != "up":
             yield f"{target['scrapeUrl']} is {target['health']}: {target['lastError']}"
-    for job in {*SERVICES, *_OTHERS} - up.keys():
+    for job in sorted(jobs() - up.keys()):
         yield f"no target of {job} is up"
+
+
+def jobs() -> set[str]:
+    """What our Prometheus calls those whom it asks: the service, where it looks for one."""
+    found = set()
+    for job in yaml.safe_load((HERE / "prometheus.yml").read_text())["scrape_configs"]:
+        names = [name for source in job.get("dns_sd_configs", ()) for name in source["names"]]
+        found.update(names or [job["job_name"]])
+    return found
 
 
 def rules(prometheus: Prometheus) -> Iterator[str]:

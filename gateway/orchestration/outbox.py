@@ -133,13 +133,13 @@ class Outbox:
         self._thread.start()
 
     def stop(self) -> None:
-        """Publish what is at hand, and end."""
+        """Publish what is at hand, and end; without a broker that is nothing; the table has it."""
         if self._thread is None:
             return
         with self._wake:
             self._stopping = True
             self._wake.notify()
-        self._thread.join(timeout=10.0)
+        self._thread.join(timeout=10.0 if self.connected else 0.0)
         self._thread = None
 
     def _work(self) -> None:

@@ -29,6 +29,7 @@ from skyrelay.messages import (
     parse,
     place_in,
 )
+from skyrelay.question import Question
 
 _log = logging.getLogger(__name__)
 
@@ -127,7 +128,7 @@ class EventConsumer:
         pause = FIRST_PAUSE
         while not self._stopping:
             try:
-                with using(connect(self._uri, "events", heartbeat=self._heartbeat)) as connection:
+                with using(self._connected()) as connection:
                     self._consume(connection)
             except CONNECTION_ERRORS + CHANNEL_ERRORS as error:
                 if self._consuming:
@@ -147,6 +148,17 @@ class EventConsumer:
     def is_consuming(self, within: float = 15.0) -> bool:
         """Whether the broker delivers to us and the consumer has been awake lately (seconds)."""
         return self._consuming and time.monotonic() - self._last_look < within
+
+    def _connected(self) -> Connection:
+        """A connection; a ConnectionError if there is none, or `stop` is called meanwhile."""
+        made = Question(
+            "connecting", lambda: connect(self._uri, "events", heartbeat=self._heartbeat)
+        )
+        while not self._stopping:
+            made.join(0.1)
+            if not made.is_alive():
+                return made.answer(0.0)
+        raise ConnectionAbortedError("stopped before there was a connection")
 
     def _consume(self, connection: Connection) -> None:
         topology.declare(connection)

@@ -30,6 +30,7 @@ from kombu import Connection, Exchange, Queue, binding
 from skyrelay.messages import KillRun, Lane, Message, RunStage, StageProgressed
 from skyrelay.settings import get_settings
 from skyrelay.stages import SERVICES, stages_of_service
+from skyrelay.time_limits import CONSUMER_TIMEOUT_MS
 
 WORK = Exchange("skyrelay.work", type="direct", durable=True)
 EVENTS = Exchange("skyrelay.events", type="topic", durable=True)
@@ -42,11 +43,6 @@ LASTING = (WORK, EVENTS, KILLS, DEAD, CANDIDATES)
 
 #: Before service and lane, in the names of the queues in which commands wait.
 WORK_QUEUE_PREFIX = "work."
-
-#: Longer than any stage with all its patience; the broker's default of half an hour would take a
-#: long stage's message away and give it to the next replica, for ever. Brokers before 3.12 do not
-#: know the argument and need `consumer_timeout` in their configuration.
-CONSUMER_TIMEOUT_MS = 24 * 3600 * 1000
 
 #: Deliveries after the first. Every loss of the replica or of its connection costs one, so it must
 #: not be too small; a message that kills its replica each time costs this many replicas.
@@ -275,6 +271,7 @@ def _quorum(
         "x-dead-letter-strategy": "at-least-once",
         # The strategy above demands it; without a maximal length nothing is ever rejected.
         "x-overflow": "reject-publish",
+        # Brokers before 3.12 do not know it and need `consumer_timeout` in their configuration.
         "x-consumer-timeout": CONSUMER_TIMEOUT_MS,
     }
     if key is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from skyrelay import time_limits
 from skyrelay.parameters.definition import Kind, Parameter
 
 _INSPECT = ("inspect",)
@@ -37,7 +38,7 @@ _GENERAL = (
         kind=Kind.FLOAT,
         unit="s",
         minimum=1,
-        maximum=7 * 86400,
+        maximum=time_limits.LONGEST,
         help="Stop a stage that takes longer than this; otherwise each stage has its own limit.",
     ),
     Parameter(

@@ -22,15 +22,12 @@ from urllib.parse import quote
 
 from skyrelay.stack.ports import LOOPBACK, free_ports
 from skyrelay.stack.process import GuardedProcess
+from skyrelay.time_limits import CONSUMER_TIMEOUT_MS
 
 #: Debian's wrappers in /usr/sbin switch to the user rabbitmq; the real scripts do not.
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 
 USER = "skyrelay"
-
-#: A message that is not acknowledged within this time is taken from its consumer. It must be
-#: longer than the longest stage with all its patience: a day is.
-CONSUMER_TIMEOUT_MS = 24 * 3600 * 1000
 
 CONFIGURATION = f"""\
 listeners.tcp.1 = {{host}}:{{port}}

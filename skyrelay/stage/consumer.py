@@ -96,8 +96,9 @@ class CommandQueueConsumer(QueueConsumer):
         """Close the connection."""
         self.should_stop = True
         if self._gt is not None:
-            with eventlet.Timeout(5, False):
-                self._gt.wait()
+            if self._connected:  # Else it waits for a broker, and for nothing else.
+                with eventlet.Timeout(5, False):
+                    self._gt.wait()
             self._gt.kill()
 
     kill = stop

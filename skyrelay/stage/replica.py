@@ -50,10 +50,14 @@ def resolve_names_in_a_thread() -> None:
 
     It may look for half a minute: for the broker's, say, while its container is away.
     """
+    import atexit
     import socket
 
     from eventlet import tpool
 
+    # It waits for the threads at the end of the process. Nobody needs their answers any more, and
+    # what else is done in them is waited for by who does it.
+    atexit.unregister(tpool.killall)
     tpool.set_num_threads(RESOLVERS)
     socket.getaddrinfo = partial(tpool.execute, socket.getaddrinfo)
 

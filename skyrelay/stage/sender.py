@@ -34,7 +34,7 @@ class NotSent(Exception):
     """The replica ends before the broker has confirmed the message."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Letter:
     body: str
     route: Route
@@ -42,12 +42,18 @@ class _Letter:
     headers: dict[str, str] = field(default_factory=dict)
     outcome: Event = field(default_factory=Event)
 
+    def settle(self, sent: bool) -> None:
+        """Let go whoever waits for it, if nobody has done so before."""
+        if not self.outcome.ready():
+            self.outcome.send(sent)
+
 
 class Sender(SharedExtension):
     """Publishes one message after another, each until it is confirmed."""
 
     def __init__(self) -> None:
         self._letters: Queue = Queue()
+        self._waited_for: set[_Letter] = set()
         self._abandoned = False
         self._connection: Connection | None = None
         self._producer: Producer | None = None
@@ -88,19 +94,30 @@ class Sender(SharedExtension):
             self._letters.put(_letter(message, topology.route_of(message)))
 
     def abandon(self) -> None:
-        """Let everybody who waits for a confirmation go: the replica has to end."""
+        """Let everybody who waits for a confirmation go: the replica has to end.
+
+        At once: the address of a broker that is away may be looked for for half a minute.
+        """
         self._abandoned = True
+        for letter in self._waited_for:
+            letter.settle(False)
 
     def _send(self, letter: _Letter) -> None:
-        self._letters.put(letter)
-        if not letter.outcome.wait():
+        if self._abandoned:
             raise NotSent
+        self._waited_for.add(letter)
+        self._letters.put(letter)
+        try:
+            if not letter.outcome.wait():
+                raise NotSent
+        finally:
+            self._waited_for.discard(letter)
 
     def _run(self) -> None:
         while True:
             letter = self._letters.get()
             with logs.about(letter.about):
-                letter.outcome.send(self._deliver(letter))
+                letter.settle(self._deliver(letter))
 
     def _deliver(self, letter: _Letter) -> bool:
         pause = FIRST_PAUSE

@@ -199,6 +199,8 @@ class TaskStore:
         OSError
             If the store does not answer.
         """
+        # Where the file system is not mounted there is only its empty folder, on another one.
+        os.stat(self.root / _LOCKS)
         found = os.statvfs(self.root)
         return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -31,6 +33,12 @@ def a_bench_with_a_window(tmp_path: Path, database_url: str) -> Iterator[Bench]:
 
 def look(bench: Bench) -> Figures:
     return Figures.here(Backlog(bench.gateway).collect())
+
+
+def readable(figures: Figures) -> dict[str, float]:
+    """Which parts could be asked."""
+    parts = ("database", "broker", "store")
+    return {part: figures("skyrelay_backlog_readable", part=part) for part in parts}
 
 
 def test_an_installation_in_which_nothing_waits_says_so(bench: Bench) -> None:
@@ -122,6 +130,28 @@ def test_the_size_of_the_database_grows_with_what_is_in_it(bench: Bench, alice: 
 def test_a_broker_that_is_away_leaves_its_figures_out_and_says_so(bench: Bench) -> None:
     figures = look(bench)
     assert not figures.has("skyrelay_queue_messages")
-    assert figures("skyrelay_backlog_readable", part="broker") == 0
-    assert figures("skyrelay_backlog_readable", part="database") == 1
-    assert figures("skyrelay_backlog_readable", part="store") == 1
+    assert readable(figures) == {"database": 1, "broker": 0, "store": 1}
+
+
+def test_a_broker_that_never_answers_keeps_nobody_else_waiting(
+    tmp_path: Path, database_url: str
+) -> None:
+    with socket.create_server((LOOPBACK, 0)) as mute:
+        uri = f"amqp://guest:guest@{LOOPBACK}:{mute.getsockname()[1]}/"
+        with opened(tmp_path, database_url, amqp_uri=uri) as gateway:
+            backlog = Backlog(gateway, patience=1.0)
+            looks = [Figures.here(backlog.collect()) for _ in range(2)]
+            assert [t.name for t in threading.enumerate()].count("look at the broker") == 1
+    for figures in looks:
+        assert readable(figures) == {"database": 1, "broker": 0, "store": 1}
+        assert figures.has("skyrelay_open_runs")
+        assert figures.has("skyrelay_store_free_bytes")
+
+
+def test_a_store_whose_file_system_is_not_mounted_is_away(bench: Bench) -> None:
+    root = bench.store.root
+    root.rename(root.with_name("elsewhere"))
+    root.mkdir()
+    figures = look(bench)
+    assert readable(figures) == {"database": 1, "broker": 0, "store": 0}
+    assert not figures.has("skyrelay_store_free_bytes")

@@ -147,3 +147,24 @@ def test_a_killed_worker_and_a_bucket_that_is_away_for_a_while_cost_time_alone(
     assert state == "divided_done", machines.logs()
     joined = machines.client.read(machines.task, "joined.txt")
     assert joined == b"1 2 3 4", machines.logs()
+
+
+@pytest.mark.parametrize("how", ["refuse", "swallow_all"])
+def test_a_bucket_that_is_away_is_told_by_a_process_that_is_well_itself(
+    machines: Machines, how: str
+) -> None:
+    """Prometheus waits for ten seconds, and would say that the process is down."""
+    events = machines.told_at[0]
+
+    def readable(part: str) -> float:
+        return Figures(events)("skyrelay_backlog_readable", part=part)
+
+    assert readable("store") == 1
+    getattr(machines.proxy, how)()
+    figures = Figures(events)
+    assert figures("skyrelay_backlog_readable", part="store") == 0
+    assert figures("skyrelay_backlog_readable", part="database") == 1
+    assert figures("skyrelay_backlog_readable", part="broker") == 1
+    assert figures.has("skyrelay_outbox_lag_seconds")
+    {"refuse": machines.proxy.accept_again, "swallow_all": machines.proxy.heal}[how]()
+    assert wait_until(lambda: readable("store") == 1, 120)

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from skyrelay.settings import Settings
-from skyrelay.stack.broker_node import CONSUMER_TIMEOUT_MS
 from skyrelay.stages import STAGES
+from skyrelay.time_limits import CONSUMER_TIMEOUT_MS
 
 ROOT = Path(__file__).parents[2]
 #: What must be filled in.

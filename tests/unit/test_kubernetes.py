@@ -24,8 +24,8 @@ from skyrelay.broker import topology
 from skyrelay.cli.broker_users import broker_users
 from skyrelay.messages import Lane
 from skyrelay.settings import Settings
-from skyrelay.stack.broker_node import CONSUMER_TIMEOUT_MS
 from skyrelay.stages import SERVICES, STAGES
+from skyrelay.time_limits import CONSUMER_TIMEOUT_MS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/kubernetes"

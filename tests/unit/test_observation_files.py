@@ -13,7 +13,7 @@ import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
-from deploy.observation import dashboards
+from deploy.observation import dashboards, look
 from gateway import backlog, observation
 from gateway.followups import observation as followups_observation
 from skyrelay.stage import observation as stage_observation
@@ -127,6 +127,12 @@ def test_prometheus_looks_for_every_stage_service() -> None:
         for name in source["names"]
     }
     assert set(SERVICES) <= names
+
+
+def test_who_looks_at_a_prometheus_expects_all_without_whom_nothing_works() -> None:
+    """Stages may be scaled to zero, the others must be there."""
+    (missing,) = [each["expr"] for each in alerts() if each["alert"] == "SkyrelayProcessMissing"]
+    assert look.jobs() == {*SERVICES, *re.findall(r'job="([\w-]+)"', missing)}
 
 
 def test_every_process_that_prometheus_looks_for_is_missed_when_it_is_down() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from uuid import uuid4
 
+import pytest
 from kombu import Queue
 
 from skyrelay.broker import topology
 from skyrelay.messages import KillRun, Lane, RunStage, StageProgressed
-from skyrelay.stages import SERVICES, STAGES, stages_of_service
+from skyrelay.parameters import parameter
+from skyrelay.stages import SERVICES, STAGES, Stage, stages_of_service
 
 COMMAND = RunStage(run=uuid4(), task=1, index=0, step="inspect", config="a.json")
 QUEUES = {queue.name: queue for queue in topology.queues((5.0, 30.0, 120.0))}
@@ -48,6 +50,21 @@ def test_no_message_is_taken_from_a_stage_that_takes_long() -> None:
         time_out = arguments(QUEUES[f"work.{stage.service}"])["x-consumer-timeout"]
         assert isinstance(time_out, int)
         assert time_out > 2000 * stage.time_limit
+
+
+def test_no_user_may_give_a_stage_more_time_than_its_message_has() -> None:
+    most = parameter("time_limit").maximum
+    assert most is not None
+    for service in SERVICES:
+        for lane in Lane:
+            held = arguments(topology.work_queue(service, lane))["x-consumer-timeout"]
+            assert isinstance(held, int)
+            assert 1000 * most < held
+
+
+def test_a_stage_that_would_lose_its_message_is_refused() -> None:
+    with pytest.raises(ValueError, match="the stage slow has a time limit of 90000 s: it must be"):
+        Stage(step="slow", service="slow", state="slow", title="Slow", time_limit=90_000.0)
 
 
 def test_a_message_that_waits_goes_back_to_where_it_belongs() -> None:

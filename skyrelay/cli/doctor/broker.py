@@ -12,6 +12,7 @@ from skyrelay.broker.lengths import lengths
 from skyrelay.cli.doctor.finding import Finding, Health
 from skyrelay.settings import Settings
 from skyrelay.stages import SERVICES
+from skyrelay.time_limits import CONSUMER_TIMEOUT_MS
 
 #: From which version on a queue brings its own time-out for consumers.
 _QUEUES_HAVE_TIMEOUTS = (3, 12)
@@ -76,6 +77,6 @@ def _timeout(version: str) -> Finding:
         return Finding(Health.GOOD, "consumer_timeout", "a day, by the queues' own argument")
     said = (
         "this version reads it from its configuration only: see that it says "
-        f"consumer_timeout = {topology.CONSUMER_TIMEOUT_MS}, or long stages are done anew"
+        f"consumer_timeout = {CONSUMER_TIMEOUT_MS}, or long stages are done anew"
     )
     return Finding(Health.NOTE, "consumer_timeout", said)
