@@ -17,6 +17,7 @@ from tests.support.station import Station, station
 pytest_plugins = [
     "tests.support.left_behind",
     "tests.support.report",
+    "tests.support.turns",
 ]
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -49,3 +49,31 @@ def test_what_a_killed_pytest_has_started_dies_with_it(tmp_path: Path, workers: 
         killed.wait()
     pids = [int(pid) for pid in found.read_text().split()]
     assert wait_until(lambda: not any(map(is_alive, pids)))
+
+
+_CRASH = """
+import os, signal
+from pathlib import Path
+
+def test_that_kills_its_process_once():
+    crashed = Path("crashed")
+    if not crashed.exists():
+        crashed.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_after_a_crash_the_other_files_are_still_done(tmp_path: Path) -> None:
+    (tmp_path / "test_crash.py").write_text(_CRASH)
+    (tmp_path / "test_later.py").write_text("def test_more(): pass")
+    options = ("-n", "1", "--dist", "loadfile", "--no-loadscope-reorder")
+    done = subprocess.run(
+        _pytest(tmp_path, "tests.support.turns", *options),
+        cwd=tmp_path,
+        env=_ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert "crashed while running 'test_crash.py::test_that_kills_its_process_once'" in done.stdout
+    assert "1 failed, 2 passed" in done.stdout and done.returncode == 1
