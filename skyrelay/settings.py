@@ -109,7 +109,10 @@ class Settings(BaseSettings):
         24, ge=1, description="threads of each of them; half of them may serve streams"
     )
     skyrelay_renderers: int = Field(
-        1, ge=1, description="processes for pictures of images, for each process of the web server"
+        1,
+        ge=0,
+        description="processes for pictures of images, for each process of the web server; 0: no "
+        "pictures",
     )
     skyrelay_renderer_memory: int = Field(1024, ge=256, description="MiB that each of them may use")
     skyrelay_preview_cache: float = Field(

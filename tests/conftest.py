@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,15 +12,15 @@ import pytest
 
 from skyrelay.stack.broker_node import BrokerNode
 from tests.support.postgres import DATABASES, Cluster, a_database, cluster
-from tests.support.processes import processes_with
 from tests.support.station import Station, station
 
-pytest_plugins = ["tests.support.report"]
+pytest_plugins = [
+    "tests.support.left_behind",
+    "tests.support.report",
+    "tests.support.turns",
+]
 
 PROJECT = Path(__file__).resolve().parents[1]
-
-#: Inherited by every process that the tests start, however it detaches itself.
-SESSION_VARIABLE = "SKYRELAY_TEST_SESSION"
 
 # What a shell runs in the background ignores Ctrl-C, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -29,28 +28,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # A developer's own stack and settings are not for the tests.
 for variable in ("AMQP_URI", "DATABASE_URL", "TASKS_PATH", "DATA_PATH", "SECRET_KEY"):
     os.environ.pop(variable, None)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files of few tests.
-
-    They hold the long ones, with which one process would be left when the others are done.
-    """
-    tests = Counter(item.path for item in items)
-    items.sort(key=lambda item: tests[item.path])
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_process_is_left_behind() -> Iterator[None]:
-    """Fail the session when a process that some test started outlives all tests."""
-    session = secrets.token_hex(8)
-    os.environ[SESSION_VARIABLE] = session
-    yield
-    left = processes_with(f"{SESSION_VARIABLE}={session}")
-    left.pop(os.getpid(), None)
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    assert not left, f"processes left behind (and killed now): {left}"
 
 
 @pytest.fixture(scope="session")

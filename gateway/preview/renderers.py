@@ -28,12 +28,13 @@ class TooBusy(Exception):
 
 
 class Renderers:
-    """``count`` processes that make pictures with at most ``memory`` MiB each.
+    """``count`` processes, or none, that make pictures with at most ``memory`` MiB each.
 
     At most ``waiting`` requests wait for them: the threads of the others answer everybody else.
     """
 
     def __init__(self, count: int, memory: int, waiting: int) -> None:
+        self._count = count
         self._memory = memory
         self._room = threading.BoundedSemaphore(max(1, waiting))
         self._idle: queue.LifoQueue[subprocess.Popen[bytes] | None] = queue.LifoQueue()
@@ -79,6 +80,8 @@ class Renderers:
             observation.PICTURES.labels(kind, ending).observe(time.monotonic() - began)
 
     def _render(self, job: Job) -> bytes:
+        if not self._count:
+            raise Unviewable("No pictures are made here (SKYRELAY_RENDERERS is 0).")
         if not self._room.acquire(blocking=False):
             raise TooBusy
         try:

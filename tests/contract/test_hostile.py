@@ -14,7 +14,10 @@ from skyrelay.store.inputs import find_input
 from tests.support.gateway import Bench, Caller
 from tests.support.strings import places
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = [
+    pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
+    pytest.mark.long,
+]
 
 TEXTS = [
     "../../etc/passwd",

@@ -442,3 +442,10 @@ def test_many_may_look_at_once(alice: Caller, task: int) -> None:
     for thread in threads:
         thread.join()
     assert answers == [200] * 6
+
+
+def test_where_no_pictures_are_made_it_is_said(bench: Bench, alice: Caller, task: int) -> None:
+    bench.app.extensions[RENDERERS] = Renderers(0, 1024, 12)
+    answer = alice.get(f"tasks/{task}/preview/image.fits")
+    assert answer.status_code == 400
+    assert "No pictures are made here" in answer.text

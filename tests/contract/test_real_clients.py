@@ -6,6 +6,8 @@ The web server is a process of its own; the test plays the stages beside it, on 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,7 +59,7 @@ def site(tmp_path: Path, database_url: str) -> Iterator[Site]:
     fits.writeto(image, pixels)
     with (
         opened(tmp_path, database_url) as gateway,
-        installation(tmp_path, database_url, _NO_BROKER) as made,
+        installation(tmp_path, database_url, _NO_BROKER, skyrelay_renderers=1) as made,
     ):
         add_user(gateway, "alice")
         server, url = made.web()
@@ -163,7 +165,8 @@ def test_the_documented_python_client_over_a_real_connection(site: Site) -> None
         client.session.close()
 
 
-def test_each_web_process_has_one_renderer_before_anybody_asks(site: Site) -> None:
+@pytest.mark.parametrize("killed", [False, True])
+def test_each_web_process_has_one_renderer_before_anybody_asks(site: Site, killed: bool) -> None:
     (worker,) = children_of(site.server.pid)
 
     def renderers() -> list[int]:
@@ -176,5 +179,8 @@ def test_each_web_process_has_one_renderer_before_anybody_asks(site: Site) -> No
     assert client.call("GET", f"tasks/{task}/preview/image.fits").status_code == 200
     client.session.close()
     assert renderers() == before
-    site.server.stop()
+    if killed:
+        os.kill(site.server.pid, signal.SIGKILL)
+    else:
+        site.server.stop()
     assert wait_until(lambda: not any(command_of(each) for each in before))

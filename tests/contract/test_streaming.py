@@ -17,7 +17,7 @@ from tests.support.servers import Server, installation
 _NO_BROKER = "amqp://guest:guest@127.0.0.1:1/%2F"
 _MIB = 1024 * 1024
 #: What is sent, what the process may take for it, and by how much it may grow beyond its imports.
-_SENT, _MOST, _GROWTH = 1024 * _MIB, 100_000_000, 16 * _MIB
+_SENT, _MOST, _GROWTH = 256 * _MIB, 100_000_000, 16 * _MIB
 #: Of a file that is nearly all hole.
 _SPARSE = 64 * 1024 * _MIB
 _BLOCK = bytes(range(256)) * 4096

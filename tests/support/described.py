@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
 from typing import Any
 
 import jsonschema_rs
@@ -39,19 +38,26 @@ def check_described(app: Flask, answer: TestResponse) -> None:
     kinds = {answer.mimetype, "*/*"} & content.keys() if content else {""}
     assert kinds, f"{said} is described as {list(content)}, and came as {answer.mimetype}"
     if answer.mimetype == "application/json" and "application/json" in content:
-        components = _description(app)["components"]
-        whole = content["application/json"]["schema"] | {"components": components}
-        _validator(json.dumps(whole)).validate(answer.json)
+        schema = content["application/json"]["schema"]
+        _validator(schema, _description(app)["components"]).validate(answer.json)
 
 
 #: By the routes: every test makes an application, and to describe one takes longer than a test.
 _DESCRIPTIONS: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
+#: Under this name an application has its own: to list the routes for each answer takes time, too.
+_DESCRIBED = "tests.described"
 
 
-#: The same for all applications: every test makes one of its own.
-@lru_cache(maxsize=500)
-def _validator(schema: str) -> Any:
-    return jsonschema_rs.validator_for(json.loads(schema))
+#: By their text, and the description that they are from: many answers are described alike.
+_VALIDATORS: dict[tuple[str, int], Any] = {}
+
+
+def _validator(schema: dict[str, Any], components: dict[str, Any]) -> Any:
+    key = (json.dumps(schema), id(components))
+    if key not in _VALIDATORS:
+        made = jsonschema_rs.validator_for(schema | {"components": components})
+        _VALIDATORS[key] = made
+    return _VALIDATORS[key]
 
 
 def _operation(app: Flask, path: str, method: str) -> dict[str, Any] | None:
@@ -69,7 +75,10 @@ def _operation(app: Flask, path: str, method: str) -> dict[str, Any] | None:
 
 def _description(app: Flask) -> dict[str, Any]:
     """The description of an application; made once for all that have the same routes."""
-    routes = tuple((rule.endpoint, rule.rule) for rule in app.url_map.iter_rules())
-    if routes not in _DESCRIPTIONS:
-        _DESCRIPTIONS[routes] = document(app)
-    return _DESCRIPTIONS[routes]
+    if _DESCRIBED not in app.extensions:
+        routes = tuple((rule.endpoint, rule.rule) for rule in app.url_map.iter_rules())
+        if routes not in _DESCRIPTIONS:
+            _DESCRIPTIONS[routes] = document(app)
+        app.extensions[_DESCRIBED] = _DESCRIPTIONS[routes]
+    found: dict[str, Any] = app.extensions[_DESCRIBED]
+    return found

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from flask.testing import FlaskClient
 from sqlalchemy import delete, select
+from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from gateway import accounts
@@ -40,6 +41,25 @@ SECRET = "a secret for tests, long enough"
 PASSWORD = "correct horse"
 #: Made once: a good hash takes long on purpose.
 _PASSWORD_HASH = accounts.hash_of(PASSWORD)
+
+_compile_builder = Rule._compile_builder
+_BUILDERS: dict[tuple[Any, ...], Callable[..., tuple[str, str]]] = {}
+
+
+def _builder(rule: Rule, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+    """werkzeug's compiled function that makes addresses of a rule, once for all applications.
+
+    It depends on the text of the rule alone, and took most of the time of making an application.
+    """
+    if rule.defaults:
+        return _compile_builder(rule, append_unknown)
+    key = (rule.rule, tuple(rule._trace), append_unknown)
+    if key not in _BUILDERS:
+        _BUILDERS[key] = _compile_builder(rule, append_unknown)
+    return _BUILDERS[key]
+
+
+Rule._compile_builder = _builder  # type: ignore[method-assign]
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import requests
 
+from gateway.database import Database
+from gateway.migrate import migrate
 from skyrelay.client import Client
 from skyrelay.stack.ports import LOOPBACK, free_ports
 from tests.support.gateway import PASSWORD, SECRET, add_user, opened
@@ -64,7 +66,7 @@ class Server:
 
 
 class Installation:
-    """A database, a store, a broker, and gateway processes around them."""
+    """A database, which gets its tables, a store, a broker, and gateway processes around them."""
 
     def __init__(self, folder: Path, database_url: str, amqp_uri: str, **settings: object) -> None:
         self.folder = folder
@@ -78,8 +80,14 @@ class Installation:
             "DATA_PATH": str(folder / "data"),
             "SECRET_KEY": SECRET,
             "SKYRELAY_WEB_WORKERS": "1",
+            # To begin one takes longer than all the rest of a web server; hardly a test asks it.
+            "SKYRELAY_RENDERERS": "0",
             **{name.upper(): str(value) for name, value in settings.items()},
         }
+        # Here it takes no time; a process would first have to import what it takes.
+        database = Database(database_url)
+        migrate(database)
+        database.close()
 
     def web(self, *, ready: bool = True) -> tuple[Server, str]:
         """Start a web server; its address."""
