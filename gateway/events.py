@@ -31,9 +31,11 @@ def serve_events(gateway: Gateway) -> None:
         heartbeat=gateway.settings.skyrelay_heartbeat,
     )
     stopped = threading.Event()
+    followups = FollowUpsProcess()
 
     def stop(*_: object) -> None:
         stopped.set()
+        followups.begin_to_stop()
         consumer.stop()
 
     signal.signal(signal.SIGTERM, stop)
@@ -41,7 +43,6 @@ def serve_events(gateway: Gateway) -> None:
     observation.begin(gateway.settings, "events")
     backlog.watch(gateway)
     gateway.outbox.start()
-    followups = FollowUpsProcess()
     followups.start()
     health = _serve_health(gateway, consumer)
     helpers = [

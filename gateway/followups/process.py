@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -24,6 +25,9 @@ _log = logging.getLogger(__name__)
 
 #: Seconds between two looks of those who have found nothing to do.
 _LOOK = 0.5
+#: Seconds that duties in hand may take to be done, all together; else the next process does them.
+#: Database or broker may have gone mute, and our parent does not wait for ever.
+_GRACE = 5.0
 #: Seconds between two rounds of tidying up.
 _TIDY = 30.0
 
@@ -48,14 +52,17 @@ def serve_followups(gateway: Gateway) -> None:
         ("tidy", partial(_tidy, gateway), _TIDY),
     ]
     threads = [
-        threading.Thread(target=_repeat, args=(name, work, pause, stopped), name=name)
+        threading.Thread(target=_repeat, args=(name, work, pause, stopped), name=name, daemon=True)
         for name, work, pause in loops
     ]
     for thread in threads:
         thread.start()
+    stopped.wait()
+    end = time.monotonic() + _GRACE
     for thread in threads:
-        thread.join()
-    announcer.close()
+        thread.join(max(0.0, end - time.monotonic()))
+    if not any(thread.is_alive() for thread in threads):
+        announcer.close()
     observation.end()
 
 

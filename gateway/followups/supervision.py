@@ -28,9 +28,13 @@ class FollowUpsProcess:
         """Start it, and look after it in a thread of this process."""
         self._thread.start()
 
+    def begin_to_stop(self) -> None:
+        """Have it end, without waiting for that; safe in signal handlers."""
+        self._stopped.set()
+
     def stop(self) -> None:
         """End it; what it is at is done again by the next one."""
-        self._stopped.set()
+        self.begin_to_stop()
         self._thread.join()
 
     def _keep_alive(self) -> None:

@@ -22,6 +22,9 @@ from skyrelay.settings import get_settings
 #: Seconds to wait for a new connection, and for the answer to a request on it.
 CONNECT_PATIENCE, ANSWER_PATIENCE = 5.0, 10.0
 
+#: Seconds that a broker may take to answer a farewell.
+FAREWELL = 2.0
+
 #: What is raised when the broker is away, or no longer answers.
 CONNECTION_ERRORS: tuple[type[Exception], ...] = amqp.Connection.connection_errors
 #: What is raised when it refuses what it was asked for.

@@ -17,7 +17,7 @@ from kombu import Connection, Consumer, Message
 
 from skyrelay import logs
 from skyrelay.broker import topology
-from skyrelay.broker.connection import CHANNEL_ERRORS, CONNECTION_ERRORS, connect, using
+from skyrelay.broker.connection import CHANNEL_ERRORS, CONNECTION_ERRORS, FAREWELL, connect, using
 from skyrelay.errors import Retriable
 from skyrelay.messages import (
     Event,
@@ -174,6 +174,7 @@ class EventConsumer:
                 if self._received:
                     self._settle(connection, self._received)
                     self._received.clear()
+            connection.connection.sock.settimeout(FAREWELL)
         self._consuming = False
 
     def _receive(self, connection: Connection) -> None:

@@ -18,6 +18,7 @@ from skyrelay.broker import topology
 from skyrelay.broker.connection import (
     CHANNEL_ERRORS,
     CONNECTION_ERRORS,
+    FAREWELL,
     addresses,
     client_properties,
     connect,
@@ -26,6 +27,7 @@ from skyrelay.broker.connection import (
 )
 from skyrelay.broker.topology import Route
 from skyrelay.messages import Message
+from skyrelay.question import Question
 
 _log = logging.getLogger(__name__)
 
@@ -126,10 +128,12 @@ class Publisher:
     def close(self) -> None:
         """Close the connection, if there is one."""
         connection, self._connection, self._channel = self._connection, None, None
+        if connection is None or not connection.is_open:
+            return
         try:
-            if connection is not None and connection.is_open:
-                connection.close()
-        except pika.exceptions.AMQPError:
+            # Of itself it would wait for the answer for as long as heartbeats may be missing.
+            Question("farewell", connection.close).answer(FAREWELL)
+        except (pika.exceptions.AMQPError, OSError):
             _log.debug("the connection was lost while it was closed")
 
     def __enter__(self) -> Self:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import time
 
+from skyrelay.broker.publisher import Publisher
 from skyrelay.messages import Outcome, StageStarted
+from skyrelay.question import Question
 from skyrelay.stack.ports import LOOPBACK, free_ports
 from tests.support.processes import wait_until
 from tests.support.proxy import Proxy
 from tests.support.report import Report
-from tests.support.servers import status
+from tests.support.servers import Installation, status
 from tests.support.station import Replica, Station
 
 #: Of the replica, in seconds: a silent connection is given up after two of them.
@@ -114,3 +116,24 @@ def test_health_turns_red_while_the_network_swallows_and_comes_back(
     command = station.order()
     assert station.finished(command).outcome is Outcome.DONE
     station.assert_sound(command, begun=1)
+
+
+def test_a_publisher_leaves_a_broker_that_has_gone_mute(network: Proxy, amqp_uri: str) -> None:
+    """Without heartbeats nothing tells it that no answer to its farewell will ever come."""
+    publisher = Publisher(network.uri(amqp_uri), heartbeat=0)
+    publisher.connect()
+    network.swallow_all()
+    Question("close", publisher.close).answer(60.0)
+
+
+def test_the_processes_of_the_gateway_end_although_the_broker_has_gone_mute(
+    place: Installation, network: Proxy
+) -> None:
+    place.environment["AMQP_URI"] = network.uri(place.environment["AMQP_URI"])
+    (port,) = free_ports(1)
+    events = place.events(SKYRELAY_HEALTH_PORT=str(port))
+    web, _ = place.web()
+    assert wait_until(lambda: status(f"http://{LOOPBACK}:{port}/readyz") == 200), place.logs()
+    network.swallow_all()
+    assert events.stop() == 0, place.logs()
+    assert web.stop() == 0, place.logs()
