@@ -103,6 +103,6 @@ def test_a_worker_goes_on_while_the_store_cannot_be_seen(
 
     with monkeypatch.context() as broken:
         broken.setattr(os, "stat", fail)
-        assert isinstance(runner._work(_Job(asked)), Over)
+        assert isinstance(runner._work(_Job(asked, looked=0.0)), Over)
     assert pool.given_back == [False]
     assert "cannot see whether the run was cancelled" in caplog.text
