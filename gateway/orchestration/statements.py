@@ -150,7 +150,7 @@ def _write_of_task(run: OpenRun) -> Update:
 
 def _values_of_task(run: OpenRun) -> Mapping[str, Any]:
     ended_well = run.state in (RunState.DONE, RunState.DEGRADED)
-    values = {
+    values: dict[str, Any] = {
         _KEY.format("id"): run.task_id,
         "state": run.task_state,
         "celery_id": run.id if run.state is RunState.OPEN else None,
@@ -159,15 +159,12 @@ def _values_of_task(run: OpenRun) -> Mapping[str, Any]:
     }
     if run.record is None:
         return values
+    values["config"] = run.record.model_dump(mode="json", include={"config"})["config"]
+    if not run.locates:
+        # Not even None: a parameter with the name of a column is written, whatever the statement.
+        return values
     place = run.record.field
-    return values | {
-        "config": run.record.model_dump(mode="json", include={"config"})["config"],
-        "ra": place.ra if place else None,
-        "dec": place.dec if place else None,
-        "radius": place.radius if place else None,
-        "pixel_scale": place.pixel_scale if place else None,
-        "moc": place.moc if place else None,
-    }
+    return values | {column.key: getattr(place, column.key) if place else None for column in _FIELD}
 
 
 def values_of_attempt(attempt: OpenAttempt) -> Mapping[str, Any]:

@@ -32,7 +32,7 @@ def a_bench_with_a_window(tmp_path: Path, database_url: str) -> Iterator[Bench]:
 
 
 def look(bench: Bench) -> Figures:
-    return Figures.here(Backlog(bench.gateway).collect())
+    return Figures.here(Backlog(bench.gateway, patience=60.0).collect())
 
 
 def readable(figures: Figures) -> dict[str, float]:
