@@ -117,6 +117,8 @@ def test_figures_and_traces_tell_of_runs_that_ended_well_failed_and_were_killed(
     observed: Observed,
 ) -> None:
     client = observed.client
+    # Somebody listens, but not to the ends of runs.
+    client.create_webhook("http://127.0.0.1:9/", ["candidates.found"])
     task = observed.task(seconds=0.2, program="/bin/scamp -v 2> /dev/null; true")
     good = client.process(task, ["trial", "trial"]).celery_id
     assert client.wait(task, interval=0.05).state == "trial_done"
