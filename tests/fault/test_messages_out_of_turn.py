@@ -204,7 +204,9 @@ def test_everything_said_three_times_is_done_once(
         for number in range(20):
             what = orders[number % len(orders)]
             trace = tmp_path / f"trace-{number}"
-            order = {"trace": str(trace), "stamps": True, "seconds": dice.uniform(0, 0.3)}
+            # One that is to be cancelled must not be over before.
+            seconds = 30.0 if what == "cancel" else dice.uniform(0, 0.3)
+            order = {"trace": str(trace), "stamps": True, "seconds": seconds}
             if what in ("retriable once", "permanent"):
                 order["act"] = what
             task = made.ask(lambda client: client.create_task(original_name="a.fits")).id
