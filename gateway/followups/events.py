@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
 
-from gateway.models import Duty, FollowUp, RunState, Task, Webhook, now
+from gateway.models import Duty, FollowUp, Task, Webhook, now
+from gateway.orchestration.open_runs import OpenRun
 
 CANDIDATES_FOUND = "candidates.found"
 #: Everything that a webhook may be told.
@@ -16,28 +16,12 @@ EVENTS = ("run.done", "run.degraded", "run.failed", "run.cancelled", CANDIDATES_
 _LISTENER = select(Webhook.id).where(Webhook.user_id == bindparam("user"), Webhook.active).limit(1)
 
 
-class _EndedRun(Protocol):
-    """What is told of a run that has ended."""
-
-    id: str
-    task_id: int
-    steps: list[str]
-    reasons: list[str]
-    created: datetime
-    owner_id: int
-    original_name: str
-    title: str
-    task_state: str
-    state: RunState
-    ended: datetime | None
-
-
 def has_listeners(connection: Connection, user_id: int) -> bool:
     """Whether the user wants to be told: for most there is nothing to do."""
     return connection.execute(_LISTENER, {"user": user_id}).first() is not None
 
 
-def run_ended(run: _EndedRun) -> dict[str, Any]:
+def run_ended(run: OpenRun) -> dict[str, Any]:
     """The duty to tell that a run has ended, and how; as a row of `FollowUp`."""
     about = _about_task(run.owner_id, run.task_id, run.original_name, run.title, run.task_state) | {
         "event": f"run.{run.state}",

@@ -6,7 +6,7 @@ the models would take several times as long as the database does.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import Row, insert
@@ -54,16 +54,14 @@ class Ledger:
         found = self.connection.execute(
             statements.latest(1, 1), {"run_0": run, "part_0": 0}
         ).first()
-        if found is None:
-            return None
-        self._take(found)
-        return self._runs[run]
+        return None if found is None else OpenRun(*found[: len(statements.OF_RUN)])
 
     def _take(self, row: Row[Any]) -> None:
         run, attempt = row[: len(statements.OF_RUN)], row[len(statements.OF_RUN) :]
         self._runs.setdefault(run[0], OpenRun(*run))
         if attempt[0] is not None:
             found = OpenAttempt(*attempt)
+            found.state = AttemptState(found.state)
             self._attempts[found.run_id, found.index, found.part] = found
 
     def run(self, place: Place | Event) -> OpenRun | None:
@@ -103,23 +101,12 @@ class Ledger:
             rank=present.rank,
             turn=present.turn,
         )
-        self.connection.execute(
-            statements.BEGIN_ATTEMPT,
-            {
-                "run_id": following.run_id,
-                "position": following.index,
-                "part": following.part,
-                "attempt": following.attempt,
-                "step": following.step,
-                "state": following.state,
-                "command": following.command,
-                "queue": following.queue,
-                "user_id": following.user_id,
-                "rank": following.rank,
-                "turn": following.turn,
-            },
-        )
+        self.begin(following)
         return following
+
+    def begin(self, attempt: OpenAttempt) -> None:
+        """Write a new attempt down."""
+        self.connection.execute(statements.BEGIN_ATTEMPT, statements.values_of_new_attempt(attempt))
 
     def change(self, *changed: OpenRun | OpenAttempt) -> None:
         """These are not any more what they were."""
@@ -135,8 +122,12 @@ class Ledger:
         run.end(state, task_state)
         self.change(run)
         if events.has_listeners(self.connection, run.owner_id):
-            self.connection.execute(_FOLLOW_UP, events.run_ended(run))
+            self.add_duty(events.run_ended(run))
         self.session.info.setdefault(ENDED, []).append(run)
+
+    def add_duty(self, row: Mapping[str, Any]) -> None:
+        """Have the process of the follow-ups do something, as a row of `FollowUp` says."""
+        self.connection.execute(_FOLLOW_UP, row)
 
     def give_up_attempts(self, run: OpenRun, state: AttemptState) -> None:
         """Mark all attempts of the run from which nothing is expected any more."""

@@ -10,11 +10,11 @@ import logging
 from uuid import UUID
 
 from pydantic import ValidationError
-from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy import bindparam, func, select
 
 from gateway.audit import remember
 from gateway.core import Gateway
-from gateway.models import AttemptState, Duty, FollowUp, RunState, StageAttempt
+from gateway.models import AttemptState, Duty, RunState, StageAttempt
 from gateway.orchestration.ledger import Ledger
 from gateway.orchestration.open_runs import OpenAttempt, OpenRun
 from gateway.orchestration.queueing import Queues
@@ -35,7 +35,6 @@ _ATTEMPT_STATE = {
 #: Steps that measure something on the sky.
 _MEASURES = (PHOTOMETRY.step, SIMPLE_TRANSIENTS.step, SUBTRACTION.step)
 
-_FOLLOW_UP = insert(FollowUp)
 _OF_PRESENT_STAGE = (
     StageAttempt.run_id == bindparam("run"),
     StageAttempt.index == bindparam("place"),
@@ -141,15 +140,8 @@ class Outcomes:
         run.reasons = [*run.reasons, *event.reasons]
         run.take_over(kept)
         if _is_searched(run.step):
-            self._ledger.connection.execute(
-                _FOLLOW_UP,
-                {
-                    "duty": Duty.INDEX,
-                    "task_id": run.task_id,
-                    "run_id": run.id,
-                    "step": run.step,
-                },
-            )
+            about = {"task_id": run.task_id, "run_id": run.id, "step": run.step}
+            self._ledger.add_duty({"duty": Duty.INDEX, **about})
         done = stage_of(run.step).state_done
         if run.position + 1 < len(run.steps):
             run.advance(done)

@@ -20,7 +20,6 @@ from gateway.core import Gateway
 from gateway.models import IS_OUT, IS_WAITING, AttemptState, Run, StageAttempt, now
 from gateway.orchestration.ledger import Ledger
 from gateway.orchestration.open_runs import OpenAttempt, OpenRun
-from gateway.orchestration.statements import BEGIN_ATTEMPT
 from skyrelay.broker.topology import in_lane
 from skyrelay.messages import Lane, RunStage
 from skyrelay.products import IMAGE
@@ -120,21 +119,20 @@ class Queues:
             window.known.add(run.user_id)
         turn = max(window.turn, last + 1)
         window.last[run.user_id] = turn
-        self._ledger.connection.execute(
-            BEGIN_ATTEMPT,
-            {
-                "run_id": run.id,
-                "position": command.index,
-                "part": command.part,
-                "attempt": command.attempt,
-                "step": command.step,
-                "state": AttemptState.WAITING if waits else AttemptState.QUEUED,
-                "command": command.to_json(),
-                "queue": queue,
-                "user_id": run.user_id,
-                "rank": -run.priority,
-                "turn": turn,
-            },
+        self._ledger.begin(
+            OpenAttempt(
+                run_id=run.id,
+                index=command.index,
+                part=command.part,
+                attempt=command.attempt,
+                step=command.step,
+                state=AttemptState.WAITING if waits else AttemptState.QUEUED,
+                command=command.to_json(),
+                queue=queue,
+                user_id=run.user_id,
+                rank=-run.priority,
+                turn=turn,
+            )
         )
         if not waits:
             window.send(turn)

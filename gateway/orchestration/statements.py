@@ -167,6 +167,23 @@ def _values_of_task(run: OpenRun) -> Mapping[str, Any]:
     return values | {column.key: getattr(place, column.key) if place else None for column in _FIELD}
 
 
+def values_of_new_attempt(attempt: OpenAttempt) -> Mapping[str, Any]:
+    """The parameters of `BEGIN_ATTEMPT`."""
+    return {
+        "run_id": attempt.run_id,
+        "position": attempt.index,
+        "part": attempt.part,
+        "attempt": attempt.attempt,
+        "step": attempt.step,
+        "state": attempt.state,
+        "command": attempt.command,
+        "queue": attempt.queue,
+        "user_id": attempt.user_id,
+        "rank": attempt.rank,
+        "turn": attempt.turn,
+    }
+
+
 def values_of_attempt(attempt: OpenAttempt) -> Mapping[str, Any]:
     """The parameters of `WRITE_ATTEMPT`."""
     return {
