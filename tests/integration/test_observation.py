@@ -96,6 +96,7 @@ def observed(tmp_path: Path, amqp_uri: str) -> Iterator[Observed]:
         try:
             _, web = place.web()
             assert wait_until(lambda: answers(f"{stage}/readyz")), replica.log.read_text()
+            assert wait_until(lambda: answers(f"{events}/readyz")), server.log.read_text()
             client = place.client(web, "alice")
             yield Observed(place, replica, client, traces, web, events, stage, amqp_uri, server)
         finally:
