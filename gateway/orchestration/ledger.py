@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Row, insert
+from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from gateway.followups import events
@@ -47,22 +47,17 @@ class Ledger:
         names: dict[str, str | int] = {f"run_{n}": run for n, run in enumerate(runs)}
         names |= {f"part_{n}": part for n, part in enumerate(parts)}
         for row in self.connection.execute(statements.latest(len(runs), len(parts)), names):
-            self._take(row)
+            run, attempt = statements.read(row)
+            self._runs.setdefault(run.id, run)
+            if attempt is not None:
+                self._attempts[attempt.run_id, attempt.index, attempt.part] = attempt
 
     def read_run(self, run: str) -> OpenRun | None:
         """The run itself, if it is open; its task is locked already."""
         found = self.connection.execute(
             statements.latest(1, 1), {"run_0": run, "part_0": 0}
         ).first()
-        return None if found is None else OpenRun(*found[: len(statements.OF_RUN)])
-
-    def _take(self, row: Row[Any]) -> None:
-        run, attempt = row[: len(statements.OF_RUN)], row[len(statements.OF_RUN) :]
-        self._runs.setdefault(run[0], OpenRun(*run))
-        if attempt[0] is not None:
-            found = OpenAttempt(*attempt)
-            found.state = AttemptState(found.state)
-            self._attempts[found.run_id, found.index, found.part] = found
+        return None if found is None else statements.read(found)[0]
 
     def run(self, place: Place | Event) -> OpenRun | None:
         """The run of this place, if it is still open."""
@@ -114,8 +109,7 @@ class Ledger:
             if isinstance(each, OpenRun):
                 self._changed_runs[each.id] = each
             else:
-                key = (each.run_id, each.index, each.part, each.attempt)
-                self._changed_attempts[key] = each
+                self._changed_attempts[each.key] = each
 
     def end(self, run: OpenRun, state: RunState, task_state: str) -> None:
         """Close the run, and have others told."""

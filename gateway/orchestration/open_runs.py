@@ -89,6 +89,11 @@ class OpenAttempt:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def key(self) -> tuple[str, int, int, int]:
+        """The primary key of its row."""
+        return self.run_id, self.index, self.part, self.attempt
+
+    @property
     def run_stage(self) -> RunStage:
         """Its command, as it is sent."""
         return RunStage.model_validate_json(self.command)

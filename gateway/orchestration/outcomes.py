@@ -18,7 +18,6 @@ from gateway.models import AttemptState, Duty, RunState, StageAttempt
 from gateway.orchestration.ledger import Ledger
 from gateway.orchestration.open_runs import OpenAttempt, OpenRun
 from gateway.orchestration.queueing import Queues
-from gateway.orchestration.runs import queue_stage
 from skyrelay.messages import Outcome, RunStage, StageFinished
 from skyrelay.records import AttemptRecord
 from skyrelay.stages import ARCHIVE, PHOTOMETRY, SIMPLE_TRANSIENTS, SUBTRACTION, stage_of
@@ -116,7 +115,7 @@ class Outcomes:
         run.parts = event.parts
         self._ledger.change(run)
         for part in range(1, run.parts + 1):
-            queue_stage(self._gateway, self._queues, run, event.record, part)
+            self._queues.enqueue(run, event.record, part)
 
     def _join_if_complete(self, run: OpenRun) -> None:
         """When nothing more is to be heard of any part, have them put together."""
@@ -126,7 +125,7 @@ class Outcomes:
         if connection.execute(_OVER, {**place, "parts": run.parts}).scalar_one() == run.parts:
             command = connection.execute(_FIRST_PART, place).scalar_one()
             config = RunStage.model_validate_json(command).config
-            queue_stage(self._gateway, self._queues, run, config, run.parts + 1)
+            self._queues.enqueue(run, config, run.parts + 1)
 
     def _succeeded(self, run: OpenRun, attempt: OpenAttempt, event: StageFinished) -> None:
         kept = _read_record(self._gateway, event)
@@ -146,7 +145,7 @@ class Outcomes:
         if run.position + 1 < len(run.steps):
             run.advance(done)
             self._ledger.change(run)
-            queue_stage(self._gateway, self._queues, run, event.record)
+            self._queues.enqueue(run, event.record)
         else:
             state = RunState.DEGRADED if run.reasons else RunState.DONE
             self._ledger.end(run, state, done)

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from uuid import UUID
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, func, select
 
 from gateway.core import Gateway
 from gateway.models import IS_OUT, IS_WAITING, AttemptState, Run, StageAttempt, now
+from gateway.orchestration import statements
 from gateway.orchestration.ledger import Ledger
 from gateway.orchestration.open_runs import OpenAttempt, OpenRun
 from skyrelay.broker.topology import in_lane
@@ -41,16 +43,6 @@ _FOLLOWING = (
     .order_by(StageAttempt.rank, StageAttempt.turn)
     .with_for_update(skip_locked=True)
 )
-_SENT_ON = (
-    update(StageAttempt)
-    .where(
-        StageAttempt.run_id == bindparam("run"),
-        StageAttempt.index == bindparam("place"),
-        StageAttempt.part == bindparam("which"),
-        StageAttempt.attempt == bindparam("number"),
-    )
-    .values(state=AttemptState.QUEUED, heard=bindparam("moment"))
-)
 _LATEST_TURN = select(func.max(StageAttempt.turn)).where(
     *_WAITS, StageAttempt.user_id == bindparam("user")
 )
@@ -64,7 +56,7 @@ _OUT = (
 QUEUES = tuple(in_lane(service, lane) for service in SERVICES for lane in Lane)
 
 
-def lane_of(gateway: Gateway, task_id: int) -> Lane:
+def _lane_of(gateway: Gateway, task_id: int) -> Lane:
     """The lane in which an image of this task's size travels."""
     least = gateway.settings.skyrelay_large_image
     if not least:
@@ -108,8 +100,22 @@ class Queues:
         self._size = gateway.settings.skyrelay_queue_window
         self._windows: dict[str, _Window] = {}
 
-    def enqueue(self, run: Run | OpenRun, command: RunStage) -> None:
-        """Begin an attempt: its command goes to the broker, now or when it is its turn."""
+    def enqueue(self, run: Run | OpenRun, config_key: str, part: int = 0) -> None:
+        """Begin the run's present stage, or a part of it.
+
+        Its command goes to the broker, now or when it is its turn. ``config_key`` is the path of
+        the configuration in the store.
+        """
+        command = RunStage(
+            run=UUID(run.id),
+            task=run.task_id,
+            index=run.position,
+            step=run.step,
+            part=part,
+            parts=run.parts,
+            lane=_lane_of(self._gateway, run.task_id),
+            config=config_key,
+        )
         queue = in_lane(stage_of(command.step).service, command.lane)
         window = self._window(queue)
         waits = bool(self._size) and window.out >= self._size
@@ -159,16 +165,12 @@ class Queues:
             following = following.limit(max(0, self._size - window.out))
         connection = self._ledger.connection
         sent = []
-        for run, index, part, attempt, turn, command in connection.execute(
-            following, {"queue": queue}
-        ).all():
+        for *key, turn, command in connection.execute(following, {"queue": queue}).all():
             window.send(turn)
             self._gateway.outbox.add(self._ledger.session, RunStage.model_validate_json(command))
-            sent.append(
-                {"run": run, "place": index, "which": part, "number": attempt, "moment": now()}
-            )
+            sent.append(statements.values_of_sent(key, now()))
         if sent:
-            connection.execute(_SENT_ON, sent)
+            connection.execute(statements.SEND_ON, sent)
 
     def _window(self, queue: str) -> _Window:
         if queue not in self._windows:

@@ -1,4 +1,4 @@
-"""How does a run begin, and how is its next stage sent out?
+"""How does a run begin?
 
 Everybody here works inside a transaction that holds the lock of the task's row, so that a run
 and its task never disagree.
@@ -16,10 +16,8 @@ from sqlalchemy.orm import Session
 from gateway.core import Gateway
 from gateway.models import Run, RunState, Task
 from gateway.orchestration.ledger import Ledger
-from gateway.orchestration.open_runs import OpenRun
-from gateway.orchestration.queueing import Queues, lane_of
+from gateway.orchestration.queueing import Queues
 from skyrelay import logs
-from skyrelay.messages import RunStage
 
 _LOCK = (
     select(Task)
@@ -97,25 +95,5 @@ def start(
     # Last, so that hardly anything can go wrong between the folder and the commit; what a crash
     # here leaves on the disk, the janitor takes away.
     key = gateway.store.create_run(UUID(run.id), task.config)
-    queue_stage(gateway, Queues(gateway, Ledger(session)), run, key)
+    Queues(gateway, Ledger(session)).enqueue(run, key)
     return run
-
-
-def queue_stage(
-    gateway: Gateway, queues: Queues, run: Run | OpenRun, config_key: str, part: int = 0
-) -> None:
-    """Send the run's present stage, or a part of it, to its service.
-
-    ``config_key`` is the path of the configuration in the store.
-    """
-    command = RunStage(
-        run=UUID(run.id),
-        task=run.task_id,
-        index=run.position,
-        step=run.step,
-        part=part,
-        parts=run.parts,
-        lane=lane_of(gateway, run.task_id),
-        config=config_key,
-    )
-    queues.enqueue(run, command)

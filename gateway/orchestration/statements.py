@@ -7,61 +7,66 @@ than the database does.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, bindparam, insert, select, update
+from sqlalchemy import Row, Select, bindparam, insert, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.dml import Update
 
-from gateway.models import LIVE, Run, RunState, StageAttempt, Task
+from gateway.models import LIVE, AttemptState, Run, RunState, StageAttempt, Task
 from gateway.orchestration.open_runs import OpenAttempt, OpenRun
 
 #: What names a row in an update.
 _KEY = "key_of_{}"
 
-#: The columns of `latest`: first those of an `OpenRun`, then those of its `OpenAttempt`.
-OF_RUN = (
-    Run.id,
-    Run.task_id,
-    Run.user_id,
-    Run.steps,
-    Run.position,
-    Run.parts,
-    Run.priority,
-    Run.reasons,
-    Run.created,
-    Task.user_id,
-    Task.original_name,
-    Task.title,
-    Task.state,
-)
-_OF_ATTEMPT = (
-    StageAttempt.run_id,
-    StageAttempt.index,
-    StageAttempt.part,
-    StageAttempt.attempt,
-    StageAttempt.step,
-    StageAttempt.state,
-    StageAttempt.command,
-    StageAttempt.queue,
-    StageAttempt.user_id,
-    StageAttempt.rank,
-    StageAttempt.turn,
-    StageAttempt.started,
-    StageAttempt.worker,
-    StageAttempt.reasons,
-    StageAttempt.fraction,
-    StageAttempt.doing,
-    StageAttempt.heard,
-)
+#: From which columns the fields of an `OpenRun` are read.
+_RUN_COLUMNS = {
+    "id": Run.id,
+    "task_id": Run.task_id,
+    "user_id": Run.user_id,
+    "steps": Run.steps,
+    "position": Run.position,
+    "parts": Run.parts,
+    "priority": Run.priority,
+    "reasons": Run.reasons,
+    "created": Run.created,
+    "owner_id": Task.user_id,
+    "original_name": Task.original_name,
+    "title": Task.title,
+    "task_state": Task.state,
+}
+#: From which columns the fields of an `OpenAttempt` are read.
+_ATTEMPT_COLUMNS = {
+    column.key: column
+    for column in (
+        StageAttempt.run_id,
+        StageAttempt.index,
+        StageAttempt.part,
+        StageAttempt.attempt,
+        StageAttempt.step,
+        StageAttempt.state,
+        StageAttempt.command,
+        StageAttempt.queue,
+        StageAttempt.user_id,
+        StageAttempt.rank,
+        StageAttempt.turn,
+        StageAttempt.started,
+        StageAttempt.worker,
+        StageAttempt.reasons,
+        StageAttempt.fraction,
+        StageAttempt.doing,
+        StageAttempt.heard,
+    )
+}
 
 
 @cache
 def latest(runs: int, parts: int) -> Select[*tuple[Any, ...]]:
     """Open runs of so many given ones, and so many given parts of their present stages."""
     return (
-        select(*OF_RUN, *_OF_ATTEMPT)
+        select(*_RUN_COLUMNS.values(), *_ATTEMPT_COLUMNS.values())
         .join(Run, Run.task_id == Task.id)
         .outerjoin(
             StageAttempt,
@@ -72,6 +77,15 @@ def latest(runs: int, parts: int) -> Select[*tuple[Any, ...]]:
         .where(Run.id.in_([bindparam(f"run_{n}") for n in range(runs)]), Run.state == RunState.OPEN)
         .order_by(StageAttempt.attempt)
     )
+
+
+def read(row: Row[Any]) -> tuple[OpenRun, OpenAttempt | None]:
+    """What a row of `latest` says; a run need not have such an attempt."""
+    run = OpenRun(**dict(zip(_RUN_COLUMNS, row, strict=False)))
+    of_attempt = dict(zip(_ATTEMPT_COLUMNS, row[len(_RUN_COLUMNS) :], strict=True))
+    if of_attempt["run_id"] is None:
+        return run, None
+    return run, OpenAttempt(**of_attempt | {"state": AttemptState(of_attempt["state"])})
 
 
 def _write(
@@ -112,6 +126,7 @@ _CHANGING = (
     StageAttempt.provenance,
 )
 WRITE_ATTEMPT = _write(StageAttempt, _ATTEMPT_KEYS, _CHANGING)
+SEND_ON = _write(StageAttempt, _ATTEMPT_KEYS, (StageAttempt.state, StageAttempt.heard))
 BEGIN_ATTEMPT = insert(StageAttempt)
 GIVE_UP = (
     update(StageAttempt)
@@ -184,13 +199,21 @@ def values_of_new_attempt(attempt: OpenAttempt) -> Mapping[str, Any]:
     }
 
 
+def values_of_sent(key: Sequence[Any], moment: datetime) -> Mapping[str, Any]:
+    """The parameters of `SEND_ON`, for the attempt with this primary key."""
+    return {**_key_of_attempt(key), "state": AttemptState.QUEUED, "heard": moment}
+
+
+def _key_of_attempt(key: Sequence[Any]) -> dict[str, Any]:
+    return {
+        _KEY.format(column.key): value for column, value in zip(_ATTEMPT_KEYS, key, strict=True)
+    }
+
+
 def values_of_attempt(attempt: OpenAttempt) -> Mapping[str, Any]:
     """The parameters of `WRITE_ATTEMPT`."""
     return {
-        _KEY.format("run_id"): attempt.run_id,
-        _KEY.format("index"): attempt.index,
-        _KEY.format("part"): attempt.part,
-        _KEY.format("attempt"): attempt.attempt,
+        **_key_of_attempt(attempt.key),
         "state": attempt.state,
         "started": attempt.started,
         "finished": attempt.finished,
