@@ -27,7 +27,11 @@ def test_that_does_not_end():
 
 
 #: Nothing but what these sessions need: others' plugins take seconds to import.
-_ENVIRONMENT = os.environ | {"PYTHONPATH": str(PROJECT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+_ENVIRONMENT = os.environ | {
+    "PYTHONPATH": str(PROJECT),
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    "PYTEST_ADDOPTS": "",
+}
 
 
 def _pytest(folder: Path, plugin: str, *options: str) -> list[str]:
@@ -43,7 +47,8 @@ def test_what_a_killed_pytest_has_started_dies_with_it(tmp_path: Path, workers: 
         killed = subprocess.Popen(command, cwd=tmp_path, env=_ENVIRONMENT, stdout=log, stderr=log)
     found = tmp_path / "pids"
     try:
-        assert wait_until(found.exists, 300), (tmp_path / "log").read_text()
+        wait_until(lambda: found.exists() or killed.poll() is not None, 300)
+        assert found.exists(), (tmp_path / "log").read_text()
     finally:
         killed.send_signal(signal.SIGKILL)
         killed.wait()
