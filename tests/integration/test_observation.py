@@ -25,7 +25,7 @@ from skyrelay.stages import STAGES
 from tests.support.collector import Collector, collector
 from tests.support.figures import Figures
 from tests.support.gateway import PASSWORD, Bench, opened
-from tests.support.processes import wait_until
+from tests.support.processes import children_of, wait_until
 from tests.support.queues import taken
 from tests.support.receiver import receiving
 from tests.support.servers import TRIAL, Installation, Server, answers, installation
@@ -56,9 +56,8 @@ class Observed:
 
     def followups(self) -> int:
         """The process that is a child of that of the events."""
-        tasks = Path(f"/proc/{self.server.pid}/task").iterdir()
-        (pid,) = [pid for each in tasks for pid in (each / "children").read_text().split()]
-        return int(pid)
+        (pid,) = children_of(self.server.pid)
+        return pid
 
     def endpoints(self) -> set[str]:
         """All that the web server answers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -51,12 +52,13 @@ def command_of(pid: int) -> str:
 
 
 def children_of(pid: int) -> list[int]:
-    """Living children of a process."""
-    try:
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except OSError:
-        return []
-    return [child for child in map(int, text.split()) if is_alive(child)]
+    """Living children of a process, whichever of its threads has started them."""
+    found: list[int] = []
+    with suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):
+                found += map(int, (thread / "children").read_text().split())
+    return list(filter(is_alive, found))
 
 
 def parent_of(pid: int) -> int:
