@@ -378,7 +378,7 @@ def test_a_run_is_remembered_with_the_configuration_that_came_with_it(
     assert changes.keys() == {"sn", "target"} and changes["sn"] == {"old": 5.0, "new": 3.0}
     assert len(changes["target"]["new"]) < 1100
     bench.hear(bench.finished(bench.command()))
-    alice.post(f"tasks/{task}/process/", json={"steps": ["cleanup"]})
+    alice.process(task, "cleanup")
     (cleaned,) = audit(admin, task=task, action="task_cleanup")
     assert (cleaned["user"], cleaned["ip"]) == ("alice", "127.0.0.1")
 

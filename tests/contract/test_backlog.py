@@ -55,7 +55,7 @@ def test_what_waits_is_counted_where_it_waits_and_its_age_is_told(
 ) -> None:
     tasks = [alice.new_task() for _ in range(3)]
     for task in tasks:
-        assert alice.post(f"tasks/{task}/process/", json={"steps": ["inspect"]}).status_code == 200
+        assert alice.process(task, "inspect").status_code == 200
     with bench.gateway.database.writing() as session:
         session.execute(update(OutboxMessage).values(created=now() - timedelta(seconds=100)))
         session.execute(update(StageAttempt).values(queued=now() - timedelta(seconds=1000)))

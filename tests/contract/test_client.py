@@ -255,7 +255,7 @@ def test_one_looks_after_ones_own_account(client: Client) -> None:
 def test_dead_letters_are_dealt_with(bench: Bench, alice: Caller, staff: Client) -> None:
     first, second = alice.new_task(), alice.new_task()
     for task in (first, second):
-        alice.post(f"tasks/{task}/process/", json={"steps": ["inspect"]})
+        alice.process(task, "inspect")
         body = bench.command().to_json().encode()
         bench.hear(DeadLetter(body, "inspect", "The worker died."))
     replayed, dropped = staff.dead_letters()

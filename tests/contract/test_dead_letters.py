@@ -90,7 +90,7 @@ def test_a_letter_is_dealt_with_once(bench: Bench, alice: Caller, admin: Caller)
 
 def test_a_replay_waits_for_the_task_to_be_free(bench: Bench, alice: Caller, admin: Caller) -> None:
     task, _ = _dead_command(bench, alice)
-    alice.post(f"tasks/{task}/process/", json={"steps": ["inspect"]})
+    alice.process(task, "inspect")
     refused = admin.post("dead/1/replay/")
     assert refused.status_code == 409
     assert "is being processed" in refused.json["error"]
@@ -125,7 +125,7 @@ def test_a_command_of_another_version_fails_its_run_with_that_reason(
     bench: Bench, alice: Caller, admin: Caller
 ) -> None:
     task = alice.new_task()
-    alice.post(f"tasks/{task}/process/", json={"steps": ["inspect"]})
+    alice.process(task, "inspect")
     newer = bench.command().to_json().replace('"version":1', '"version":9')
     bench.hear(DeadLetter(newer.encode(), "inspect", "The message could not be read: version."))
     state = alice.get(f"tasks/{task}/state/").json
@@ -146,7 +146,7 @@ def test_an_outcome_that_cannot_be_recorded_fails_its_run(
     bench: Bench, alice: Caller, admin: Caller
 ) -> None:
     task = alice.new_task()
-    alice.post(f"tasks/{task}/process/", json={"steps": ["inspect"]})
+    alice.process(task, "inspect")
     command = bench.command()
     started, finished = bench.started(command), bench.finished(command)
     bench.hear(DeadLetter(started.to_json().encode(), DEAD_EVENT, "It could not be recorded."))
@@ -164,7 +164,7 @@ def test_a_letter_that_does_not_exist_is_not_found(admin: Caller) -> None:
 def test_an_administrator_can_end_everything(bench: Bench, alice: Caller, admin: Caller) -> None:
     tasks = [alice.new_task() for _ in range(20)]
     for task in tasks:
-        alice.post(f"tasks/{task}/process/", json={"steps": ["inspect"]})
+        alice.process(task, "inspect")
     bench.outbox()
     assert alice.post("queue/terminate_all/").status_code == 403
     answer = admin.post("queue/terminate_all/")

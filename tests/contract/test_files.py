@@ -111,7 +111,7 @@ def test_a_file_does_not_take_the_place_of_a_folder(alice: Caller) -> None:
 def test_files_stay_as_they_are_while_the_task_is_processed(alice: Caller) -> None:
     task = alice.new_task()
     alice.post(f"tasks/{task}/files/image.fits", **_form(b"image"))
-    alice.post(f"tasks/{task}/process/", json={"steps": ["inspect"]})
+    alice.process(task, "inspect")
     assert alice.post(f"tasks/{task}/files/image.fits", **_form(b"other")).status_code == 409
     assert alice("DELETE", f"tasks/{task}/files/image.fits").status_code == 409
     with alice.get(f"tasks/{task}/files/image.fits") as answer:

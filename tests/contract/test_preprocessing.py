@@ -102,7 +102,7 @@ def test_a_change_needs_an_image_the_right_and_no_open_run(
     assert alice.post(f"tasks/{empty + 99}/{what}/").status_code == 404
     task = with_image(alice)
     assert eve.post(f"tasks/{task}/{what}/").status_code == 403
-    alice.post(f"tasks/{task}/process/", json={"steps": ["inspect"]})
+    alice.process(task, "inspect")
     answer = alice.post(f"tasks/{task}/{what}/")
     assert (answer.status_code, answer.json) == (409, {"error": "Task is already processing"})
 
@@ -160,7 +160,7 @@ def test_images_of_tasks_that_one_may_not_see_are_not_stacked(
         assert eve.post(f"tasks/{other}/process/", json=body).status_code == status
     # What is in the configuration already is looked at just so.
     third = eve.new_task(config={"stack_filenames": [f"tasks/{hidden}/image.fits", "a.fits"]})
-    assert eve.post(f"tasks/{third}/process/", json={"steps": ["stack"]}).status_code == 403
+    assert eve.process(third, "stack").status_code == 403
 
 
 def test_objects_of_tasks_that_one_may_not_see_are_not_compared(

@@ -35,7 +35,7 @@ def _write(path: Path, text: str) -> None:
 
 def test_a_log_is_followed_by_range_while_the_stage_works(bench: Bench, alice: Caller) -> None:
     task = alice.new_task()
-    alice.post(f"tasks/{task}/process/", json={"steps": ["inspect"]})
+    alice.process(task, "inspect")
     command = bench.command()
     assert alice.get(f"tasks/{task}/logs/inspect/").status_code == 404
     bench.hear(bench.started(command))

@@ -94,7 +94,7 @@ def test_an_entry_says_in_celerys_words_how_its_run_stands(
     ended = alice.get(f"queue/{run}/").json
     said = (ended["state"], ended["ready"], ended["successful"], ended["failed"])
     assert said == ("SUCCESS", True, True, False)
-    failing = alice.post(f"tasks/{task}/process/", json={"steps": ["inspect"]}).json["celery_id"]
+    failing = alice.process(task, "inspect").json["celery_id"]
     bench.hear(bench.finished(bench.command(), Outcome.FAILED, "no stars"))
     ended = alice.get(f"queue/{failing}/").json
     assert (ended["state"], ended["successful"], ended["failed"]) == ("FAILURE", False, True)
@@ -122,6 +122,6 @@ def test_who_may_change_a_task_may_terminate_its_run(
 def test_an_old_id_does_not_stop_the_run_that_came_after(bench: Bench, alice: Caller) -> None:
     task, old = _begin(alice, "inspect")
     alice.post(f"tasks/{task}/cancel/")
-    alice.post(f"tasks/{task}/process/", json={"steps": ["inspect"]})
+    alice.process(task, "inspect")
     assert alice.post(f"queue/{old}/terminate/").status_code == 400
     assert bench.state(task) == "running"

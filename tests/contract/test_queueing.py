@@ -194,7 +194,7 @@ def test_large_images_go_to_a_queue_of_their_own(tmp_path: Path, database_url: s
         (gateway.store.folder(small) / "image.fits").write_bytes(b"x" * 100)
         (gateway.store.folder(large) / "image.fits").write_bytes(b"x" * 2000)
         for task in (small, large):
-            alice.post(f"tasks/{task}/process/", json={"steps": ["inspect"]})
+            alice.process(task, "inspect")
         lanes = {command.task: command.lane for command in bench.commands()}
     assert lanes == {small: Lane.NORMAL, large: Lane.LARGE}
 

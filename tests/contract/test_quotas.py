@@ -49,7 +49,7 @@ def test_bytes_count_whatever_way_they_came(bench: Bench) -> None:
     assert "9000 of 10000" in refused.json["detail"]
     assert carol.post(f"tasks/{task}/duplicate/").status_code == 413
     # A stage's products, too.
-    assert carol.post(f"tasks/{task}/process/", json={"steps": ["inspect"]}).status_code == 200
+    assert carol.process(task, "inspect").status_code == 200
     bench.hear(bench.finished(bench.command(), product="x" * 100))
     used = carol.get("user/").json
     assert used["used"]["bytes"] > 9100

@@ -314,7 +314,7 @@ def test_an_image_waits_for_room_without_being_fetched(
 ) -> None:
     carol = bench.caller("carol", quota_runs=1)
     first = carol.new_task()
-    assert carol.post(f"tasks/{first}/process/", json={"steps": ["inspect"]}).status_code == 200
+    assert carol.process(first, "inspect").status_code == 200
     task = _ask(carol, portal.question(image=f"{portal.url}/images/night.fits")).json["task"]
     _answer(bench)
     assert portal.fetched == []

@@ -34,7 +34,7 @@ def test_a_stream_begins_with_the_present_state_and_tells_every_change(
     task = alice.new_task()
     with closing(_events(alice, task)) as events:
         assert next(events)[1]["state"] == "initial"
-        alice.post(f"tasks/{task}/process/", json={"steps": ["inspect"]})
+        alice.process(task, "inspect")
         kind, state = next(events)
         assert (kind, state["doing"]) == ("state", "waits for a free worker")
         assert state == alice.get(f"tasks/{task}/state/").json
@@ -106,8 +106,8 @@ def test_a_stream_of_all_own_tasks_tells_of_every_one_and_of_no_other(
         first, second, foreign = alice.new_task(), alice.new_task(), bob.new_task()
         told = {next(events)[2]["id"], next(events)[2]["id"]}
         assert told == {first, second}
-        bob.post(f"tasks/{foreign}/process/", json={"steps": ["inspect"]})
-        alice.post(f"tasks/{second}/process/", json={"steps": ["inspect"]})
+        bob.process(foreign, "inspect")
+        alice.process(second, "inspect")
         _, kind, state = next(events)
         assert (kind, state["id"], state["celery_id"] is not None) == ("state", second, True)
         assert state == alice.get(f"tasks/{second}/state/").json

@@ -408,7 +408,7 @@ def test_the_configuration_does_not_change_while_the_task_is_processed(
     bench: Bench, alice: Caller
 ) -> None:
     task = alice.new_task()
-    alice.post(f"tasks/{task}/process/", json={"steps": ["inspect"]})
+    alice.process(task, "inspect")
     assert alice("PATCH", f"tasks/{task}/", json={"config": {"sn": 1}}).status_code == 409
     assert alice("PATCH", f"tasks/{task}/", json={"title": "may"}).status_code == 200
 
@@ -459,5 +459,5 @@ def test_rights_are_those_of_owner_group_and_staff(
 def test_a_task_that_does_not_exist_is_not_found(alice: Caller, task: str) -> None:
     assert alice.get(f"tasks/{task}/").status_code == 404
     assert alice.get(f"tasks/{task}/state/").status_code == 404
-    assert alice.post(f"tasks/{task}/process/", json={"steps": ["inspect"]}).status_code == 404
+    assert alice.process(task, "inspect").status_code == 404
     assert alice("DELETE", f"tasks/{task}/").status_code == 404

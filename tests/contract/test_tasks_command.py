@@ -148,7 +148,7 @@ def test_positions_that_are_not_known_are_found_out(
     pixels = np.arange(64 * 64, dtype=np.float32).reshape(64, 64)
     for task, with_header in ((known, header), (blank, None), (running, header)):
         fits.writeto(bench.store.folder(task) / "image.fits", pixels, with_header)
-    alice.post(f"tasks/{running}/process/", json={"steps": ["inspect"]})
+    alice.process(running, "inspect")
     answer = tasks("upgrade")
     assert answer.stdout == f"{known}: 150.0000 +2.0000\n{blank}: no usable coordinates\n"
     assert answer.stderr.splitlines() == [

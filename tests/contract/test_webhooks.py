@@ -102,7 +102,7 @@ def test_a_webhook_hears_of_its_events_and_its_owner_only(
     _hook(alice, receiver.url, "run.failed", "candidates.found")
     _hook(bob, receiver.url)
     task = alice.new_task()
-    alice.post(f"tasks/{task}/process/", json={"steps": ["inspect"]})
+    alice.process(task, "inspect")
     bench.hear(bench.finished(bench.command(), Outcome.FAILED, "The image is broken."))
     measured_task(bench, alice, Field(candidates=[(10, 20, 18.0)]))
     index(bench.gateway)

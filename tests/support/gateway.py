@@ -97,6 +97,10 @@ def _group(session: Any, name: str) -> Group:
     return found or Group(name=name)
 
 
+#: All stages of an image, in their order.
+CHAIN = ["inspect", "photometry", "simple_transients", "subtraction"]
+
+
 @dataclass(frozen=True)
 class Caller:
     """A user of the API, without a network."""
@@ -123,6 +127,21 @@ class Caller:
         assert answer.status_code == 201, answer.json
         assert isinstance(answer.json, dict)
         return int(answer.json["id"])
+
+    def process(self, task: int, *steps: str, **config: Any) -> TestResponse:
+        """Have a task processed, by all stages of `CHAIN` if none is named."""
+        body = {"steps": list(steps or CHAIN), "config": config}
+        return self.post(f"tasks/{task}/process/", json=body)
+
+    def state(self, task: int) -> dict[str, Any]:
+        """What the task's state is said to be."""
+        answer: dict[str, Any] = self.get(f"tasks/{task}/state").json
+        return answer
+
+    def latest_run(self, task: int) -> dict[str, Any]:
+        """What is said of the task's latest run."""
+        answer: dict[str, Any] = self.get(f"tasks/{task}/runs/").json[0]
+        return answer
 
 
 class Bench:
