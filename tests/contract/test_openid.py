@@ -47,7 +47,7 @@ def go(client: FlaskClient, next_page: str = "/tasks/") -> TestResponse:
     """Log in: from us to the provider and back."""
     there = client.get("/api/auth/openid/login/", query_string={"next": next_page})
     assert there.status_code == 302, there.json
-    back = requests.get(there.headers["Location"], allow_redirects=False, timeout=5)
+    back = requests.get(there.headers["Location"], allow_redirects=False, timeout=30)
     return client.get(back.headers["Location"].removeprefix("http://localhost"))
 
 
@@ -131,7 +131,7 @@ def test_a_login_that_somebody_else_began_is_not_finished(bench: Bench, idp: Pro
     client = browser(bench.gateway, idp, skyrelay_oidc_create_users=True)
     other = client.application.test_client()
     there = other.get("/api/auth/openid/login/")
-    back = requests.get(there.headers["Location"], allow_redirects=False, timeout=5)
+    back = requests.get(there.headers["Location"], allow_redirects=False, timeout=30)
     path = back.headers["Location"].removeprefix("http://localhost")
     assert client.get(path).status_code == 403
     assert client.get("/api/auth/openid/callback/?error=access_denied").status_code == 403

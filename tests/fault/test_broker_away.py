@@ -124,7 +124,7 @@ def test_health_turns_red_without_a_broker_and_comes_back(
 
     def status(path: str) -> int:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
                 assert all(json.load(answer).values())
                 return int(answer.status)
         except urllib.error.HTTPError as error:
@@ -146,7 +146,7 @@ def test_a_gateway_with_nothing_to_publish_says_that_its_broker_is_away(
     _, web = place.web()
 
     def has_broker() -> bool:
-        answer = requests.get(f"{web}/readyz", timeout=5)
+        answer = requests.get(f"{web}/readyz", timeout=30)
         assert answer.status_code == 200
         return bool(answer.json()["broker"])
 

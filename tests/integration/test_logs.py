@@ -107,7 +107,7 @@ def test_every_line_of_a_chain_is_an_object_and_names_the_attempt_that_it_is_abo
     client.process(late, ["trial"])
     assert wait_until(lambda: client.state(late).state == "trial")
     talking.proxy.refuse()
-    assert wait_until(lambda: talking.said("replica", "the broker did not take a message"), 30)
+    assert wait_until(lambda: talking.said("replica", "the broker did not take a message"))
     talking.proxy.accept_again()
     assert client.wait(late, interval=0.05).state == "trial_done"
 

@@ -179,9 +179,9 @@ def test_figures_and_traces_tell_of_runs_that_ended_well_failed_and_were_killed(
         "notify",
         "run",
     }
-    assert wait_until(lambda: wanted <= observed.collector.of(good).keys(), 15), (
-        observed.collector.of(good).keys()
-    )
+    assert wait_until(lambda: wanted <= observed.collector.of(good).keys()), observed.collector.of(
+        good
+    ).keys()
     spans = observed.collector.of(good)
     assert spans["run"].parent == ""
     assert {spans[name].parent for name in wanted - {"run", "program scamp"}} == {spans["run"].id}

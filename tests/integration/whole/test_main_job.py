@@ -80,7 +80,7 @@ def test_the_trace_of_the_run_shows_the_programs_that_its_stages_have_waited_for
     run = client.runs(results.task)[0].id
     stages = {stage.step for stage in results.stages}
     wanted = stages | {"program sextractor", "index", "run"}
-    assert wait_until(lambda: wanted <= traces.of(run).keys(), 15), traces.of(run).keys()
+    assert wait_until(lambda: wanted <= traces.of(run).keys()), traces.of(run).keys()
     spans = [span for span in traces.spans if span.trace == UUID(run)]
     attempts = {span.id: span for span in spans if span.name in stages}
     extractions = [span for span in spans if span.name == "program sextractor"]
