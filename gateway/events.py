@@ -76,6 +76,9 @@ def _serve_health(gateway: Gateway, consumer: EventConsumer) -> ThreadingHTTPSer
     if not settings.skyrelay_health_port:
         return None
 
+    def life() -> dict[str, bool]:
+        return {"consumer awake": not consumer.is_stuck()}
+
     def health() -> dict[str, bool]:
         return {"consuming": consumer.is_consuming()}
 
@@ -89,7 +92,7 @@ def _serve_health(gateway: Gateway, consumer: EventConsumer) -> ThreadingHTTPSer
     return events_health.serve(
         settings.skyrelay_health_host,
         settings.skyrelay_health_port,
-        {"/healthz": health, "/readyz": readiness},
+        {"/livez": life, "/healthz": health, "/readyz": readiness},
     )
 
 

@@ -147,7 +147,14 @@ class EventConsumer:
 
     def is_consuming(self, within: float = 15.0) -> bool:
         """Whether the broker delivers to us and the consumer has been awake lately (seconds)."""
-        return self._consuming and time.monotonic() - self._last_look < within
+        return self._consuming and self._is_awake(within)
+
+    def is_stuck(self, within: float = 15.0) -> bool:
+        """Whether the consumer hangs: connected, and not awake within so many seconds."""
+        return self._consuming and not self._is_awake(within)
+
+    def _is_awake(self, within: float) -> bool:
+        return time.monotonic() - self._last_look < within
 
     def _connected(self) -> Connection:
         """A connection; a ConnectionError if there is none, or `stop` is called meanwhile."""
@@ -167,6 +174,7 @@ class EventConsumer:
         channel.basic_qos(0, 2 * self._batch, False)
         sources = [topology.gateway_events(), topology.gateway_progress(), topology.gateway_dead()]
         with Consumer(channel, sources, on_message=self._received.append, auto_declare=False):
+            self._last_look = time.monotonic()
             self._consuming = True
             while not self._stopping:
                 self._look(connection)

@@ -65,8 +65,16 @@ class CommandQueueConsumer(QueueConsumer):
     @property
     def consuming(self) -> bool:
         """Whether the broker delivers to us and the consumer has been awake lately."""
-        awake = time.monotonic() - self._last_look < AWAKE
-        return self._connected and awake and bool(self._consumers)
+        return self._connected and self._awake and bool(self._consumers)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the consumer is connected and has not been awake lately: it hangs."""
+        return self._connected and not self._awake
+
+    @property
+    def _awake(self) -> bool:
+        return time.monotonic() - self._last_look < AWAKE
 
     @property
     def draining(self) -> bool:
@@ -142,6 +150,7 @@ class CommandQueueConsumer(QueueConsumer):
     def on_consume_ready(self, connection: Any, channel: Any, consumers: Any, **_: Any) -> None:
         """The broker delivers to us from now on."""
         _log.info("consuming", extra={"queues": [p.queue.name for p in self._providers]})
+        self._last_look = time.monotonic()
         self._connected = True
 
     def on_iteration(self) -> None:

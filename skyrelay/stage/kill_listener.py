@@ -37,6 +37,7 @@ class KillListener(SharedExtension):
     def __init__(self) -> None:
         self._callbacks: list[Callable[[UUID, str], None]] = []
         self._last_look = 0.0
+        self._connected = False
 
     def setup(self) -> None:
         self._settings: Settings = self.container.config["SETTINGS"]
@@ -55,6 +56,11 @@ class KillListener(SharedExtension):
         """Whether the listener has been connected and awake within the last seconds."""
         return time.monotonic() - self._last_look < 5 * TICK
 
+    @property
+    def stuck(self) -> bool:
+        """Whether the listener is connected and has not been awake lately: it hangs."""
+        return self._connected and not self.listening
+
     def on_kill(self, callback: Callable[[UUID, str], None]) -> None:
         """Have ``callback`` called with the run and the reason of every kill; it must not block."""
         self._callbacks.append(callback)
@@ -67,6 +73,7 @@ class KillListener(SharedExtension):
                 with using(self._connect()) as connection:
                     self._listen(connection)
             except CONNECTION_ERRORS + CHANNEL_ERRORS as error:
+                self._connected = False
                 if time.monotonic() - started > LONGEST_PAUSE:
                     pause = FIRST_PAUSE
                 _log.warning("kills are not heard (%s); again in %.1f s", error, pause)
@@ -86,6 +93,7 @@ class KillListener(SharedExtension):
                 if now - self._last_look >= HEARTBEAT_LOOK:
                     connection.heartbeat_check(rate=topology.HEARTBEAT_RATE)
                     self._last_look = now
+                self._connected = True
                 with suppress(TimeoutError):
                     connection.drain_events(timeout=TICK)
 

@@ -120,7 +120,7 @@ class Replica:
                 _serve_health,
                 settings.skyrelay_health_host,
                 settings.skyrelay_health_port,
-                {"/healthz": self.health, "/readyz": self.readiness},
+                {"/livez": self.life, "/healthz": self.health, "/readyz": self.readiness},
             )
         _log.info(
             "replica starts",
@@ -136,6 +136,14 @@ class Replica:
             observation.end()
         _log.info("replica ended")
         return 0
+
+    def life(self) -> Mapping[str, bool]:
+        """What a restart would mend if it were not true; it does not bring a broker back."""
+        return {
+            "consumer awake": not self._consumer.stuck,
+            "listener to kills awake": not self._runner.kills.stuck,
+            "workers alive": self._runner.pool.healthy,
+        }
 
     def health(self) -> Mapping[str, bool]:
         """What must be true of a replica that is well."""

@@ -132,9 +132,10 @@ def test_health_turns_red_without_a_broker_and_comes_back(
                 return error.code
 
     assert wait_until(lambda: status("/readyz") == 200)
-    assert (status("/healthz"), status("/nothing")) == (200, 404)
+    assert (status("/healthz"), status("/livez"), status("/nothing")) == (200, 200, 404)
     broker.stop()
     assert wait_until(lambda: status("/healthz") == 503)
+    assert status("/livez") == 200, "to restart it would mend nothing"
     broker.start()
     assert wait_until(lambda: status("/healthz") == 200)
 

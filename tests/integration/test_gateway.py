@@ -160,6 +160,7 @@ def test_the_gateway_waits_for_a_broker_that_comes_later(
             task = client.create_task(original_name="a.fits").id
             client.process(task, ["trial"])
             assert not answers(f"http://{LOOPBACK}:{port}/healthz")
+            assert answers(f"http://{LOOPBACK}:{port}/livez")
             broker.start()
             replica = Replica(place.environment, tmp_path / "replica.log")
             try:

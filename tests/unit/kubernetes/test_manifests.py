@@ -138,11 +138,33 @@ def test_probes_ask_ports_that_are_open(manifests: tuple[Manifest, ...]) -> None
                     assert how not in probe or probe[how]["port"] in ports
 
 
-def test_the_brokers_wait_as_long_as_our_own() -> None:
-    small = (FOLDER / "overlays/small/90-skyrelay.conf").read_text()
+def test_no_process_is_restarted_because_the_broker_is_away(
+    manifests: tuple[Manifest, ...],
+) -> None:
+    for name, pod in pods(manifests):
+        if name == "gateway-events" or name.startswith("stage-"):
+            for probe in ("startupProbe", "livenessProbe"):
+                assert pod["containers"][0][probe]["httpGet"]["path"] == "/livez", name
+
+
+def test_a_server_may_take_its_time_to_recover_before_it_is_called_dead(
+    manifests: tuple[Manifest, ...],
+) -> None:
+    for name, pod in pods(manifests):
+        probe = pod["containers"][0]["startupProbe"]
+        least = 300 if name.startswith(("stage-", "rabbitmq")) else 1800
+        assert probe["periodSeconds"] * probe["failureThreshold"] >= least, name
+
+
+def test_every_broker_waits_as_long_as_our_own_and_stops_before_its_disk_is_full() -> None:
     cluster = of_kind(rendered("production"), "RabbitmqCluster")["rabbitmq"]
-    for text in (small, cluster["spec"]["rabbitmq"]["additionalConfig"]):
+    for text in (
+        (ROOT / "deploy/docker/rabbitmq.conf").read_text(),
+        (FOLDER / "overlays/small/90-skyrelay.conf").read_text(),
+        cluster["spec"]["rabbitmq"]["additionalConfig"],
+    ):
         assert f"consumer_timeout = {CONSUMER_TIMEOUT_MS}\n" in text
+        assert re.search(r"^disk_free_limit\.absolute = \d+[MG]B$", text, re.M)
 
 
 def test_with_s3_no_volume_is_shared_for_the_tasks() -> None:
