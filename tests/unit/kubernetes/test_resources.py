@@ -35,6 +35,26 @@ def test_what_a_pod_leaves_on_its_nodes_disk_is_counted(manifests: tuple[Manifes
         assert on_disk < allowed, name
 
 
+def test_the_small_overlay_fits_beside_kubernetes_itself_on_two_cores() -> None:
+    asked = [
+        container["resources"]["requests"]["cpu"]
+        for _, pod in pods(rendered("small"))
+        for container in pod["containers"]
+    ]
+    assert sum(int(each.removesuffix("m")) for each in asked) <= 1000
+
+
+def test_what_is_kept_from_s3_and_of_sky_services_leaves_room_for_work_in_its_volume() -> None:
+    manifests = rendered("production-s3")
+    told = settings(manifests)
+    kept = float(told["SKYRELAY_S3_CACHE"]) + float(told["SKYRELAY_CACHE_SIZE"])
+    for name, pod in pods(manifests):
+        (volume,) = [each for each in pod["volumes"] if each["name"] == "tasks"]
+        assert kept <= _gib(volume["emptyDir"]["sizeLimit"]) / 2, name
+        asked = pod["containers"][0]["resources"]["requests"]["ephemeral-storage"]
+        assert kept <= _gib(asked), name
+
+
 def _gib(quantity: str) -> float:
     number, unit = re.fullmatch(r"(\d+)(Mi|Gi)", quantity).groups()  # type: ignore[union-attr]
     return float(number) / (1024 if unit == "Mi" else 1)
