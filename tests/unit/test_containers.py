@@ -122,6 +122,10 @@ def test_the_compose_file_sets_only_settings_that_exist(services: dict[str, Any]
         assert {each for each in told if not FOREIGN.fullmatch(each)} <= known, name
 
 
+def test_events_of_stages_of_ones_own_are_among_the_rights(services: dict[str, Any]) -> None:
+    assert "SKYRELAY_EXTRA_STAGES" in services["broker-users"]["environment"]
+
+
 def test_every_setting_reaches_the_processes_that_read_it(services: dict[str, Any]) -> None:
     told = environments(services)
     known = {name.upper() for name in Settings.model_fields} - DECIDED
