@@ -18,7 +18,7 @@ from typing import Any
 
 from psycopg import Error as PsycopgError
 from sqlalchemy import Connection, create_engine, event, text
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import DisconnectionError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -35,6 +35,8 @@ _POOL = 12
 #: cost more than what it is used for.
 _IDLE = 0.5
 _USED = "skyrelay_used"
+#: PostgreSQL's code of an attempt to change something in a transaction that only reads.
+_READ_ONLY = "25006"
 #: The longest pause between two attempts to reach a database that does not answer.
 _LONGEST_PAUSE = 5.0
 
@@ -64,6 +66,8 @@ class Database:
                 event.listen(engine, "connect", _prepare_postgresql)
                 event.listen(engine, "checkin", _remember_use)
                 event.listen(engine, "checkout", _try_if_idle)
+        for engine in {self.engine, self._read_engine}:
+            event.listen(engine, "handle_error", _read_only_is_away)
         self.write_engine = self.engine.execution_options(**{_WRITES: True})
         self._readers = sessionmaker(self._read_engine, expire_on_commit=False)
         self._writers = sessionmaker(self.write_engine, expire_on_commit=False)
@@ -139,6 +143,19 @@ def _try_if_idle(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
             connection.rollback()
     except PsycopgError as error:
         raise DisconnectionError from error
+
+
+def _read_only_is_away(context: ExceptionContext) -> None:
+    """Treat a server that takes no changes now as one that is away, and its connection as lost.
+
+    It is a primary that another one has just replaced, or one whose disk is full.
+    """
+    if getattr(context.original_exception, "sqlstate", None) != _READ_ONLY:
+        return
+    context.is_disconnect = True
+    raise OperationalError(
+        context.statement, None, context.original_exception
+    ) from context.original_exception
 
 
 def _prepare_postgresql(connection: Any, _: Any) -> None:

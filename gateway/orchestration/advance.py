@@ -113,6 +113,7 @@ class _Recorder:
                 self._record(each)
         self._queues.release(self._freed)
         self._ledger.write()
+        self._outcomes.mark_as_over()
         return self._over
 
     def _record(self, news: _OfTask) -> None:

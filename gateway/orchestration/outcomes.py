@@ -18,6 +18,7 @@ from gateway.models import AttemptState, Duty, RunState, StageAttempt
 from gateway.orchestration.ledger import Ledger
 from gateway.orchestration.open_runs import OpenAttempt, OpenRun
 from gateway.orchestration.queueing import Queues
+from skyrelay import logs
 from skyrelay.messages import Outcome, RunStage, StageFinished
 from skyrelay.records import AttemptRecord
 from skyrelay.stages import ARCHIVE, PHOTOMETRY, SIMPLE_TRANSIENTS, SUBTRACTION, stage_of
@@ -55,6 +56,8 @@ class Outcomes:
         self._gateway = gateway
         self._ledger = ledger
         self._queues = queues
+        #: Runs of which a worker may still be alive that has not been heard.
+        self._unheard: list[OpenRun] = []
 
     def finish(self, run: OpenRun, attempt: OpenAttempt, event: StageFinished) -> None:
         """An attempt has ended: go on with what follows from its outcome."""
@@ -75,7 +78,7 @@ class Outcomes:
             self._end_failed(run, event.reasons)
             if event.record is None:
                 # Nothing in the store tells a second delivery of the command that it has failed.
-                self._mark_as_over(run)
+                self._unheard.append(run)
         elif event.parts:
             self._split(run, attempt, event)
         else:
@@ -91,22 +94,25 @@ class Outcomes:
         self._join_if_complete(run)
 
     def fail(self, run: OpenRun, reason: str) -> None:
-        """End the run as failed, for a reason that no attempt has reported.
-
-        A worker of whom nothing was heard must not publish after this: it is marked as over.
-        """
+        """End the run as failed, for a reason that no attempt has reported; see `mark_as_over`."""
         self._end_failed(run, (reason,))
-        self._mark_as_over(run)
+        self._unheard.append(run)
 
-    def _mark_as_over(self, run: OpenRun) -> None:
+    def mark_as_over(self) -> None:
+        """Let no worker of whom nothing was heard publish anything of the runs that have failed.
+
+        The last thing before the commit: an open run with a mark is taken for one half cancelled.
+        """
         store = self._gateway.store
-        try:
-            store.cancel_run(run.task_id, UUID(run.id))
-        except OSError as error:
-            # On a full disk nothing can be marked, nor published; the run must end all the same.
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT) and not store.answers():
-                raise
-            _log.exception("the run cannot be marked as over")
+        for run in self._unheard:
+            try:
+                store.cancel_run(run.task_id, UUID(run.id))
+            except OSError as error:
+                # A full disk takes no mark, and no products; the run must end all the same.
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) and not store.answers():
+                    raise
+                with logs.about(task=run.task_id, run=run.id):
+                    _log.exception("the run cannot be marked as over")
 
     def _split(self, run: OpenRun, attempt: OpenAttempt, event: StageFinished) -> None:
         """The stage is prepared: send out its parts, to whichever replicas are free."""

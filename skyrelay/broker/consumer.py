@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -173,22 +174,26 @@ class EventConsumer:
         channel = connection.default_channel
         channel.basic_qos(0, 2 * self._batch, False)
         sources = [topology.gateway_events(), topology.gateway_progress(), topology.gateway_dead()]
-        with Consumer(channel, sources, on_message=self._received.append, auto_declare=False):
+        with Consumer(channel, sources, on_message=self._keep, auto_declare=False):
             self._last_look = time.monotonic()
             self._consuming = True
             while not self._stopping:
                 self._look(connection)
                 self._receive(connection)
                 if self._received:
-                    self._settle(connection, self._received)
-                    self._received.clear()
+                    batch = self._received[: self._batch]
+                    del self._received[: self._batch]
+                    self._settle(connection, batch)
             connection.connection.sock.settimeout(FAREWELL)
         self._consuming = False
+
+    def _keep(self, message: Message) -> None:
+        self._received.append(message)
 
     def _receive(self, connection: Connection) -> None:
         """Wait for one message, then take what else has arrived, or is about to."""
         try:
-            connection.drain_events(timeout=TICK)
+            connection.drain_events(timeout=0.0 if self._received else TICK)
             end = time.monotonic() + (COMPANY if self._traffic.heavy else 0.0)
             while len(self._received) < self._batch:
                 connection.drain_events(timeout=max(0.0, end - time.monotonic()))
@@ -235,11 +240,21 @@ class EventConsumer:
                 _log.exception("the handler failed for a batch of %d", len(batch))
                 self._sleep(FIRST_PAUSE)
                 return False
-            self._sleep(pause)
-            self._look(connection)
+            self._rest(connection, pause)
             pause = min(2 * pause, LONGEST_PAUSE)
             if self._stopping:
                 raise ConnectionAbortedError("stopped before the batch was recorded")
+
+    def _rest(self, connection: Connection, seconds: float) -> None:
+        """Wait, and read meanwhile: a broker whose heartbeats nobody reads seems to be away.
+
+        What arrives is kept for the next batches; it is never more than the broker may send.
+        """
+        end = time.monotonic() + seconds
+        while not self._stopping and (left := end - time.monotonic()) > 0:
+            with suppress(TimeoutError):
+                connection.drain_events(timeout=min(left, 0.1))
+            self._look(connection)
 
     def _look(self, connection: Connection) -> None:
         """Send and check heartbeats; raises a connection error if the broker is silent."""

@@ -44,6 +44,9 @@ LASTING = (WORK, EVENTS, KILLS, DEAD, CANDIDATES)
 #: Before service and lane, in the names of the queues in which commands wait.
 WORK_QUEUE_PREFIX = "work."
 
+#: The queue in which the beginnings and ends of attempts wait for the gateway.
+GATEWAY_EVENTS = "gateway.events"
+
 #: Deliveries after the first. Every loss of the replica or of its connection costs one, so it must
 #: not be too small; a message that kills its replica each time costs this many replicas.
 DELIVERY_LIMIT = 6
@@ -158,7 +161,7 @@ def retry_queue(delay: float) -> Queue:
 def gateway_events() -> Queue:
     """The queue with the beginnings and ends of all attempts."""
     return Queue(
-        "gateway.events",
+        GATEWAY_EVENTS,
         bindings=[binding(EVENTS, f"*.{kind}") for kind in ("StageStarted", "StageFinished")],
         queue_arguments=_quorum(EVENT_DELIVERY_LIMIT, dead_letter_to=DEAD, key=DEAD_EVENT),
     )
@@ -257,6 +260,10 @@ def reason_of(headers: Mapping[str, Any] | None) -> str:
         return str(headers[REASON_HEADER])
     deaths = headers.get("x-death") or [{}]
     if deaths[0].get("reason") == "delivery_limit":
+        if deaths[0].get("queue") == GATEWAY_EVENTS:
+            return (
+                f"The gateway was lost {EVENT_DELIVERY_LIMIT + 1} times before it had recorded it."
+            )
         return f"The worker died {DELIVERY_LIMIT + 1} times while working on it."
     return "The message was rejected."
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from uuid import UUID
 
+import psycopg
 import pytest
+from sqlalchemy.engine import make_url
 
 from gateway.models import AuditEntry, Task
 from gateway.orchestration import patience
@@ -21,6 +24,7 @@ from skyrelay.records import SkyField
 from skyrelay.store import RunOver
 from tests.support.attempts import record_of
 from tests.support.gateway import CHAIN, Bench, Caller, runs_on_disk
+from tests.support.processes import wait_until
 
 
 def test_a_chain_goes_from_stage_to_stage_and_ends(bench: Bench, alice: Caller) -> None:
@@ -341,3 +345,40 @@ def _begin(bench: Bench, caller: Caller) -> RunStage:
     task = caller.new_task()
     caller.process(task, "inspect")
     return bench.command()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_database_that_takes_no_changes_for_a_while_is_waited_for(
+    bench: Bench, alice: Caller, database_url: str
+) -> None:
+    task = alice.new_task()
+    alice.process(task, "inspect")
+    command = bench.command()
+    with _read_only(database_url):
+        assert alice.post("tasks/", json={"original_name": "b.fits"}).status_code == 503
+        with pytest.raises(Retriable):
+            bench.hear(bench.started(command))
+    finished = bench.finished(command)
+
+    def heard() -> bool:
+        try:
+            bench.hear(finished)
+        except Retriable:
+            # A connection from before, which the pool gives away only now.
+            return False
+        return True
+
+    assert wait_until(heard)
+    assert alice.state(task)["state"] == "inspect_done"
+
+
+@contextmanager
+def _read_only(url: str) -> Iterator[None]:
+    """Have the database refuse every change, as the old primary does after a switchover."""
+    name = make_url(url).database
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+        connection.execute(f"{others} AND pid <> pg_backend_pid()", [name])
+        yield
+        connection.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
