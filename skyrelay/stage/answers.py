@@ -110,7 +110,7 @@ class TryAgain(_Line):
 
 
 class Busy(_Line):
-    """Another living worker has the claim of this attempt."""
+    """Another worker has the claim of this attempt, or had it last: the command comes again."""
 
     kind: Literal["busy"] = "busy"
 

@@ -43,7 +43,7 @@ from skyrelay.stage.execute import (
 )
 from skyrelay.stage.provenance import products_in, software
 from skyrelay.stages import Stage, stage_of
-from skyrelay.store import Attempt, AttemptBusy, RunOver, RunUnknown, TaskStore
+from skyrelay.store import Attempt, AttemptBusy, ClaimLost, RunOver, RunUnknown, TaskStore
 
 _log = logging.getLogger(__name__)
 
@@ -110,6 +110,11 @@ def _with_claim(attempt: Attempt, work: Callable[[bool], Answer]) -> Answer:
         with attempt.claimed() as first:
             return (None if first else _ended_before(attempt)) or work(first)
     except AttemptBusy:
+        return Busy()
+    except ClaimLost:
+        # How it ends others say: the command is looked at again when they may have done so.
+        _log.warning("nothing of it is published: others have taken its place meanwhile")
+        attempt.clear()
         return Busy()
     except RunUnknown:
         return Unknown(reason=UNKNOWN_RUN)

@@ -1,12 +1,13 @@
 """The task store: the files of every task, and the state of every run."""
 
 from skyrelay.settings import Settings
-from skyrelay.store.attempt import Attempt, AttemptBusy, RunOver, RunUnknown
+from skyrelay.store.attempt import Attempt, AttemptBusy, ClaimLost, RunOver, RunUnknown
 from skyrelay.store.tasks import Entry, TaskStore
 
 __all__ = [
     "Attempt",
     "AttemptBusy",
+    "ClaimLost",
     "Entry",
     "RunOver",
     "RunUnknown",

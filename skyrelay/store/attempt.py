@@ -41,6 +41,10 @@ class AttemptBusy(Exception):
     """A living worker holds the claim of this attempt."""
 
 
+class ClaimLost(Exception):
+    """Another worker has taken the claim of this attempt, or the next attempt counts instead."""
+
+
 class RunOver(Exception):
     """The run was cancelled, or has ended and been cleared away."""
 
@@ -234,8 +238,10 @@ class Attempt:
         Raises
         ------
         RunOver
-            If the run was cancelled, or another attempt has taken the place of this one, before
-            this moment; the task's folder is as it was.
+            If the run was cancelled or cleared away before this moment.
+        ClaimLost
+            If somebody else has taken the place of this worker, or of this attempt, before this
+            moment. In both cases the task's folder is as it was.
         """
         scratch = self._finished_scratch(record)
         with files.locked(self.task_lock):
@@ -277,8 +283,10 @@ class Attempt:
         return scratch
 
     def _check_that_it_counts(self) -> None:
-        if self._is_over() or self.superseded() is not None:
+        if self._is_over():
             raise RunOver
+        if self.superseded() is not None:
+            raise ClaimLost
 
     def _take_over(self, path: Path) -> None:
         if path.exists():

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from skyrelay.client import Client, RequestRefused
 from skyrelay.stack.ports import LOOPBACK, free_ports
 from tests.support.figures import Figures
 from tests.support.processes import wait_until
-from tests.support.proxy import Proxy
+from tests.support.proxy import Proxy, proxy
 from tests.support.s3 import BUCKET, S3Server, s3_server
 from tests.support.servers import TRIAL, Installation, installation
 from tests.support.station import Replica
@@ -24,6 +25,33 @@ pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=Tr
 
 #: Seconds for which nobody reaches the bucket: all machines look at it every second.
 _AWAY = 3.0
+#: Seconds after which any claim may be taken that nobody has renewed.
+_LONG = 120
+
+
+class Machine(Replica):
+    """A replica that has its own line to the broker and to the bucket."""
+
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
+        there = {name: environment[name] for name in ("AMQP_URI", "AWS_ENDPOINT_URL")}
+        self._open = ExitStack()
+        self._lines = {name: self._open.enter_context(proxy(uri)) for name, uri in there.items()}
+        here = {name: line.uri(there[name]) for name, line in self._lines.items()}
+        super().__init__({**environment, **here}, log)
+
+    def cut_off(self) -> None:
+        """Break its connections, and let it make no others."""
+        for line in self._lines.values():
+            line.refuse()
+
+    def connect_again(self) -> None:
+        """Let it make connections again."""
+        for line in self._lines.values():
+            line.accept_again()
+
+    def end(self) -> None:
+        super().end()
+        self._open.close()
 
 
 class Machines:
@@ -35,7 +63,7 @@ class Machines:
             TASKS_URL=f"s3://{BUCKET}/{place.folder.name}",
             SKYRELAY_S3_REDIRECT="true",
         )
-        self.place, self.proxy = place, proxy
+        self.place, self.server, self.proxy = place, server, proxy
         events, *replicas = (str(port) for port in free_ports(3))
         place.events(SKYRELAY_HEALTH_PORT=events)
         self.told_at = [f"http://{LOOPBACK}:{port}" for port in (events, *replicas)]
@@ -45,7 +73,7 @@ class Machines:
         self.task = self.client.create_task(original_name="a.fits").id
         self.trace = place.folder / "trace"
         self.replicas = [
-            Replica(
+            Machine(
                 {
                     **place.environment,
                     "TASKS_PATH": str(place.folder / f"machine-{number}"),
@@ -79,12 +107,12 @@ def machines(tmp_path: Path, database_url: str, amqp_uri: str) -> Iterator[Machi
         s3_server(tmp_path / "s3.log") as server,
         installation(tmp_path, database_url, amqp_uri, **TRIAL) as place,
     ):
-        proxy = Proxy((LOOPBACK, int(server.address.rpartition(":")[2])))
-        made = Machines(place, server, proxy)
+        before = Proxy((LOOPBACK, int(server.address.rpartition(":")[2])))
+        made = Machines(place, server, before)
         try:
             yield made
         finally:
-            proxy.close()
+            before.close()
             for replica in made.replicas:
                 replica.end()
 
@@ -131,6 +159,50 @@ def test_the_log_of_a_stage_is_followed_while_it_works_on_another_machine(
     assert wait_until(followed), machines.logs()
     machines.client.cancel(machines.task)
     assert machines.client.wait(machines.task).state == "cancelled"
+
+
+def test_a_worker_that_comes_back_when_another_has_its_claim_changes_nothing(
+    machines: Machines,
+) -> None:
+    trace, go = machines.trace, machines.place.folder / "go"
+    order = {
+        "trace": str(trace),
+        "stamps": True,
+        "program": f"until test -e {go}-$PPID; do sleep 0.05; done",
+    }
+
+    def begun() -> list[str]:
+        """Process ids of the workers that have begun the stage, the first one first."""
+        lines = trace.read_text().splitlines() if trace.exists() else []
+        return [line.split()[1] for line in lines if line.startswith("begun")]
+
+    machines.client.process(machines.task, ["trial"], {"trial": order})
+    assert wait_until(lambda: any(each.said("started") for each in machines.replicas))
+    (lost,) = [each for each in machines.replicas if each.said("started")]
+    lost.cut_off()
+    machines.server.let_look_aged(_LONG)
+    assert wait_until(lambda: len(begun()) == 2), machines.logs()
+    machines.server.let_look_aged(0)
+    lost.connect_again()
+    first, second = begun()
+    Path(f"{go}-{first}").touch()
+    assert wait_until(lambda: lost.said("somebody else works on it")), machines.logs()
+    assert not machines.client.runs(machines.task)[0].ended, machines.logs()
+    Path(f"{go}-{second}").touch()
+    assert machines.client.wait(machines.task, timeout=120).state == "trial_done", machines.logs()
+
+    # The command of the one that came back is answered, too, and that is old news.
+    ends = "finished", "nothing of its run is in the store"
+    assert wait_until(
+        lambda: sum(each.times_said(end) for each in machines.replicas for end in ends) == 2
+    ), machines.logs()
+    (run,) = machines.client.runs(machines.task)
+    assert [[each.state for each in stage.attempts] for stage in run.stages] == [["done"]]
+    assert machines.client.state(machines.task).state == "trial_done"
+    for half in ("first", "second"):
+        stamp = machines.client.read(machines.task, f"stamps/0.{half}").decode()
+        assert stamp.split()[-1] == second, machines.logs()
+    assert begun() == [first, second]
 
 
 def test_a_killed_worker_and_a_bucket_that_is_away_for_a_while_cost_time_alone(

@@ -105,6 +105,23 @@ def test_trying_again_ends_with_the_last_reason(station: Station) -> None:
     assert station.leftovers() == []
 
 
+def test_a_worker_whose_attempt_was_superseded_ends_no_run_and_the_next_attempt_is_done(
+    station: Station,
+) -> None:
+    station.ready_replica()
+    command = station.order(program=f"until test -e {station.folder}/go; do sleep 0.05; done")
+    station.wait_for_begin(command)
+    attempt = station.store.attempt(command)
+    (attempt.folder / "superseded").write_text("Nothing was heard of it.")
+    (station.folder / "go").touch()
+    finished = station.finished(command)
+    assert (finished.outcome, finished.attempt) == (Outcome.DONE, 2), station.logs()
+    assert len(station.of(command, StageFinished)) == 1
+    assert station.begun(command) == 2
+    assert station.files(command) == PRODUCTS
+    assert station.leftovers() == []
+
+
 def test_a_stage_that_takes_too_long_is_stopped_and_fails(station: Station) -> None:
     station.ready_replica()
     command = station.order(seconds=60, children=True, detached=True, time_limit=1.0)

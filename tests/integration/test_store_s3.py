@@ -19,7 +19,7 @@ import requests
 
 from skyrelay import episodes, logs
 from skyrelay.messages import RunStage
-from skyrelay.store import AttemptBusy, RunOver, figures
+from skyrelay.store import AttemptBusy, ClaimLost, RunOver, figures
 from skyrelay.store.s3 import bucket, lease
 from skyrelay.store.s3.bucket import Bucket, Conflict, StoreAway
 from skyrelay.store.s3.tasks import S3TaskStore
@@ -180,12 +180,39 @@ def test_a_worker_that_was_taken_for_dead_cannot_publish(
         monkeypatch.setattr(lease, "PATIENCE", -1.0)
         with successor.claimed() as first:
             assert not first
-            with pytest.raises(RunOver):
+            with pytest.raises(ClaimLost):
                 stale.publish(record_of(stale))
+            with pytest.raises(ClaimLost):
+                stale.supersede("The catalogue does not answer.")
+            work(successor, "successor")
+            stale.clear()
+            successor.publish(record_of(successor))
+        with pytest.raises(ClaimLost):
+            stale.publish(record_of(stale))
+    assert store.path(TASK, "product.txt").read_text() == "successor"
+    assert successor.superseded() is None
+
+
+def test_an_attempt_that_another_worker_has_published_is_not_superseded(
+    store: S3TaskStore, other: S3TaskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its look at the claim and its mark the worker stands still."""
+    stale = store.attempt(command_of(store))
+    successor = other.attempt(stale.message)
+    put_before = store.bucket.put
+
+    def late(key: str, body: bytes) -> None:
+        monkeypatch.setattr(lease, "PATIENCE", -1.0)
+        with successor.claimed():
             work(successor, "successor")
             successor.publish(record_of(successor))
-        with pytest.raises(RunOver):
-            stale.publish(record_of(stale))
+        put_before(key, body)
+
+    with stale.claimed():
+        work(stale, "stale")
+        monkeypatch.setattr(store.bucket, "put", late)
+        with pytest.raises(ClaimLost):
+            stale.supersede("The catalogue does not answer.")
     assert store.path(TASK, "product.txt").read_text() == "successor"
 
 
@@ -217,9 +244,9 @@ def test_a_claim_that_is_lost_is_said_with_the_attempt_although_a_thread_renews_
     )
 
 
-@pytest.mark.parametrize("how", ["superseded", "cancelled"])
+@pytest.mark.parametrize("loss", [ClaimLost, RunOver])
 def test_a_write_that_was_prepared_before_the_right_was_lost_fails(
-    store: S3TaskStore, other: S3TaskStore, monkeypatch: pytest.MonkeyPatch, how: str
+    store: S3TaskStore, other: S3TaskStore, monkeypatch: pytest.MonkeyPatch, loss: type[Exception]
 ) -> None:
     """Between its last look at the marks and its write the worker stands still."""
     message = command_of(store)
@@ -232,7 +259,7 @@ def test_a_write_that_was_prepared_before_the_right_was_lost_fails(
         nonlocal lost
         if where == key and not lost:
             lost = True
-            if how == "cancelled":
+            if loss is RunOver:
                 other.cancel_run(TASK, message.run)
             else:
                 with other.attempt(message).claimed():
@@ -243,7 +270,7 @@ def test_a_write_that_was_prepared_before_the_right_was_lost_fails(
         work(stale)
         monkeypatch.setattr(lease, "PATIENCE", -1.0)
         monkeypatch.setattr(store.bucket, "put_after", late)
-        with pytest.raises(RunOver):
+        with pytest.raises(loss):
             stale.publish(record_of(stale))
     assert lost
     assert names(store) == {"image.fits", "old.txt"}

@@ -12,7 +12,7 @@ import pytest
 
 from skyrelay.messages import Outcome
 from skyrelay.settings import Settings
-from skyrelay.store import AttemptBusy, RunOver, RunUnknown, TaskStore, open_store
+from skyrelay.store import AttemptBusy, ClaimLost, RunOver, RunUnknown, TaskStore, open_store
 from tests.support.attempts import TASK, command_of, names, put, record_of, work
 from tests.support.processes import wait_until
 from tests.support.s3 import BUCKET, S3Server, s3_server
@@ -173,6 +173,24 @@ def test_a_cancelled_run_neither_starts_nor_publishes(store: TaskStore) -> None:
     with pytest.raises(RunUnknown), store.attempt(attempt.message).claimed():
         pass
     assert list(store.runs()) == []
+
+
+def test_an_attempt_that_was_superseded_publishes_nothing_and_its_run_goes_on(
+    store: TaskStore, other: TaskStore
+) -> None:
+    message = command_of(store)
+    attempt = store.attempt(message)
+    with attempt.claimed():
+        attempt.supersede("The catalogue does not answer.")
+        work(attempt)
+        with pytest.raises(ClaimLost):
+            attempt.publish(record_of(attempt))
+        with pytest.raises(ClaimLost):
+            attempt.publish_piece(record_of(attempt))
+        store.cancel_run(TASK, message.run)
+        with pytest.raises(RunOver):
+            attempt.publish(record_of(attempt))
+    assert names(other) == {"image.fits", "old.txt"}
 
 
 def test_the_pieces_of_a_split_stage_are_joined_on_another_machine(

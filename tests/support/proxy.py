@@ -100,8 +100,8 @@ class Proxy:
     def uri(self, uri: str) -> str:
         """The address ``uri`` of the target, by way of the proxy."""
         parts = urlsplit(uri)
-        login = parts.netloc.rpartition("@")[0]
-        return urlunsplit(parts._replace(netloc=f"{login}@{LOOPBACK}:{self.port}"))
+        login, at, _ = parts.netloc.rpartition("@")
+        return urlunsplit(parts._replace(netloc=f"{login}{at}{LOOPBACK}:{self.port}"))
 
     def swallow(self, said: str) -> int:
         """Swallow everything on the present connections whose client has said this; how many."""

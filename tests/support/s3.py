@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any
 
 import boto3
 import requests
+from werkzeug.serving import WSGIRequestHandler, run_simple
 
 from skyrelay.stack.ports import LOOPBACK, free_ports
 from tests.support.processes import wait_until
@@ -26,6 +28,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 BUCKET = "skyrelay"
 #: Tells the server of how many of the next requests it must refuse with SlowDown.
 _BUSY = "/-busy-"
+#: Tells the server by how many seconds every object must look older than it is.
+_AGED = "/-aged-"
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,10 @@ class S3Server:
         """Answer so many of the next requests with 503 SlowDown."""
         requests.post(f"{self.address}{_BUSY}/{requests_refused}", timeout=10)
 
+    def let_look_aged(self, seconds: int) -> None:
+        """Let every object look older by so many seconds than it is; 0: no longer."""
+        requests.post(f"{self.address}{_AGED}/{seconds}", timeout=10)
+
 
 @contextmanager
 def s3_server(log: Path, certificates: Path | None = None) -> Iterator[S3Server]:
@@ -95,13 +103,24 @@ def _answers(server: S3Server) -> bool:
         return False
 
 
-def _with_refusals(app: Any) -> Any:
+class _Handler(WSGIRequestHandler):
+    """Stamps answers by a clock that is ahead of the one which stamps objects."""
+
+    ahead = 0
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return super().date_time_string(timestamp or time.time() + self.ahead)
+
+
+def _obeying(app: Any) -> Any:
     refusals = 0
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         nonlocal refusals
         if environ["PATH_INFO"].startswith(_BUSY):
             refusals = int(environ["PATH_INFO"].rpartition("/")[2])
+        elif environ["PATH_INFO"].startswith(_AGED):
+            _Handler.ahead = int(environ["PATH_INFO"].rpartition("/")[2])
         elif refusals:
             refusals -= 1
             start("503 Slow Down", [("Content-Type", "application/xml")])
@@ -117,14 +136,18 @@ def _with_refusals(app: Any) -> Any:
 def main() -> None:
     """Serve until killed."""
     from moto.moto_server.werkzeug_app import create_backend_app
-    from werkzeug.serving import run_simple
 
-    app = _with_refusals(create_backend_app("s3"))
+    app = _obeying(create_backend_app("s3"))
     tls = [
         str(Path(folder, name)) for folder in sys.argv[2:] for name in ("server.crt", "server.key")
     ]
     run_simple(
-        LOOPBACK, int(sys.argv[1]), app, threaded=False, ssl_context=tuple(tls) if tls else None
+        LOOPBACK,
+        int(sys.argv[1]),
+        app,
+        threaded=False,
+        request_handler=_Handler,
+        ssl_context=tuple(tls) if tls else None,
     )
 
 

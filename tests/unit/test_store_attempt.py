@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from skyrelay.messages import Outcome
-from skyrelay.store import Attempt, AttemptBusy, RunOver, RunUnknown, TaskStore, files
+from skyrelay.store import (
+    Attempt,
+    AttemptBusy,
+    ClaimLost,
+    RunOver,
+    RunUnknown,
+    TaskStore,
+    files,
+)
 from tests.support.attempts import TASK, command_of, names, record_of
 
 #: Claims the attempt that it gets as JSON, says so, and waits to be killed.
@@ -223,7 +231,7 @@ def test_a_superseded_attempt_publishes_nothing_even_if_its_worker_still_lives(
         (attempt.open_scratch() / "new.txt").write_text("new")
         store.attempt(attempt.message).supersede("nothing was heard of it")
         (attempt.folder / "scratch").mkdir()
-        with pytest.raises(RunOver):
+        with pytest.raises(ClaimLost):
             attempt.publish(record_of(attempt))
     assert not (store.folder(TASK) / "new.txt").exists()
 

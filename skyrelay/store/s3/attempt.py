@@ -21,6 +21,7 @@ from skyrelay.store.attempt import (
     SUPERSEDED,
     Attempt,
     AttemptBusy,
+    ClaimLost,
     RunOver,
     RunUnknown,
 )
@@ -62,7 +63,7 @@ class S3Attempt(Attempt):
             self.lease.free_here()
 
     def _fence(self) -> None:
-        """From now on no write that the holder before us has prepared can succeed."""
+        """From now on no write of the attempt that was prepared before can succeed."""
         with suppress(FileNotFoundError):
             self.store.rewrite(self.message.task)
         key = self._piece_key(self.message.part)
@@ -81,7 +82,14 @@ class S3Attempt(Attempt):
         return None
 
     def supersede(self, reason: str) -> None:
+        """The next attempt counts; raises ClaimLost if this one is another worker's by now."""
+        if not self.lease.is_mine():
+            raise ClaimLost
         self.store.bucket.put(self._superseded_key, reason.encode())
+        self._fence()
+        # Whoever has taken the claim since then, and published, was faster.
+        if self.recorded() is not None:
+            raise ClaimLost
         self.discard()
 
     def superseded(self) -> str | None:
@@ -156,8 +164,9 @@ class S3Attempt(Attempt):
             raise RunOver from error
 
     def _check_that_it_counts(self) -> None:
-        if self._is_over() or self.superseded() is not None or not self.lease.is_mine():
-            raise RunOver
+        super()._check_that_it_counts()
+        if not self.lease.is_mine():
+            raise ClaimLost
 
     def _record_in(self, key: str) -> AttemptRecord | None:
         """The record that was published with the manifest of this key."""
