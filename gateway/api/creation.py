@@ -133,7 +133,6 @@ def make_task(
                     remember_run(session, run, config, task)
                     answer |= {"state": task.state, "celery_id": run.id, "steps": steps}
                 remember_answer(session, 201, answer)
-                session.commit()
     return answer
 
 

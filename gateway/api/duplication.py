@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from gateway import lifetime
 from gateway.accounts.quotas import check_bytes, check_task, size_of
 from gateway.api import schemas, serializers
 from gateway.api.access import get_locked_task
@@ -56,10 +57,8 @@ def duplicate(task_id: int) -> ResponseReturnValue:
             config=dict(source.config),
             **{name: getattr(source, name) for name in _POSITION},
         )
-        session.add(copy)
-        session.flush()
-        gateway().store.duplicate(task_id, copy.id, None if products_too else _INPUTS)
-        try:
+        names = None if products_too else _INPUTS
+        with lifetime.copied(gateway(), session, task_id, copy, names):
             remember_request(
                 session,
                 "task_duplicate",
@@ -68,8 +67,4 @@ def duplicate(task_id: int) -> ResponseReturnValue:
             )
             session.flush()
             answer = serializers.task_in_full(copy)
-            session.commit()
-        except BaseException:
-            gateway().store.delete(copy.id)
-            raise
     return jsonify(answer), 201

@@ -164,7 +164,7 @@ def delete_task(task_id: int) -> ResponseReturnValue:
 
 
 def delete_one(session: Session, task_id: int) -> None:
-    """Delete the task if the user may; its files are in the store's trash then.
+    """Delete the task if the user may, as `lifetime.delete` does, which commits.
 
     Raises
     ------

@@ -338,7 +338,6 @@ def _make_task(
         )
         for action, details in entries_of_run(run, task.config, task.config) if run else ():
             remember(session, action, user=user, task_id=task.id, **details)
-        session.commit()
     observation.FILES.labels(IntakeState.TAKEN.value).inc()
 
 

@@ -32,7 +32,8 @@ ROUND, TRASH_ROUND, ORPHANS_ROUND = 30.0, 2.0, 600.0
 #: What is younger may still be in somebody's hands: a stage that is being stopped, a transaction
 #: that is being committed.
 _YOUNG = timedelta(minutes=1)
-#: A folder without a row in the database is a transaction that was never committed.
+#: A folder without a row in the database is a transaction that was never committed; of a task that
+#: is not settled for so long, nobody is about to say what became of it.
 _ORPHAN = timedelta(minutes=10)
 #: An upload may take long, but not this long.
 _ABANDONED_UPLOAD = timedelta(days=1)
@@ -49,8 +50,9 @@ def clean_up(gateway: Gateway) -> None:
 
 
 def drop_orphans(gateway: Gateway) -> None:
-    """Remove uploads and versions that were never published, locks of deleted tasks, old notes."""
+    """Remove uploads and versions that were never published, what is left of tasks, old notes."""
     gateway.store.drop_incoming(now() - _ABANDONED_UPLOAD)
+    _settle_tasks(gateway)
     with gateway.database.writing() as session:
         forget_changes(session)
     for chunk in _batched(sorted(gateway.store.orphans())):
@@ -62,6 +64,31 @@ def drop_orphans(gateway: Gateway) -> None:
             except OSError:
                 with logs.about(task=task):
                     _log.exception("what is left of it cannot be cleared away")
+
+
+def _settle_tasks(gateway: Gateway) -> None:
+    """Take away the files of tasks that were not made after all, or deleted by half.
+
+    Only those that are marked: a folder of which this database knows nothing may be another's.
+    """
+    for task, since in list(gateway.store.unsettled()):
+        if now() - since <= _ORPHAN:
+            continue
+        try:
+            _settle(gateway, task)
+        except OSError:
+            with logs.about(task=task):
+                _log.exception("what is left of it cannot be cleared away")
+
+
+def _settle(gateway: Gateway, task: int) -> None:
+    # SQLite gives a number that was never committed again, but not while somebody else may write.
+    with gateway.database.writing() as session:
+        if session.get(Task, task) is None:
+            gateway.store.delete(task)
+            with logs.about(task=task):
+                _log.warning("there is no such task; the files that were left of it are deleted")
+        gateway.store.settle(task)
 
 
 def empty_trash(gateway: Gateway) -> None:

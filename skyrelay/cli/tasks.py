@@ -306,7 +306,6 @@ def _import(
             )
             with lifetime.made(gateway, session, task, contents):
                 _remember(session, "task_create", task, original_name=image.name, source="import")
-                session.commit()
             return task.id
 
 

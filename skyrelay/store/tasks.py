@@ -28,6 +28,7 @@ from skyrelay.store.attempt import CANCELLED, RESERVED_PREFIX, Attempt
 VERSIONS = ".versions"
 RUNS = ".runs"
 _LOCKS = ".locks"
+UNSETTLED = ".unsettled"
 _TRASH = ".trash"
 INCOMING = ".incoming"
 CONFIG = "config.json"
@@ -57,7 +58,7 @@ class TaskStore:
     def __init__(self, root: Path, *, sync: bool = False) -> None:
         self.root = root.absolute()
         self._sync = sync
-        for name in (VERSIONS, RUNS, _LOCKS, _TRASH, INCOMING):
+        for name in (VERSIONS, RUNS, _LOCKS, UNSETTLED, _TRASH, INCOMING):
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
     def answers(self) -> bool:
@@ -106,6 +107,23 @@ class TaskStore:
             link.unlink(missing_ok=True)
             if version.parent == (self.root / VERSIONS).resolve() and version.is_dir():
                 self._throw_away(version)
+
+    def unsettle(self, task: int) -> None:
+        """Mark the task as one that is being made or deleted: it may be there or not."""
+        (self.root / UNSETTLED / str(task)).touch()
+
+    def settle(self, task: int) -> None:
+        """Take that mark away: who looks for the task knows whether it is there."""
+        (self.root / UNSETTLED / str(task)).unlink(missing_ok=True)
+
+    def unsettled(self) -> Iterator[tuple[int, datetime]]:
+        """The tasks that are marked so, and since when."""
+        with os.scandir(self.root / UNSETTLED) as marks:
+            for mark in marks:
+                try:
+                    yield int(mark.name), datetime.fromtimestamp(mark.stat().st_mtime, UTC)
+                except (ValueError, FileNotFoundError):
+                    continue  # Not ours, or settled just now.
 
     def orphans(self) -> set[int]:
         """The tasks of which there is a version, a lock or half a link that no folder needs.

@@ -231,3 +231,14 @@ def test_a_copy_of_a_task_outlives_it(store: TaskStore, other: TaskStore) -> Non
     store.duplicate(TASK, 13)
     store.delete(TASK)
     assert other.path(13, "image.fits").read_text() == "image"
+
+
+def test_everybody_sees_which_tasks_are_not_settled(store: TaskStore, other: TaskStore) -> None:
+    for task in (TASK, 13):
+        store.unsettle(task)
+    store.settle(13)
+    store.settle(14)
+    assert [task for task, _ in other.unsettled()] == [TASK]
+    other.settle(TASK)
+    assert list(store.unsettled()) == []
+    assert other.path(TASK, "image.fits").read_text() == "image"

@@ -296,8 +296,10 @@ def of_the_disk(
     wait_until(lambda: not list((root / ".trash").iterdir()), seconds)
     left = _unused_versions(root)
     left += [path for path in (root / ".locks").iterdir() if not (root / path.name).is_symlink()]
-    left += [path for name in (".runs", ".trash", ".incoming") for path in (root / name).iterdir()]
+    emptied = (".runs", ".trash", ".incoming", ".unsettled")
+    left += [path for name in emptied for path in (root / name).iterdir()]
     left += [path for path in root.iterdir() if path.is_symlink() and not path.exists()]
+    left += _folders_of_no_task(gateway)
     yield from (f"on disk: {path.relative_to(root)}" for path in left)
 
 
@@ -309,7 +311,15 @@ def _left_to_the_janitor(gateway: Gateway) -> list[Path]:
     with gateway.database.reading() as session:
         over = session.scalars(select(Run.id).where(Run.id.in_(ids), Run.state.in_(closed)))
         left = [root / ".runs" / run for run in over]
-    return [*left, *_unused_versions(root), *(root / ".incoming").iterdir()]
+    uncertain = [path for name in (".incoming", ".unsettled") for path in (root / name).iterdir()]
+    return [*left, *_unused_versions(root), *uncertain]
+
+
+def _folders_of_no_task(gateway: Gateway) -> list[Path]:
+    with gateway.database.reading() as session:
+        tasks = {str(task) for task in session.scalars(select(Task.id))}
+    folders = (path for path in gateway.store.root.iterdir() if path.name.isdecimal())
+    return [path for path in folders if path.name not in tasks]
 
 
 def _unused_versions(root: Path) -> list[Path]:

@@ -67,6 +67,12 @@ class _Link:
                     return
                 if source is self._client and len(self.said) < _REMEMBERED:
                     self.said += data
+                if source is self._client and self._proxy.breaks_at(data):
+                    if self._proxy.answered:
+                        server.sendall(data)
+                        server.recv(1 << 16)
+                    self.aborted = True
+                    return
                 time.sleep(self._proxy.delay)
                 other[source].sendall(data)
 
@@ -89,6 +95,9 @@ class Proxy:
         self.target = target
         self.delay = 0.0
         self.swallowing = False
+        #: See `break_at`.
+        self.answered = False
+        self._fatal = b""
         (self.port,) = free_ports(1)
         self._links: list[_Link] = []
         self._lock = threading.Lock()
@@ -120,6 +129,22 @@ class Proxy:
         for link in self._living():
             link.swallowing = False
         self.swallowing = False
+
+    def break_at(self, said: str, *, answered: bool) -> None:
+        """Break the connection whose client says this next with RST, and only that one.
+
+        ``answered``: the server hears it, does it, and only its answer is lost; else it hears
+        nothing.
+        """
+        self.answered = answered
+        self._fatal = said.encode()
+
+    def breaks_at(self, data: bytes) -> bool:
+        """Whether what a client has said is what `break_at` waits for; not any more then."""
+        found = bool(self._fatal) and self._fatal in data
+        if found:
+            self._fatal = b""
+        return found
 
     def reset(self) -> None:
         """Break all present connections with RST."""

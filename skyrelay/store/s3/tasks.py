@@ -28,7 +28,16 @@ from skyrelay.store.s3.attempt import S3Attempt
 from skyrelay.store.s3.bucket import Bucket, Conflict, StoreAway
 from skyrelay.store.s3.lease import Lease
 from skyrelay.store.s3.manifest import Change, Manifest, StoredFile
-from skyrelay.store.tasks import CONFIG, INCOMING, RUNS, TRIES, VERSIONS, Entry, TaskStore
+from skyrelay.store.tasks import (
+    CONFIG,
+    INCOMING,
+    RUNS,
+    TRIES,
+    UNSETTLED,
+    VERSIONS,
+    Entry,
+    TaskStore,
+)
 
 #: Names this folder among all that use the bucket.
 _PLACE = ".place"
@@ -142,6 +151,18 @@ class S3TaskStore(TaskStore):
         self.bucket.delete([self.manifest_key(task)])
         self.bucket.delete([item.key for item in self.bucket.listing(f"{task}/")])
         super().delete(task)
+
+    def unsettle(self, task: int) -> None:
+        self.bucket.put(f"{UNSETTLED}/{task}", b"")
+
+    def settle(self, task: int) -> None:
+        self.bucket.delete([f"{UNSETTLED}/{task}"])
+
+    def unsettled(self) -> Iterator[tuple[int, datetime]]:
+        for item in self.bucket.listing(f"{UNSETTLED}/"):
+            name = item.key.removeprefix(f"{UNSETTLED}/")
+            if name.isdecimal():
+                yield int(name), item.modified
 
     def orphans(self) -> set[int]:
         """The tasks with objects that no manifest names, here or in the bucket."""
