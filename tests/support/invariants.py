@@ -125,7 +125,7 @@ def of_the_database(gateway: Gateway, fleet: Fleet) -> Iterator[str]:
 
 def _of_run(run: Run, task: Task) -> Iterator[str]:
     if run.state == RunState.OPEN or run.ended is None:
-        yield f"run {run.id} has no end: {run.state}, stage {run.position}, attempt {run.attempt}"
+        yield f"run {run.id} has no end: {run.state}, stage {run.position}"
     if run.state == RunState.FAILED and not run.reasons:
         yield f"run {run.id} has failed for no reason"
     if run.state in (RunState.DONE, RunState.DEGRADED) and run.position != len(run.steps) - 1:

@@ -35,6 +35,7 @@ class Traffic:
         self.fleet = fleet
         self.traces: dict[str, Path] = {}
         self._gateway = gateway
+        self._told_to_end: set[str] = set()
         self._dice = random.Random(3)
         self._stopping = threading.Event()
         self._error: Exception | None = None
@@ -66,9 +67,16 @@ class Traffic:
         assert wait_until(lambda: len(self.fleet.accepted) > before), self.fleet.logs()
 
     def wait_for_progress(self) -> None:
-        """Wait until one more chain has ended, other than by a cancel, than up to now."""
-        before = self._ended()
-        assert wait_until(lambda: self._ended() > before, 120), self.fleet.logs()
+        """Wait until one more chain has come to its good end than up to now."""
+        before = self._done()
+        assert wait_until(lambda: self._done() > before, 120), self.fleet.logs()
+
+    def mishaps(self) -> Iterator[str]:
+        """Chains that are not done, although nobody has cancelled them."""
+        with self._gateway.database.reading() as session:
+            for run in session.scalars(select(Run).where(Run.state != RunState.DONE)):
+                if run.state != RunState.CANCELLED or run.id not in self._told_to_end:
+                    yield f"run {run.id} is {run.state}, stage {run.position}: {run.reasons}"
 
     def _run(self) -> None:
         try:
@@ -76,13 +84,13 @@ class Traffic:
                 run = self.begin_chain()
                 if len(self.traces) % ONE_CANCELLED_OF == 0:
                     self._stopping.wait(self._dice.uniform(0, LENGTH * SECONDS))
+                    self._told_to_end.add(run)
                     self.fleet.cancel(run)
         except Exception as error:
             self._error = error
 
-    def _ended(self) -> int:
-        by_itself = Run.state.not_in((RunState.OPEN, RunState.CANCELLED))
-        query = select(func.count()).select_from(Run).where(by_itself)
+    def _done(self) -> int:
+        query = select(func.count()).select_from(Run).where(Run.state == RunState.DONE)
         with self._gateway.database.reading() as session:
             return session.scalar(query) or 0
 
@@ -90,6 +98,8 @@ class Traffic:
 @contextmanager
 def traffic(place: Installation, amqp_uri: str, *, unharmed: bool = False) -> Iterator[Traffic]:
     """A fleet with traffic; at the end the invariant is asserted over everything it has done.
+
+    No worker dies here: that something is away may delay a chain, and must fail none.
 
     ``unharmed``: see `tests.support.invariants.of_the_disk`.
     """
@@ -104,6 +114,7 @@ def traffic(place: Installation, amqp_uri: str, *, unharmed: bool = False) -> It
         finally:
             flow.stop()
         found = verdict(made, gateway, flow.traces, amqp_uri, unharmed=unharmed)
+        found += flow.mishaps()
     assert not found, "\n".join([*found, made.logs(200)])
     assert len(flow.traces) == len(made.accepted) > 0
     assert made.cancelled
