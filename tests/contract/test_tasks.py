@@ -176,7 +176,7 @@ def test_whatever_needs_room_in_the_store_may_find_none(
         monkeypatch.setattr(TaskStore, name, full)
     answers = [
         alice("DELETE", f"tasks/{idle}/files/a.fits"),
-        alice("DELETE", f"tasks/{idle}/"),
+        alice("DELETE", f"tasks/{busy}/"),
         alice.post(f"tasks/{idle}/duplicate/"),
         alice.post(f"tasks/{idle}/process/", json=steps),
         *(alice.post(f"tasks/{idle}/{change}/") for change in ("fix", "crop", "destripe")),
@@ -187,6 +187,8 @@ def test_whatever_needs_room_in_the_store_may_find_none(
     ]
     assert [answer.status_code for answer in answers] == [507] * len(answers)
     assert alice.get(f"tasks/{busy}/state/").json["celery_id"] == run
+    assert alice("DELETE", f"tasks/{idle}/").status_code == 204, "its files wait for the janitor"
+    assert idle in dict(bench.store.unsettled())
 
 
 @pytest.mark.parametrize(
