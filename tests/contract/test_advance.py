@@ -7,23 +7,27 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
+from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
-from gateway.models import AuditEntry, Task
+from gateway.models import IS_OUT, AuditEntry, StageAttempt, Task
 from gateway.orchestration import patience
 from gateway.orchestration.advance import record
+from gateway.orchestration.watchdog import look_after
 from skyrelay.broker.consumer import DeadLetter
 from skyrelay.errors import Retriable
-from skyrelay.messages import Outcome, RunStage
+from skyrelay.messages import Outcome, RunStage, StageFinished
 from skyrelay.records import SkyField
 from skyrelay.store import RunOver
 from tests.support.attempts import record_of
-from tests.support.gateway import CHAIN, Bench, Caller, runs_on_disk
+from tests.support.gateway import CHAIN, Bench, Caller, opened, runs_on_disk
 from tests.support.processes import wait_until
 
 
@@ -317,34 +321,50 @@ def test_what_no_database_can_hold_does_not_stop_a_run(bench: Bench, alice: Call
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_events_of_two_gateways_and_cancels_never_wait_in_a_circle(
-    bench: Bench, alice: Caller
+def test_events_of_two_gateways_cancels_and_beginnings_never_wait_in_a_circle(
+    tmp_path: Path, database_url: str
 ) -> None:
-    commands = [_begin(bench, alice) for _ in range(8)]
+    """With so short a queue that every end of a stage, and every cancel, sends others on."""
+    steps = ["inspect", "photometry"]
+    with opened(tmp_path, database_url, skyrelay_queue_window=2) as gateway:
+        bench = Bench(gateway)
+        alice = bench.caller("alice")
+        tasks = [alice.new_task() for _ in range(40)]
+        at_once, later = tasks[:20], tasks[20:]
+        for task in at_once:
+            assert alice.process(task, *steps).status_code == 200
 
-    def hear(seed: int) -> None:
-        dice = random.Random(seed)
-        for _ in range(25):
-            chosen = dice.sample(commands, 6)
-            progress = [bench.progressed(command, 0.5) for command in chosen[:3]]
-            # A deadlock would be raised here, as `Retriable`.
-            record(bench.gateway, [*progress, *map(bench.started, chosen[3:])])
+        def hear(seed: int) -> None:
+            """As one of two gateways, between which the ends of the stages are divided."""
+            dice = random.Random(seed)
+            for _ in range(30):
+                out = _out(bench)
+                chosen = dice.sample(out, min(4, len(out)))
+                news = [bench.started(command) for command in chosen]
+                news += [_end(bench, command, dice) for command in out if command.task % 2 == seed]
+                # A deadlock would be raised here, as `Retriable`.
+                record(gateway, [*(bench.progressed(command, 0.5) for command in chosen), *news])
 
-    def cancel() -> list[int]:
-        return [alice.post(f"tasks/{one.task}/cancel/").status_code for one in commands]
+        def ask(asked: list[int], verb: str, **options: Any) -> list[int]:
+            caller = Caller(bench.app.test_client(), alice.token)
+            return [caller.post(f"tasks/{task}/{verb}/", **options).status_code for task in asked]
 
-    with ThreadPoolExecutor(3) as pool:
-        hearing = [pool.submit(hear, seed) for seed in (1, 2)]
-        cancelled = pool.submit(cancel)
-        for each in hearing:
-            each.result()
-    assert cancelled.result() == [200] * len(commands)
-
-
-def _begin(bench: Bench, caller: Caller) -> RunStage:
-    task = caller.new_task()
-    caller.process(task, "inspect")
-    return bench.command()
+        with ThreadPoolExecutor(4) as pool:
+            hearing = [pool.submit(hear, seed) for seed in (0, 1)]
+            # The last ones first: they wait for their turn.
+            cancelled = pool.submit(ask, at_once[::-2], "cancel")
+            begun = pool.submit(ask, later, "process", json={"steps": steps})
+            for each in hearing:
+                each.result()
+        assert begun.result() == [200] * len(later)
+        assert set(cancelled.result()) <= {200, 400}, "400: it was over"
+        assert 200 in cancelled.result()
+        look_after(gateway)
+        while out := _out(bench):
+            bench.hear(*map(bench.finished, out))
+            look_after(gateway)
+        ends = {"cancelled", "photometry_done", "inspect_failed", "photometry_failed"}
+        assert {bench.state(task) for task in tasks} <= ends
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -382,3 +402,17 @@ def _read_only(url: str) -> Iterator[None]:
         connection.execute(f"{others} AND pid <> pg_backend_pid()", [name])
         yield
         connection.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+
+
+def _out(bench: Bench) -> list[RunStage]:
+    """The commands that the broker or a replica has."""
+    with bench.gateway.database.reading() as session:
+        return [row.run_stage for row in session.scalars(select(StageAttempt).where(IS_OUT))]
+
+
+def _end(bench: Bench, command: RunStage, dice: random.Random) -> StageFinished:
+    """The news that a stage has ended, in one case of five badly."""
+    if dice.random() < 0.8:
+        with suppress(RunOver, FileNotFoundError):  # It was cancelled meanwhile.
+            return bench.finished(command)
+    return bench.failed_without_record(command, "The image is broken.")
