@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from gateway.accounts.users import first_administrator
 from gateway.core import Gateway, open_gateway
+from gateway.making import make_store
 from gateway.migrate import migrate as migrate_tables
 from skyrelay.errors import Permanent
 from skyrelay.exposition import FOLDER_VARIABLE
@@ -87,13 +88,14 @@ def _counting_together() -> Iterator[None]:
 
 
 def _prepared() -> Gateway:
-    """The gateway, with a database that answers and has its tables."""
+    """The gateway, with a database that answers and has its tables, and its store."""
     try:
         gateway = open_gateway(get_settings())
     except Permanent as error:
         raise click.ClickException(str(error)) from error
     gateway.database.wait()
     migrate_tables(gateway.database)
+    make_store(gateway)
     try:
         with gateway.database.writing() as session:
             first_administrator(session, gateway.settings)

@@ -22,6 +22,7 @@ def opened() -> Iterator[Gateway]:
     What must not be, inside, ends the command with its sentence.
     """
     from gateway.core import open_gateway
+    from gateway.making import make_store
     from gateway.migrate import migrate
 
     try:
@@ -29,6 +30,7 @@ def opened() -> Iterator[Gateway]:
         try:
             gateway.database.wait()
             migrate(gateway.database)
+            make_store(gateway)
             yield gateway
         finally:
             gateway.close()

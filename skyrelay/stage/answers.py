@@ -115,6 +115,13 @@ class Busy(_Line):
     kind: Literal["busy"] = "busy"
 
 
+class Away(_Line):
+    """Nothing can be said of the attempt or done for it: there is no store where it should be."""
+
+    kind: Literal["away"] = "away"
+    reason: str
+
+
 class Over(_Line):
     """The run was cancelled or has ended: nothing was published."""
 
@@ -139,7 +146,7 @@ class Broken(_Line):
 
 
 #: How the work on a command ended.
-Answer: TypeAlias = Ended | TryAgain | Busy | Over | Unknown
+Answer: TypeAlias = Ended | TryAgain | Busy | Away | Over | Unknown
 Line: TypeAlias = Annotated[
     Ready | Started | Alive | Progressed | Noted | Answer | Broken,
     Field(discriminator="kind"),

@@ -23,6 +23,7 @@ from skyrelay.settings import Settings
 from skyrelay.stage import programs
 from skyrelay.stage.answers import (
     Answer,
+    Away,
     Busy,
     Ended,
     Over,
@@ -43,7 +44,15 @@ from skyrelay.stage.execute import (
 )
 from skyrelay.stage.provenance import products_in, software
 from skyrelay.stages import Stage, stage_of
-from skyrelay.store import Attempt, AttemptBusy, ClaimLost, RunOver, RunUnknown, TaskStore
+from skyrelay.store import (
+    Attempt,
+    AttemptBusy,
+    ClaimLost,
+    RunOver,
+    RunUnknown,
+    StoreMissing,
+    TaskStore,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -121,11 +130,16 @@ def _with_claim(attempt: Attempt, work: Callable[[bool], Answer]) -> Answer:
     except RunOver:
         attempt.clear()
         return Over()
+    except StoreMissing as error:
+        return Away(reason=str(error))
     except OSError as error:
-        if not is_disk_full(error):
-            raise
-        attempt.clear()
-        return _failed_without_record(DISK_FULL)
+        if is_disk_full(error):
+            attempt.clear()
+            return _failed_without_record(DISK_FULL)
+        # Its file system may have gone while the science was at work in it.
+        if reason := attempt.why_away():
+            return Away(reason=reason)
+        raise
 
 
 def _ended_before(attempt: Attempt) -> Answer | None:

@@ -34,6 +34,7 @@ from skyrelay.settings import Settings
 from skyrelay.stage import carry_out, observation
 from skyrelay.stage.answers import (
     Answer,
+    Away,
     Broken,
     Busy,
     Ended,
@@ -233,7 +234,7 @@ class StageRunner(DependencyProvider):
                 heard = time.monotonic()
                 if not line.is_about(job.command):
                     raise WorkerGone("it spoke about another attempt")
-            if isinstance(line, Ended | TryAgain | Busy | Over | Unknown):
+            if isinstance(line, Ended | TryAgain | Busy | Away | Over | Unknown):
                 return line
             if isinstance(line, Broken):
                 raise WorkerGone(line.reason)
@@ -337,6 +338,8 @@ class StageRunner(DependencyProvider):
         elif isinstance(answer, Busy):
             _log.info("somebody else works on it", extra={"in": delays[0]})
             self.sender.send_later(command, delays[0])
+        elif isinstance(answer, Away):
+            self._leave_to_others(job, answer.reason, delays[0])
         elif answer is None:
             _log.info("handed back")
         elif isinstance(answer, Unknown):
@@ -347,6 +350,19 @@ class StageRunner(DependencyProvider):
             self._finish(job, _ended(job, Outcome.CANCELLED))
         else:
             _log.info("dropped: its run is over")
+
+    def _leave_to_others(self, job: _Job, reason: str, delay: float) -> None:
+        """Give the command back, for whoever has the store: no attempt is spent on its absence.
+
+        Not at once: a replica without the store would take all commands, again and again.
+        """
+        _log.warning("the store is away", extra={"reason": reason, "in": delay})
+        job.doing = "waits for the folder of the tasks"
+        self._give_sign(job)
+        end = time.monotonic() + delay
+        while job.stopped is None and time.monotonic() < end:
+            eventlet.sleep(min(delay, TICK))
+        self.sender.send(job.command)
 
     def _finish(self, job: _Job, ended: Ended) -> None:
         seconds = round(time.monotonic() - job.received, 3)

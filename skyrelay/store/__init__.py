@@ -2,6 +2,7 @@
 
 from skyrelay.settings import Settings
 from skyrelay.store.attempt import Attempt, AttemptBusy, ClaimLost, RunOver, RunUnknown
+from skyrelay.store.presence import StoreMissing
 from skyrelay.store.tasks import Entry, TaskStore
 
 __all__ = [
@@ -11,15 +12,19 @@ __all__ = [
     "Entry",
     "RunOver",
     "RunUnknown",
+    "StoreMissing",
     "TaskStore",
     "open_store",
 ]
 
 
 def open_store(settings: Settings) -> TaskStore:
-    """The store of this installation: a folder, or a bucket if TASKS_URL names one."""
+    """The store of this installation: a folder, or a bucket if TASKS_URL names one.
+
+    A folder is not made here: what is missing may be its mount, and only the gateway knows.
+    """
     if not settings.tasks_url:
-        return TaskStore(settings.tasks_path, sync=settings.skyrelay_sync_store)
+        return TaskStore(settings.tasks_path, sync=settings.skyrelay_sync_store, make=False)
     # Only here: whoever has a folder need not wait for boto3.
     from skyrelay.store.s3.tasks import S3TaskStore
 

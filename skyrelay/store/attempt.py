@@ -18,6 +18,7 @@ from pathlib import Path
 from skyrelay.messages import COUNT_BITS, RunStage
 from skyrelay.records import AttemptRecord
 from skyrelay.store import files
+from skyrelay.store.presence import StoreMissing, check, is_gone
 
 _log = logging.getLogger(__name__)
 
@@ -114,7 +115,15 @@ class Attempt:
 
     def _is_over(self) -> bool:
         run_folder = self.folder.parent
-        return (run_folder / CANCELLED).exists() or not run_folder.is_dir()
+        return (run_folder / CANCELLED).exists() or is_gone(self.store_root, run_folder)
+
+    def why_away(self) -> str | None:
+        """Why nothing can be said of any run, if the store is away."""
+        try:
+            check(self.store_root)
+        except OSError as error:
+            return str(error)
+        return None
 
     @contextmanager
     def claimed(self, *, to_clear: bool = False) -> Iterator[bool]:
@@ -130,12 +139,16 @@ class Attempt:
             If nothing of the run is there.
         RunOver
             If the run was cancelled or has ended.
+        StoreMissing
+            If the store is away.
         """
         try:
             first = files.make_folder(self.folder)
             claims = self.folder.parent / _CLAIMS
             claim = os.open(claims, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except FileNotFoundError as error:
+            if not is_gone(self.store_root, self.folder.parent):
+                raise StoreMissing("the store of tasks was away a moment ago") from error
             raise RunUnknown from error
         try:
             if not files.lock_byte(claim, self._claim_number):
@@ -219,7 +232,7 @@ class Attempt:
         try:
             with self.claimed(to_clear=True):
                 self.discard()
-        except (AttemptBusy, RunUnknown):
+        except (AttemptBusy, RunUnknown, StoreMissing):
             pass
 
     def log(self, name: str, text: str) -> None:

@@ -3,6 +3,7 @@
 ``<root>/<id>`` is the task's folder: a symbolic link to ``<root>/.versions/<id>-<token>``. An
 attempt of a stage prepares the next version beside it and swaps the link, so that a reader sees
 all products of an attempt or none. What a run needs beside products is in ``<root>/.runs/<run>``.
+A folder without the mark of a store is none: see `presence`.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from skyrelay.messages import RunStage
 from skyrelay.records import AttemptRecord
 from skyrelay.store import files
 from skyrelay.store.attempt import CANCELLED, RESERVED_PREFIX, Attempt
+from skyrelay.store.presence import MARK, RUNS, check, is_gone
 
 VERSIONS = ".versions"
-RUNS = ".runs"
 _LOCKS = ".locks"
 UNSETTLED = ".unsettled"
 _TRASH = ".trash"
@@ -52,14 +53,35 @@ class Entry:
 class TaskStore:
     """The files of all tasks under one folder of a local or shared file system.
 
+    Where its file system is not mounted the store is away: what is asked of it raises OSError,
+    and nothing in it is taken for missing.
+
     ``sync``: a run has begun, and an attempt has ended, only when the disk has taken its files.
+    ``make``: make it, if it is not there; else `make` is for who knows that it may be a new one.
     """
 
-    def __init__(self, root: Path, *, sync: bool = False) -> None:
+    def __init__(self, root: Path, *, sync: bool = False, make: bool = True) -> None:
         self.root = root.absolute()
         self._sync = sync
+        if make:
+            self.make()
+
+    def make(self) -> None:
+        """Make the store, or what is missing of it; what is there stays."""
         for name in (VERSIONS, RUNS, _LOCKS, UNSETTLED, _TRASH, INCOMING):
             (self.root / name).mkdir(parents=True, exist_ok=True)
+        # Last of all: who sees it finds the rest. It may be somebody else's, whom we only help.
+        if not (self.root / MARK).exists():
+            (self.root / MARK).touch()
+
+    def is_made(self) -> bool:
+        """Whether there is a store; one of before there were marks is known by its tasks' files."""
+        if (self.root / MARK).exists():
+            return True
+        try:
+            return bool(os.listdir(self.root / VERSIONS))
+        except FileNotFoundError:
+            return False
 
     def answers(self) -> bool:
         """Whether the store as such can be read and written now."""
@@ -172,6 +194,7 @@ class TaskStore:
 
     def locked(self, task: int) -> AbstractContextManager[None]:
         """Nobody else changes the task's folder, or cancels its run, inside this context."""
+        check(self.root)
         return files.locked(self.root / _LOCKS / str(task))
 
     def path(self, task: int, relative: str, beside: Sequence[str] = ()) -> Path:
@@ -182,6 +205,7 @@ class TaskStore:
         FileNotFoundError
             If the path leads out of the folder, to the folder itself, or to a reserved name.
         """
+        check(self.root)
         folder = self._link(task).resolve()
         try:
             path = (folder / relative).resolve()
@@ -195,6 +219,7 @@ class TaskStore:
 
     def has(self, task: int, relative: str) -> bool:
         """Whether the task has this file."""
+        check(self.root)
         return (self._link(task) / relative).is_file()
 
     def length(self, task: int, relative: str) -> int:
@@ -203,6 +228,7 @@ class TaskStore:
 
     def size(self, task: int) -> int:
         """Bytes of all files of the task, as it is at this moment."""
+        check(self.root)
         return files.size_of_tree(self._link(task).resolve())
 
     def address(self, task: int, relative: str) -> str | None:
@@ -217,13 +243,13 @@ class TaskStore:
         OSError
             If the store does not answer.
         """
-        # Where the file system is not mounted there is only its empty folder, on another one.
-        os.stat(self.root / _LOCKS)
+        check(self.root)
         found = os.statvfs(self.root)
         return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
 
     def incoming(self) -> IO[bytes]:
         """A named file on the store's file system for what arrives slowly; gone when closed."""
+        check(self.root)
         return tempfile.NamedTemporaryFile(dir=self.root / INCOMING)
 
     def complete(self, received: IO[bytes]) -> None:
@@ -280,6 +306,7 @@ class TaskStore:
         FileNotFoundError
             If there is no such folder, or ``read`` says that something is missing in it.
         """
+        sure = False
         for _ in range(TRIES):
             folder = self._link(task).resolve()
             missing: FileNotFoundError | None = None
@@ -289,9 +316,13 @@ class TaskStore:
                 missing = error
             # While nothing else was published, nothing of this version was removed either.
             if self._link(task).resolve() == folder:
-                if missing is not None:
+                if missing is None:
+                    return found
+                if sure:
                     raise missing
-                return found
+                # If the store is there now it may have been away when we read.
+                check(self.root)
+                sure = True
         with self.locked(task):
             return read(self._link(task).resolve())
 
@@ -319,6 +350,7 @@ class TaskStore:
 
     def create_run(self, run: UUID, config: dict[str, Any]) -> str:
         """Make the folder of a new run; the path of its configuration, relative to the store."""
+        check(self.root)
         folder = self._run_folder(run)
         folder.mkdir()
         files.write_atomically(folder / CONFIG, json.dumps(config).encode(), sync=self._sync)
@@ -327,9 +359,8 @@ class TaskStore:
     def cancel_run(self, task: int, run: UUID) -> None:
         """From now on no attempt of this run starts or publishes anything."""
         with self.locked(task):
-            folder = self._run_folder(run)
-            if folder.is_dir():
-                (folder / CANCELLED).touch()
+            if self.has_run(run):
+                (self._run_folder(run) / CANCELLED).touch()
 
     def is_cancelled(self, run: UUID) -> bool:
         """Whether the run was cancelled and its folder is still there."""
@@ -346,7 +377,7 @@ class TaskStore:
 
     def has_run(self, run: UUID) -> bool:
         """Whether the run has a folder."""
-        return self._run_folder(run).is_dir()
+        return not is_gone(self.root, self._run_folder(run))
 
     def close_run(self, run: UUID) -> None:
         """Throw away what a run that has ended left beside its products."""
@@ -383,13 +414,22 @@ class TaskStore:
 
     def read_config(self, key: str) -> dict[str, Any]:
         """The configuration at the path ``key``: a run's first one, or that of a record."""
-        content = json.loads((self.root / key).read_bytes())
+        content = json.loads(self._read(key))
         config: dict[str, Any] = content if key.endswith(CONFIG) else content["config"]
         return config
 
     def read_record(self, key: str) -> AttemptRecord:
         """The record of an attempt at the path ``key``."""
-        return AttemptRecord.model_validate_json((self.root / key).read_bytes())
+        return AttemptRecord.model_validate_json(self._read(key))
+
+    def _read(self, key: str) -> bytes:
+        path = self.root / key
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            check(self.root)
+            # The file system may have come back meanwhile.
+            return path.read_bytes()
 
     def _key(self, path: Path) -> str:
         return str(path.relative_to(self.root))

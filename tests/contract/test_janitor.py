@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -13,7 +15,10 @@ from sqlalchemy import event
 
 from gateway.models import Run, now
 from gateway.orchestration import janitor
+from skyrelay.errors import Retriable
+from skyrelay.store import StoreMissing
 from tests.support.gateway import Bench, Caller, runs_on_disk
+from tests.support.mounts import LEFT_BEHIND, unmounted
 
 
 def test_a_run_whose_gateway_died_in_the_middle_of_its_cancel_is_cancelled(
@@ -88,6 +93,47 @@ def test_the_janitor_ends_a_run_whose_folder_is_gone(bench: Bench, alice: Caller
     janitor.clean_up(bench.gateway)
     state = alice.state(task)
     assert (state["state"], state["celery_id"]) == ("inspect_failed", None)
+
+
+@pytest.mark.parametrize("left", [(), LEFT_BEHIND], ids=["empty", "left behind"])
+def test_no_run_fails_because_the_file_system_of_the_tasks_is_not_mounted(
+    bench: Bench, alice: Caller, left: Sequence[str]
+) -> None:
+    task = alice.new_task()
+    run = alice.process(task).json["celery_id"]
+    command = bench.command()
+    _age(bench, run, created=now() - timedelta(hours=1))
+    ended = bench.finished(command)
+    with unmounted(bench.store.root, left):
+        assert not bench.store.answers()
+        with pytest.raises(StoreMissing):
+            janitor.clean_up(bench.gateway)
+        with pytest.raises(Retriable):
+            bench.hear(ended)
+        assert alice.post(f"tasks/{task}/cancel/").status_code == 500
+        upload = {"file": (io.BytesIO(b"image"), "image.fits")}
+        assert alice.post("tasks/", data=upload).status_code == 500
+        assert alice.get(f"tasks/{task}/files/").status_code == 500
+        assert alice.state(task)["celery_id"] == run
+    assert bench.store.answers()
+    janitor.clean_up(bench.gateway)
+    bench.hear(ended)
+    assert alice.state(task)["state"] == "inspect_done"
+    assert bench.command().step == "photometry"
+
+
+def test_no_run_fails_because_the_folder_of_all_runs_is_missing(
+    bench: Bench, alice: Caller
+) -> None:
+    task = alice.new_task()
+    run = alice.process(task).json["celery_id"]
+    _age(bench, run, created=now() - timedelta(hours=1))
+    runs = bench.store.root / ".runs"
+    runs.rename(bench.store.root / "elsewhere")
+    assert not bench.store.answers()
+    with pytest.raises(StoreMissing):
+        janitor.clean_up(bench.gateway)
+    assert alice.state(task)["celery_id"] == run
 
 
 def _age(bench: Bench, run: str, **moments: Any) -> None:

@@ -97,6 +97,12 @@ def test_a_program_that_stages_need_is_missed_where_they_run(tmp_path: Path) -> 
     assert "hotpants" not in said
 
 
+def test_a_folder_that_is_no_store_of_tasks_is_named(tmp_path: Path) -> None:
+    _, said = doctor(_alone(tmp_path))
+    assert said["store"].startswith("MEND there is no store of tasks in")
+    assert said["store"].endswith("; mount it, or start the gateway")
+
+
 def test_what_the_broker_has_otherwise_or_not_is_seen(tmp_path: Path, amqp_uri: str) -> None:
     environment = _alone(tmp_path) | {"AMQP_URI": amqp_uri}
     declare_topology(amqp_uri)

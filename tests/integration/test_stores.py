@@ -25,7 +25,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 
 def _file_store(folder: Path, machine: str) -> TaskStore:
-    return open_store(Settings(_env_file=None, tasks_path=folder / "tasks"))
+    made = open_store(Settings(_env_file=None, tasks_path=folder / "tasks"))
+    made.make()
+    return made
 
 
 def _s3_store(folder: Path, machine: str) -> TaskStore:

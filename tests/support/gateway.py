@@ -18,6 +18,7 @@ from gateway import accounts
 from gateway.app import create_app
 from gateway.core import Gateway, open_gateway
 from gateway.feed import FEED
+from gateway.making import make_store
 from gateway.migrate import migrate
 from gateway.models import Group, OutboxMessage, Task, now
 from gateway.orchestration.advance import record
@@ -76,6 +77,7 @@ def opened(folder: Path, database_url: str, **settings: Any) -> Iterator[Gateway
     gateway = open_gateway(Settings(_env_file=None, **given))
     try:
         migrate(gateway.database)
+        make_store(gateway)
         yield gateway
     finally:
         gateway.close()

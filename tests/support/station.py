@@ -94,14 +94,16 @@ class Station:
     def replica(self, **settings: object) -> Replica:
         """Start a replica; settings without their prefix: ``slots=2``.
 
-        With ``amqp_uri`` it reaches the broker at another address than the station does.
+        With ``amqp_uri`` it reaches the broker at another address than the station does, with
+        ``tasks_path`` it looks for the store elsewhere.
         """
         amqp_uri = settings.pop("amqp_uri", self.amqp_uri)
+        tasks_path = settings.pop("tasks_path", self.store.root)
         ours = {f"SKYRELAY_{name.upper()}": str(value) for name, value in settings.items()}
         environment = {
             **os.environ,
             "AMQP_URI": str(amqp_uri),
-            "TASKS_PATH": str(self.store.root),
+            "TASKS_PATH": str(tasks_path),
             **{name.upper(): value for name, value in TRIAL.items()},
             **ours,
         }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from skyrelay.cli.doctor.finding import Finding, Health
 from skyrelay.settings import Settings
 from skyrelay.store.files import lock_byte
+from skyrelay.store.presence import StoreMissing, check
 
 # Whoever has a folder need not wait for boto3.
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ def folder(settings: Settings) -> Iterator[Finding]:
             _try_links(Path(place))
             locks = _locks_exclude(Path(place))
         room = shutil.disk_usage(root)
+        if not settings.tasks_url:
+            check(root)
+    except StoreMissing as error:
+        yield Finding(Health.BAD, "store", f"{error}; mount it, or start the gateway")
+        return
     except OSError as error:
         said = f"{error}; TASKS_PATH must be writable, with hard and symbolic links, and locks"
         yield Finding(Health.BAD, "store", said)
