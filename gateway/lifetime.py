@@ -81,7 +81,10 @@ def _with_folder(gateway: Gateway, session: Session, task: Task) -> Iterator[Non
         yield
         session.flush()
     except BaseException:
-        _delete_files(gateway, task.id)
+        # After an error of the database the transaction is over, and SQLite may have given the
+        # number to somebody else: then it is left to the janitor, who asks first.
+        if session.is_active:
+            _delete_files(gateway, task.id)
         raise
     # What fails from here on may be committed all the same: its files are not ours to delete.
     session.commit()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from gateway.core import Gateway
 from gateway.models import Task
@@ -19,18 +19,20 @@ _log = logging.getLogger(__name__)
 def make_store(gateway: Gateway) -> None:
     """Make the store where there never was one, and whatever a restore has left out of it.
 
-    Where there are tasks and nothing of a store, it is away, until it is there.
+    A store of before there were marks is known by the folders of its first and its last task. Where
+    there are tasks and no store, it is away, until it is there.
     """
-    if gateway.store.is_made() or not _has_tasks(gateway):
+    if gateway.store.is_made() or _has_folders_of_tasks(gateway):
         gateway.store.make()
     else:
         _log.error(
-            "%s is empty, although there are tasks: mount their file system, or restore their "
+            "%s does not hold the tasks that there are: mount their file system, or restore their "
             "files, and start the gateway again; until then the store is away",
             gateway.store.root,
         )
 
 
-def _has_tasks(gateway: Gateway) -> bool:
+def _has_folders_of_tasks(gateway: Gateway) -> bool:
     with gateway.database.reading() as session:
-        return session.scalar(select(Task.id).limit(1)) is not None
+        ends = session.execute(select(func.min(Task.id), func.max(Task.id))).one()
+    return all(gateway.store.folder(task).is_dir() for task in ends if task is not None)

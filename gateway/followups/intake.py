@@ -233,7 +233,7 @@ def _take_or_refuse(gateway: Gateway, file: IntakeFile, intake: Intake) -> None:
     except _NoRoom as error:
         _settle(gateway, file, IntakeState.WAITING, str(error))
     except OSError as error:
-        if is_full(error):
+        if is_full(error) or not gateway.store.answers():
             raise
         _settle(gateway, file, IntakeState.REFUSED, f"It cannot be read: {error.strerror}.")
 

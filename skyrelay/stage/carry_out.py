@@ -103,6 +103,8 @@ def close(
         stage = stage_of(command.step)
         try:
             config = store.read_config(command.config)
+        except StoreMissing:
+            raise
         except (OSError, ValueError, KeyError):
             return _failed_without_record(reason)
         return _publish_failure(attempt, stage, reason, config, started)

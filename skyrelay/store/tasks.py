@@ -75,13 +75,8 @@ class TaskStore:
             (self.root / MARK).touch()
 
     def is_made(self) -> bool:
-        """Whether there is a store; one of before there were marks is known by its tasks' files."""
-        if (self.root / MARK).exists():
-            return True
-        try:
-            return bool(os.listdir(self.root / VERSIONS))
-        except FileNotFoundError:
-            return False
+        """Whether there is the mark of a store."""
+        return (self.root / MARK).exists()
 
     def answers(self) -> bool:
         """Whether the store as such can be read and written now."""
@@ -317,7 +312,9 @@ class TaskStore:
             # While nothing else was published, nothing of this version was removed either.
             if self._link(task).resolve() == folder:
                 if missing is None:
-                    return found
+                    if folder.is_dir():
+                        return found
+                    missing = FileNotFoundError(str(folder))
                 if sure:
                     raise missing
                 # If the store is there now it may have been away when we read.

@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 from gateway.followups import intake
 from gateway.models import Task
 from tests.support.gateway import Bench, Caller, opened
+from tests.support.mounts import unmounted
 from tests.support.plans import plans
 
 
@@ -262,3 +263,14 @@ def test_folders_are_watched_for_staff_only(
     assert _tasks(bench) == 0
     assert admin("DELETE", f"watches/{watch['id']}/").status_code == 204
     assert admin.get("watches/").json == []
+
+
+def test_a_file_waits_for_a_store_that_is_away(bench: Bench, admin: Caller, incoming: Path) -> None:
+    _watch(admin)
+    (incoming / "a.fits").write_bytes(_image())
+    for _ in range(2):
+        intake.look(bench.gateway)
+    with unmounted(bench.store.root), pytest.raises(OSError, match="not mounted"):
+        intake.take(bench.gateway)
+    _work(bench)
+    assert [task["original_name"] for task in admin.get("tasks/").json] == ["a.fits"]

@@ -108,10 +108,11 @@ def test_a_copy_that_was_committed_keeps_its_files_although_the_answer_was_lost(
 
 
 def test_nothing_is_left_of_a_task_that_could_not_be_made(
-    bench: Bench, alice: Caller, line: Proxy
+    bench: Bench, alice: Caller, line: Proxy, clean_up_later: Callable[[], None]
 ) -> None:
     line.break_at("INSERT INTO audit", answered=False)
     assert _upload(alice).status_code == 503
+    clean_up_later()
     assert _folders(bench) == []
     assert list(bench.store.unsettled()) == []
 

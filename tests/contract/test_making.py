@@ -14,11 +14,12 @@ def test_an_empty_folder_is_no_new_store_where_there_are_tasks(
 ) -> None:
     alice.new_task()
     root = bench.store.root
-    for left in ((), LEFT_BEHIND):
+    # With what was uploaded there, too, when gateways still made a store wherever they began.
+    for left in ((), LEFT_BEHIND, (*LEFT_BEHIND, ".versions/77-abc")):
         with unmounted(root, left):
             with opened(tmp_path, database_url) as late:
                 assert not late.store.answers()
-            assert {path.name for path in root.iterdir()} == set(left)
+            assert ".skyrelay-store" not in {path.name for path in root.iterdir()}
     with opened(tmp_path, database_url) as late:
         assert late.store.answers()
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from skyrelay.store import TaskStore, files
+from skyrelay.store import StoreMissing, TaskStore, files
+from tests.support.mounts import unmounted
 
 TASK = 12
 
@@ -132,3 +133,18 @@ def test_the_same_folder_may_be_thrown_away_by_two(store: TaskStore) -> None:
     for _ in range(2):
         files.throw_away(version, store.root / ".trash")
     assert len(list((store.root / ".trash").iterdir())) == 1
+
+
+def test_what_is_found_in_no_folder_is_not_taken_for_nothing(tmp_path: Path) -> None:
+    """Also by those who look for each file by itself, and miss none."""
+    store = TaskStore(tmp_path / "tasks")
+    store.create(1)
+
+    def look(folder: Path) -> list[Path]:
+        return list(folder.glob("*.vot"))
+
+    assert store.read_version(1, look) == []
+    with pytest.raises(FileNotFoundError):
+        store.read_version(2, look)
+    with unmounted(store.root), pytest.raises(StoreMissing):
+        store.read_version(1, look)

@@ -119,12 +119,8 @@ class S3TaskStore(TaskStore):
         return self._link(task)
 
     def create(self, task: int) -> Path:
-        try:
-            self.bucket.put_after(
-                self.manifest_key(task), Manifest().model_dump_json().encode(), None
-            )
-        except Conflict as error:
-            raise FileExistsError(str(task)) from error
+        # What is there is of a task that was never committed: SQLite gives its number again.
+        self.change(self.manifest_key(task), lambda _: Manifest(), missing=Manifest())
         return self.folder(task)
 
     def duplicate(self, source: int, task: int, names: Set[str] | None = None) -> None:
@@ -135,8 +131,8 @@ class S3TaskStore(TaskStore):
             key = f"{task}/objects/{secrets.token_hex(8)}/{name}"
             self.bucket.copy(stored.key, key)
             copies[name] = stored.model_copy(update={"key": key})
-        body = Manifest(files=copies).model_dump_json().encode()
-        self.bucket.put_after(self.manifest_key(task), body, None)
+        copy = Manifest(files=copies)
+        self.change(self.manifest_key(task), lambda _: copy, missing=copy)
 
     def delete(self, task: int) -> None:
         # First of all the manifest: without it nothing can be published.
