@@ -32,7 +32,7 @@ demo: setup  ## the main job on a synthetic sky, or IMAGE= CATALOG= TEMPLATE= CO
 up: setup  ## the whole stack until Ctrl-C; REPLICAS="inspect=2 photometry=1", VAR=folder
 	@exec $(PYTHON) -m skyrelay.stack --folder "$(VAR)" --replicas "$(REPLICAS)"
 
-test: setup-dev  ## lint and every tier of tests (25 to 30 minutes on 2 cores)
+test: setup-dev  ## lint and every tier of tests (25 minutes on 2 cores, more on slow ones)
 	@scripts/test lint unit sky contract integration fault science
 
 test-unit: setup-dev  ## one tier: functions and classes by themselves
