@@ -14,8 +14,8 @@ from sqlalchemy.exc import IntegrityError
 
 from gateway.accounts.users import first_administrator
 from gateway.core import Gateway, open_gateway
-from gateway.making import make_store
 from gateway.migrate import migrate as migrate_tables
+from gateway.new_store import make_store
 from skyrelay.errors import Permanent
 from skyrelay.exposition import FOLDER_VARIABLE
 from skyrelay.logs import configure

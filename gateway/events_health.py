@@ -1,7 +1,7 @@
 """How does a supervisor see that the process of the events is well, and how it fares?
 
-It serves no API, so it has a small server of its own for ``/livez``, ``/healthz``,
-``/readyz`` and ``/metrics``.
+It serves no API, so it has a small server of its own for ``/livez``, ``/healthz``, ``/readyz``
+and ``/metrics``.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ def opened() -> Iterator[Gateway]:
     What must not be, inside, ends the command with its sentence.
     """
     from gateway.core import open_gateway
-    from gateway.making import make_store
     from gateway.migrate import migrate
+    from gateway.new_store import make_store
 
     try:
         gateway = open_gateway(get_settings())

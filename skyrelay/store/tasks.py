@@ -135,12 +135,7 @@ class TaskStore:
 
     def unsettled(self) -> Iterator[tuple[int, datetime]]:
         """The tasks that are marked so, and since when."""
-        with os.scandir(self.root / UNSETTLED) as marks:
-            for mark in marks:
-                try:
-                    yield int(mark.name), datetime.fromtimestamp(mark.stat().st_mtime, UTC)
-                except (ValueError, FileNotFoundError):
-                    continue  # Not ours, or settled just now.
+        return self._dated(UNSETTLED, int)
 
     def orphans(self) -> set[int]:
         """The tasks of which there is a version, a lock or half a link that no folder needs.
@@ -365,12 +360,16 @@ class TaskStore:
 
     def runs(self) -> Iterator[tuple[UUID, datetime]]:
         """The runs that have a folder, and when it was made or changed last."""
-        with os.scandir(self.root / RUNS) as entries:
+        return self._dated(RUNS, UUID)
+
+    def _dated(self, name: str, read: Callable[[str], _T]) -> Iterator[tuple[_T, datetime]]:
+        """What the names in a folder of ours say, and when each was made or changed last."""
+        with os.scandir(self.root / name) as entries:
             for entry in entries:
                 try:
-                    yield UUID(entry.name), datetime.fromtimestamp(entry.stat().st_mtime, UTC)
+                    yield read(entry.name), datetime.fromtimestamp(entry.stat().st_mtime, UTC)
                 except (ValueError, FileNotFoundError):
-                    continue  # Not ours, or closed just now.
+                    continue  # Not ours, or gone just now.
 
     def has_run(self, run: UUID) -> bool:
         """Whether the run has a folder."""

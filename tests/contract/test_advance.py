@@ -242,6 +242,28 @@ def test_a_message_among_the_dead_ends_its_run(bench: Bench, alice: Caller) -> N
     assert runs_on_disk(bench.gateway) == set()
 
 
+def test_a_run_that_fails_is_marked_only_when_all_of_its_batch_can_be_recorded(
+    bench: Bench, alice: Caller
+) -> None:
+    """The janitor would take an open run with a mark for one that was cancelled by half."""
+    lost, done = alice.new_task(), alice.new_task()
+    alice.process(lost, "inspect")
+    command = bench.command()
+    dead = DeadLetter(command.to_json().encode(), command.step, "The worker died 7 times.")
+    alice.process(done, "inspect")
+    finished = bench.finished(bench.command())
+    record_path = bench.store.root / str(finished.record)
+    record_path.rename(record_path.with_suffix(".kept"))
+    record_path.mkdir()
+    with pytest.raises(Retriable):
+        bench.hear(dead, finished)
+    assert not bench.store.is_cancelled(command.run)
+    record_path.rmdir()
+    record_path.with_suffix(".kept").rename(record_path)
+    bench.hear(dead, finished)
+    assert [bench.state(task) for task in (lost, done)] == ["inspect_failed", "inspect_done"]
+
+
 def test_the_end_of_an_unknown_task_or_run_is_ignored(bench: Bench, alice: Caller) -> None:
     task = alice.new_task()
     alice.process(task, "inspect")

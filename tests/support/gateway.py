@@ -18,9 +18,9 @@ from gateway import accounts
 from gateway.app import create_app
 from gateway.core import Gateway, open_gateway
 from gateway.feed import FEED
-from gateway.making import make_store
 from gateway.migrate import migrate
 from gateway.models import Group, OutboxMessage, Task, now
+from gateway.new_store import make_store
 from gateway.orchestration.advance import record
 from gateway.preview.renderers import RENDERERS
 from skyrelay.messages import (

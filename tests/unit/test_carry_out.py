@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from skyrelay.messages import Outcome, RunStage
-from skyrelay.stage.answers import Ended
+from skyrelay.stage.answers import Away, Ended
 from skyrelay.stage.carry_out import close
 from skyrelay.store import TaskStore
 
@@ -52,3 +53,18 @@ def test_a_record_that_nobody_can_read_does_not_keep_an_attempt_open(store: Task
     attempt.folder.mkdir()
     (attempt.folder / "record.json").write_text("{")
     assert close_it(store, command).record is None
+
+
+class GoingStore(TaskStore):
+    """A store whose file system goes when a configuration is asked for."""
+
+    def read_config(self, key: str) -> dict[str, Any]:
+        self.root.rename(self.root.with_name("elsewhere"))
+        return super().read_config(key)
+
+
+def test_an_attempt_is_not_ended_where_the_store_goes_meanwhile(store: TaskStore) -> None:
+    command = command_with(store, {"gain": 1.5})
+    going = GoingStore(store.root)
+    answer = close(command, going, "It died.", started=datetime.now(UTC), may_retry=False)
+    assert isinstance(answer, Away)
