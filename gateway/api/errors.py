@@ -15,11 +15,12 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException
 
 from gateway.accounts.quotas import QuotaExceeded
+from skyrelay.store import StoreAway
 from skyrelay.store.files import is_full
 
 _log = logging.getLogger(__name__)
 
-#: Seconds after which a client should try again what failed because the database was away.
+#: Seconds after which a client should try again what failed because database or store was away.
 _RETRY_AFTER = "2"
 
 
@@ -88,6 +89,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(OperationalError, _answer_away)
     app.register_error_handler(InterfaceError, _answer_away)
+    app.register_error_handler(StoreAway, _answer_store_away)
     app.register_error_handler(OSError, _answer_file_system)
     app.register_error_handler(Exception, _answer_unexpected)
 
@@ -120,7 +122,16 @@ def _answer_quota(error: QuotaExceeded) -> Response:
 
 def _answer_away(error: Exception) -> Response:
     _log.error("the database does not answer: %s", error)
-    answer = detail(503, "The database does not answer; try again in a moment.")
+    return _try_again("The database does not answer; try again in a moment.")
+
+
+def _answer_store_away(error: StoreAway) -> Response:
+    _log.error("the store of the tasks is away: %s", error)
+    return _try_again("The files of the tasks are out of reach; try again in a moment.")
+
+
+def _try_again(sentence: str) -> Response:
+    answer = detail(503, sentence)
     answer.headers["Retry-After"] = _RETRY_AFTER
     return _answer(answer)
 

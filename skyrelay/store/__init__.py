@@ -2,7 +2,7 @@
 
 from skyrelay.settings import Settings
 from skyrelay.store.attempt import Attempt, AttemptBusy, ClaimLost, RunOver, RunUnknown
-from skyrelay.store.presence import StoreMissing
+from skyrelay.store.presence import StoreAway, StoreMissing
 from skyrelay.store.tasks import Entry, TaskStore
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Entry",
     "RunOver",
     "RunUnknown",
+    "StoreAway",
     "StoreMissing",
     "TaskStore",
     "open_store",

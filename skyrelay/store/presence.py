@@ -15,7 +15,11 @@ RUNS = ".runs"
 MARK = ".skyrelay-store"
 
 
-class StoreMissing(OSError):
+class StoreAway(OSError):
+    """The store cannot be asked now: nothing is known of what it holds."""
+
+
+class StoreMissing(StoreAway):
     """The folder of the tasks is not the one that it should be: the store is away."""
 
 

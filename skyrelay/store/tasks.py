@@ -127,6 +127,7 @@ class TaskStore:
 
     def unsettle(self, task: int) -> None:
         """Mark the task as one that is being made or deleted: it may be there or not."""
+        check(self.root)
         (self.root / UNSETTLED / str(task)).touch()
 
     def settle(self, task: int) -> None:

@@ -256,11 +256,11 @@ def test_a_run_that_fails_is_marked_only_when_all_of_its_batch_can_be_recorded(
     record_path.rename(record_path.with_suffix(".kept"))
     record_path.mkdir()
     with pytest.raises(Retriable):
-        bench.hear(dead, finished)
+        record(bench.gateway, [dead, finished])
     assert not bench.store.is_cancelled(command.run)
     record_path.rmdir()
     record_path.with_suffix(".kept").rename(record_path)
-    bench.hear(dead, finished)
+    record(bench.gateway, [dead, finished])
     assert [bench.state(task) for task in (lost, done)] == ["inspect_failed", "inspect_done"]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.gateway import Bench, Caller
+from tests.support.mounts import unmounted
 
 
 def _form(content: bytes, name: str = "x.fits") -> dict[str, Any]:
@@ -116,3 +117,20 @@ def test_files_stay_as_they_are_while_the_task_is_processed(alice: Caller) -> No
     assert alice("DELETE", f"tasks/{task}/files/image.fits").status_code == 409
     with alice.get(f"tasks/{task}/files/image.fits") as answer:
         assert answer.data == b"image"
+
+
+def test_whoever_needs_files_is_told_to_come_back_while_their_store_is_away(
+    bench: Bench, alice: Caller
+) -> None:
+    task = alice.new_task()
+    with unmounted(bench.store.root):
+        for answer in (
+            alice.post("tasks/", **_form(b"image")),
+            alice.process(task, "inspect"),
+            alice.get(f"tasks/{task}/files/"),
+            alice("DELETE", f"tasks/{task}/"),
+        ):
+            assert answer.status_code == 503, answer.json
+            assert answer.headers["Retry-After"]
+            assert "out of reach" in answer.json["detail"]
+    assert alice.get(f"tasks/{task}/files/").status_code == 200

@@ -25,8 +25,8 @@ from skyrelay.store.attempt import (
     RunOver,
     RunUnknown,
 )
+from skyrelay.store.presence import StoreAway
 from skyrelay.store.s3 import mirror
-from skyrelay.store.s3.bucket import StoreAway
 from skyrelay.store.s3.lease import Lease
 from skyrelay.store.s3.live import sent_as_it_grows
 from skyrelay.store.s3.manifest import Change, Manifest

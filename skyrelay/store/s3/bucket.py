@@ -23,6 +23,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 
+from skyrelay.store.presence import StoreAway
 from skyrelay.store.s3 import clock
 
 #: Tries of a request. boto3's pauses double from 50 ms to 20 s, and each is a random share of that:
@@ -45,10 +46,6 @@ _CONFLICT = {"412", "409", "PreconditionFailed", "ConditionalRequestConflict"}
 
 class Conflict(Exception):
     """Somebody else has written the object in the meantime."""
-
-
-class StoreAway(OSError):
-    """S3 does not answer, or not as it should."""
 
 
 @dataclass(frozen=True)

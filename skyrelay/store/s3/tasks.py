@@ -23,10 +23,10 @@ from skyrelay.messages import RunStage
 from skyrelay.records import AttemptRecord
 from skyrelay.store import files
 from skyrelay.store.attempt import CANCELLED, RESERVED_PREFIX
-from skyrelay.store.presence import RUNS
+from skyrelay.store.presence import RUNS, StoreAway
 from skyrelay.store.s3 import mirror
 from skyrelay.store.s3.attempt import S3Attempt
-from skyrelay.store.s3.bucket import Bucket, Conflict, StoreAway
+from skyrelay.store.s3.bucket import Bucket, Conflict
 from skyrelay.store.s3.lease import Lease
 from skyrelay.store.s3.manifest import Change, Manifest, StoredFile
 from skyrelay.store.tasks import CONFIG, INCOMING, TRIES, UNSETTLED, VERSIONS, Entry, TaskStore
