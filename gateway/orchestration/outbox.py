@@ -167,6 +167,9 @@ class Outbox:
         try:
             while not self._stopping or self._fresh:
                 self._publish(publisher, self._next_batch(min(next_sweep, self._sent.due)))
+                if time.monotonic() >= min(next_sweep, self._sent.due):
+                    # Before the sweep, which would find rows that have long been sent.
+                    self._remove_sent()
                 if time.monotonic() >= next_sweep:
                     publisher.keep_alive()
                     # Also with nothing to publish: `connected` must not tell of long ago.
@@ -175,8 +178,6 @@ class Outbox:
                     self._publish(publisher, left)
                     # Where so many were left, more are.
                     next_sweep = time.monotonic() + (SWEEP if len(left) < _BATCH else 0.0)
-                if time.monotonic() >= self._sent.due:
-                    self._remove_sent()
         finally:
             self._remove_sent()
 

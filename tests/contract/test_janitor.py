@@ -110,10 +110,10 @@ def test_no_run_fails_because_the_file_system_of_the_tasks_is_not_mounted(
             janitor.clean_up(bench.gateway)
         with pytest.raises(Retriable):
             bench.hear(ended)
-        assert alice.post(f"tasks/{task}/cancel/").status_code == 500
+        assert alice.post(f"tasks/{task}/cancel/").status_code == 503
         upload = {"file": (io.BytesIO(b"image"), "image.fits")}
-        assert alice.post("tasks/", data=upload).status_code == 500
-        assert alice.get(f"tasks/{task}/files/").status_code == 500
+        assert alice.post("tasks/", data=upload).status_code == 503
+        assert alice.get(f"tasks/{task}/files/").status_code == 503
         assert alice.state(task)["celery_id"] == run
     assert bench.store.answers()
     janitor.clean_up(bench.gateway)

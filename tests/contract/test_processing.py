@@ -79,7 +79,7 @@ def test_nothing_of_a_start_that_fails_remains_to_be_run(bench: Bench, alice: Ca
     task = alice.new_task()
     runs = bench.store.root / ".runs"
     runs.rmdir()
-    assert alice.process(task).status_code == 500
+    assert alice.process(task).status_code == 503
     runs.mkdir()
     assert alice.state(task) == {"id": task, "state": "initial", "celery_id": None}
     assert bench.outbox() == []

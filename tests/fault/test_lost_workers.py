@@ -65,13 +65,13 @@ def test_an_idle_worker_that_dies_is_replaced_before_the_next_command(station: S
     worker = station.workers(command)[0]
     os.kill(worker, signal.SIGKILL)
     assert wait_until(lambda: replica.said("an idle worker has died"))
-    assert wait_until(lambda: replica.log.read_text().count("a worker is warm") == 2)
+    assert wait_until(lambda: len(replica.warmed) == 2)
     assert group_of(worker) == []
     following = station.order()
     assert station.finished(following).outcome is Outcome.DONE
     assert station.workers(following) != [worker]
     station.assert_sound(command, following, begun=1)
-    assert replica.log.read_text().count("a worker is warm") == 2
+    assert len(replica.warmed) == 2
 
 
 def test_a_worker_killed_for_memory_leaves_nothing_that_it_has_started(

@@ -9,7 +9,7 @@ from tests.support.station import Station, group_of
 
 def test_a_kill_ends_the_whole_group_while_every_slot_is_busy(station: Station) -> None:
     replica = station.ready_replica(slots=2)
-    assert wait_until(lambda: replica.log.read_text().count("a worker is warm") == 2)
+    assert wait_until(lambda: len(replica.warmed) == 2)
     victim, other = (station.order(seconds=60, children=True) for _ in range(2))
     for command in (victim, other):
         station.wait_for_begin(command)
@@ -88,13 +88,14 @@ def test_two_kills_are_one(station: Station) -> None:
 
 def test_a_spare_worker_takes_the_next_stage_while_another_warms_up(station: Station) -> None:
     replica = station.ready_replica(spare_workers=1)
-    assert wait_until(lambda: replica.log.read_text().count("a worker is warm") == 2)
+    assert wait_until(lambda: len(replica.warmed) == 2)
+    warm = set(replica.warmed)
     first, second = station.order(seconds=60), station.order()
     station.wait_for_begin(first)
     assert station.begun(second) == 0, "a spare worker is no slot"
     station.kill(first)
     assert station.finished(second).outcome is Outcome.DONE
-    assert replica.log.read_text().count("a worker is warm") == 2
+    assert {*station.workers(first), *station.workers(second)} == warm
 
 
 def test_a_kill_at_any_moment_of_a_short_stage_ends_it_one_way(station: Station) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -53,6 +54,11 @@ class Replica:
     def times_said(self, words: str) -> int:
         """How often the replica's log contains these words."""
         return self.log.read_text().count(words)
+
+    @property
+    def warmed(self) -> list[int]:
+        """Process ids of all workers that have come up so far, also of those that are gone."""
+        return [int(pid) for pid in re.findall(r"a worker is warm pid=(\d+)", self.log.read_text())]
 
     def terminate(self) -> None:
         """Ask it to drain; does not wait."""
