@@ -7,23 +7,30 @@ are made, not edited; so is the manifest with the alert rules.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from string import ascii_uppercase
 
 import yaml
+from grafana_foundation_sdk.builders.dashboard import (
+    Dashboard,
+    DatasourceVariable,
+    QueryVariable,
+)
+from grafana_foundation_sdk.builders.prometheus import Dataquery as Query
+from grafana_foundation_sdk.builders.timeseries import Panel as Timeseries
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import DataSourceRef, VariableRefresh
 
-HERE = Path(__file__).parent
-DASHBOARDS = HERE / "grafana"
-ALERTS = HERE / "alerts.yml"
+from deploy.observation.paths import ALERTS, DASHBOARDS, HERE
+
 RULES = HERE.parent / "kubernetes/components/monitoring/rules.yaml"
 
-#: Grafana lays panels out on a grid of this many columns.
-_COLUMNS = 24
+#: Of a panel, on a grid of 24 columns.
 _WIDTH, _HEIGHT = 8, 8
 
-_SOURCE = {"type": "prometheus", "uid": "${source}"}
+_SOURCE = DataSourceRef("prometheus", "${source}")
 
 
 @dataclass(frozen=True)
@@ -217,56 +224,49 @@ ALL = (
 )
 
 
-def dashboard(name: str, title: str, panels: Sequence[Panel]) -> dict[str, Any]:
-    """A dashboard as Grafana imports it."""
-    return {
-        "uid": f"skyrelay-{name}",
-        "title": title,
-        "tags": ["skyrelay"],
-        "schemaVersion": 39,
-        "editable": False,
-        "refresh": "30s",
-        "time": {"from": "now-6h", "to": "now"},
-        "templating": {"list": list(_variables(panels))},
-        "panels": [_panel(number, panel) for number, panel in enumerate(panels)],
-    }
-
-
-def _variables(panels: Sequence[Panel]) -> Iterator[dict[str, Any]]:
-    yield {"name": "source", "label": "Source", "type": "datasource", "query": "prometheus"}
+def dashboard(name: str, title: str, panels: Sequence[Panel]) -> str:
+    """A dashboard as Grafana imports it: JSON."""
+    board = (
+        Dashboard(title)
+        .uid(f"skyrelay-{name}")
+        .tags(["skyrelay"])
+        .readonly()
+        .refresh("30s")
+        .time("now-6h", "now")
+        .with_variable(DatasourceVariable("source").label("Source").type("prometheus"))
+    )
     if any("$stage" in query for panel in panels for query in panel.queries.values()):
-        yield {
-            "name": "stage",
-            "label": "Stage",
-            "type": "query",
-            "datasource": _SOURCE,
-            "query": "label_values(skyrelay_stage_running_seconds_count, stage)",
-            "multi": True,
-            "includeAll": True,
-            "allValue": ".+",
-            "refresh": 2,
-        }
+        board.with_variable(_every_stage())
+    for number, panel in enumerate(panels, 1):
+        board.with_panel(_graph(panel).id(number))
+    return json.dumps(board.build(), cls=JSONEncoder, indent=1) + "\n"
 
 
-def _panel(number: int, panel: Panel) -> dict[str, Any]:
-    in_a_row = _COLUMNS // _WIDTH
-    return {
-        "id": number + 1,
-        "type": "timeseries",
-        "title": panel.title,
-        "datasource": _SOURCE,
-        "gridPos": {
-            "x": _WIDTH * (number % in_a_row),
-            "y": _HEIGHT * (number // in_a_row),
-            "w": _WIDTH,
-            "h": _HEIGHT,
-        },
-        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
-        "targets": [
-            {"refId": chr(ord("A") + index), "expr": query, "legendFormat": legend}
-            for index, (legend, query) in enumerate(panel.queries.items())
-        ],
-    }
+def _every_stage() -> QueryVariable:
+    return (
+        QueryVariable("stage")
+        .label("Stage")
+        .datasource(_SOURCE)
+        .query("label_values(skyrelay_stage_running_seconds_count, stage)")
+        .multi(True)
+        .include_all(True)
+        .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+    )
+
+
+def _graph(panel: Panel) -> Timeseries:
+    graph = (
+        Timeseries()
+        .title(panel.title)
+        .datasource(_SOURCE)
+        .span(_WIDTH)
+        .height(_HEIGHT)
+        .unit(panel.unit)
+        .min(0)
+    )
+    for name, (legend, query) in zip(ascii_uppercase, panel.queries.items(), strict=False):
+        graph.with_target(Query().ref_id(name).expr(query).legend_format(legend))
+    return graph
 
 
 def rules() -> str:
@@ -285,8 +285,7 @@ def rules() -> str:
 def files() -> dict[Path, str]:
     """All that is made here, and where it belongs."""
     made = {
-        DASHBOARDS / f"{name}.json": json.dumps(dashboard(name, title, panels), indent=1) + "\n"
-        for name, title, panels in ALL
+        DASHBOARDS / f"{name}.json": dashboard(name, title, panels) for name, title, panels in ALL
     }
     return {**made, RULES: rules()}
 

@@ -20,7 +20,7 @@ import click
 import requests
 import yaml
 
-from deploy.observation.dashboards import ALERTS, DASHBOARDS, HERE
+from deploy.observation.paths import ALERTS, DASHBOARDS, HERE
 
 #: What Grafana puts for the variable of the stages when all are chosen.
 _ALL = ".+"

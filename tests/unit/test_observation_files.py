@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from deploy.observation import dashboards, look
+from deploy.observation.paths import DASHBOARDS
 from gateway import backlog, observation
 from gateway.followups import observation as followups_observation
 from skyrelay.stage import observation as stage_observation
@@ -114,8 +116,14 @@ def test_every_figure_that_is_asked_for_is_told_by_some_process() -> None:
 def test_what_is_made_of_the_dashboards_and_rules_is_up_to_date() -> None:
     for path, content in dashboards.files().items():
         assert path.read_text() == content, f"{path}: run `make docs`"
-    for path in dashboards.DASHBOARDS.glob("*.json"):
+    for path in DASHBOARDS.glob("*.json"):
         assert json.loads(path.read_text())["uid"] == f"skyrelay-{path.stem}"
+
+
+def test_the_dashboards_are_made_for_the_grafana_that_shows_them() -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    described = version("grafana-foundation-sdk").rpartition("!")[2]
+    assert compose["services"]["grafana"]["image"] == f"grafana/grafana:{described}"
 
 
 def test_prometheus_looks_for_every_stage_service() -> None:
