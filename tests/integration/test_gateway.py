@@ -159,8 +159,8 @@ def test_the_gateway_waits_for_a_broker_that_comes_later(
             client = place.client(address, "alice")
             task = client.create_task(original_name="a.fits").id
             client.process(task, ["trial"])
+            assert wait_until(lambda: answers(f"http://{LOOPBACK}:{port}/livez"))
             assert not answers(f"http://{LOOPBACK}:{port}/healthz")
-            assert answers(f"http://{LOOPBACK}:{port}/livez")
             broker.start()
             replica = Replica(place.environment, tmp_path / "replica.log")
             try:
