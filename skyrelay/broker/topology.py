@@ -36,7 +36,7 @@ WORK = Exchange("skyrelay.work", type="direct", durable=True)
 EVENTS = Exchange("skyrelay.events", type="topic", durable=True)
 KILLS = Exchange("skyrelay.kills", type="fanout", durable=True)
 DEAD = Exchange("skyrelay.dead", type="fanout", durable=True)
-#: For consumers outside, who bind queues of their own; see docs/candidates.md.
+#: For consumers outside, who bind queues of their own; see docs/push.md.
 CANDIDATES = Exchange("skyrelay.candidates", type="topic", durable=True)
 
 LASTING = (WORK, EVENTS, KILLS, DEAD, CANDIDATES)
@@ -170,20 +170,18 @@ def gateway_events() -> Queue:
 def gateway_progress() -> Queue:
     """The queue with news that may be lost: how far the running attempts are.
 
-    It lives on one node of a cluster, and is gone with it, to be declared on another one: a
-    durable queue would stay there, out of reach, and could not be declared by anybody.
+    Replicated, although nobody would miss its messages: a transient queue that outlives its
+    connection is refused by RabbitMQ 4.3 and later, and a classic one that is durable cannot be
+    declared while its node is down.
     """
     arguments = {
+        "x-queue-type": "quorum",
         "x-message-ttl": PROGRESS_TTL_MS,
         "x-max-length": PROGRESS_MAX_LENGTH,
         "x-overflow": "drop-head",
     }
     return Queue(
-        "gateway.progress",
-        EVENTS,
-        routing_key="*.StageProgressed",
-        durable=False,
-        queue_arguments=arguments,
+        "gateway.progress", EVENTS, routing_key="*.StageProgressed", queue_arguments=arguments
     )
 
 
