@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,9 +21,12 @@ from skyrelay.imaging.header import exposure_of, numbers
 
 Log = Callable[..., None]
 
+#: Of the middle of an exposure; all others are of its start.
+_MIDDLE_DATE = ("DATE-MID", "DATE-AVG", "UTMIDDLE")
+_MIDDLE_DAYS = (("MJD-MID", "mjd"), ("MJD-AVG", "mjd"))
 _DATE = (
     *("DATE-OBS", "DATE_OBS", "DATEOBS", "OBSDATE", "UTDATE", "UT-DATE", "DATE-BEG", "DATE_BEG"),
-    *("DATE-MID", "DATE-AVG", "UTMIDDLE"),
+    *_MIDDLE_DATE,
 )
 #: Local times, which mean something only with their offset from UTC.
 _LOCAL_DATE = ("DATE-LOC", "LOCAL-DT")
@@ -34,10 +37,9 @@ _HOUR = (
 _DAYS = (
     *(("MJD-OBS", "mjd"), ("MJD_OBS", "mjd"), ("MJD-BEG", "mjd"), ("JD", "jd"), ("MJD", "mjd")),
     *(("JD_UTC", "jd"), ("JD-OBS", "jd"), ("EXPSTART", "mjd")),
-    *(("MJD-MID", "mjd"), ("MJD-AVG", "mjd")),
+    *_MIDDLE_DAYS,
 )
 #: Where several frames were combined, hours may lie between the start and the light.
-_MIDDLE = ("DATE-MID", "DATE-AVG")
 _COMBINED = ("NCOMBINE", "STACKCNT", "NSTACK")
 _MIDNIGHT = "T00:00:00.000"
 
@@ -55,7 +57,7 @@ _ZONE = rf"(Z|UTC?|GMT|{_OFFSET})?"
 def time_of(header: fits.Header, log: Log) -> Time | None:
     """Time of the observation (UTC), or None where the header has none.
 
-    Its start; of a stack the middle, where the header tells it.
+    Its start, or the middle where the header tells no other; of a stack the middle.
     """
     with warnings.catch_warnings():
         # Times before 1972 have no exact UTC; nobody minds.
@@ -123,7 +125,8 @@ def _from_middle_of_stack(header: fits.Header) -> Time | None:
 
 
 def _told_middle(header: fits.Header) -> Time | None:
-    return next(filter(None, (_notation(str(header.get(key, ""))) for key in _MIDDLE)), None)
+    dates = (_notation(str(header.get(key, ""))) for key in _MIDDLE_DATE)
+    return next(filter(None, dates), None) or _time_of_days(header, _MIDDLE_DAYS)
 
 
 def _from_date(header: fits.Header) -> Time | None:
@@ -225,7 +228,12 @@ def _clock_of(value: Any) -> str | None:
 
 
 def _from_days(header: fits.Header) -> Time | None:
-    found = (_days(number, kind) for key, kind in _DAYS for _, number in numbers(header, (key,)))
+    return _time_of_days(header, _DAYS)
+
+
+def _time_of_days(header: fits.Header, keywords: Iterable[tuple[str, str]]) -> Time | None:
+    """The time that the first sensible one of these keywords, each with its format, says."""
+    found = (_days(number, kind) for key, kind in keywords for _, number in numbers(header, (key,)))
     return next((time for time in found if time is not None), None)
 
 

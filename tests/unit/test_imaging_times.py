@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 
 from skyrelay.errors import Permanent
-from skyrelay.imaging.times import parsed_time, time_of
+from skyrelay.imaging.times import middle_of, parsed_time, time_of
 
 
 def silent(*_: object) -> None:
@@ -75,3 +75,19 @@ def test_the_time_of_a_stack_is_its_middle() -> None:
     cards = {"DATE-OBS": "2019-02-02T05:00:00", "DATE-MID": "2019-02-02T06:00:00"}
     assert time_of(fits.Header(cards), silent).isot == "2019-02-02T05:00:00.000"
     assert time_of(fits.Header(cards | {"NCOMBINE": 9}), silent).isot == "2019-02-02T06:00:00.000"
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"DATE-OBS": "2019-02-02T06:00:00"},
+        {"DATE-MID": "2019-02-02T06:05:00"},
+        {"UTMIDDLE": "2019-02-02T06:05:00"},
+        {"MJD-MID": 58516.25 + 300 / 86400},
+        {"MJD-AVG": 58516.25 + 300 / 86400, "MJD-OBS": 58516.25},
+    ],
+    ids=lambda cards: " ".join(cards),
+)
+def test_half_the_exposure_is_added_to_the_start_only(cards: dict[str, Any]) -> None:
+    middle = middle_of(fits.Header(cards | {"EXPTIME": 600.0}))
+    assert middle is not None and middle.isot == "2019-02-02T06:05:00.000"
