@@ -14,6 +14,7 @@ from scipy.ndimage import binary_dilation
 from skyrelay import products
 from skyrelay.errors import Permanent
 from skyrelay.imaging.fits import read_image
+from skyrelay.imaging.header import header_gain, header_saturation
 from skyrelay.imaging.pieces import Piece, put_together
 from skyrelay.imaging.science_image import ScienceImage
 from skyrelay.imaging.star_patterns import by_stars, match_stars
@@ -113,7 +114,9 @@ def _custom(context: StageContext, science: ScienceImage) -> Template:
                 f"the template {image.shape[1]} x {image.shape[0]}: they must be the same."
             )
         bad |= mask != 0
-    gain = context.config.get("custom_template_gain") or _positive(header.get("GAIN"))
+    gain = context.config.get("custom_template_gain") or header_gain(
+        header, lambda text: context.log(f"Template: {text}")
+    )
     if wcs is None or science.wcs is None:
         image, bad = _on_stars(context, science, image, bad)
     else:
@@ -126,11 +129,11 @@ def _custom(context: StageContext, science: ScienceImage) -> Template:
 def _saturation(context: StageContext, image: Plane, header: fits.Header) -> float | None:
     """The template's saturation level: given, else of its header, and only if it can be one."""
     given = context.config.get("custom_template_saturation")
-    level = given if given is not None else _positive(header.get("SATURATE"))
+    level = given if given is not None else header_saturation(header)
     pixels = image[np.isfinite(image)]
     if level is None or not pixels.size:
         return None
-    source = "SATURATE in its header" if given is None else "custom_template_saturation"
+    source = "from its header" if given is None else "custom_template_saturation"
     median = float(np.median(pixels))
     if level <= median:
         context.log(
@@ -225,11 +228,3 @@ def _survey_filter(context: StageContext, name: str) -> str:
         if band in survey.bands:
             return str(band)
     return str(next(iter(survey.bands)))
-
-
-def _positive(value: object) -> float | None:
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return None
-    return number if np.isfinite(number) and number > 0 else None

@@ -509,7 +509,7 @@ _TEMPLATE = (
         default=10000.0,
         minimum=1e-6,
         steps=_SUBTRACTION,
-        help="Gain of the custom template.",
+        help="Gain of the custom template; its header's, if it tells one, goes before the default.",
     ),
     Parameter(
         name="custom_template_saturation",

@@ -75,7 +75,20 @@ def test_saturation_level_in_the_sky_is_told(context: StageContext) -> None:
     science = science_at(10)
     write_template(context, science, SATURATE=SKY + 5)
     templates.fetch(context, science)
-    assert len(context.degraded) == 1 and "SATURATE" in context.degraded[0]
+    assert len(context.degraded) == 1 and "from its header" in context.degraded[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "cards", "gain"),
+    [(5.0, {"GAIN": 2.0}, 5.0), (None, {"EGAIN": 2.0, "GAIN": 100.0}, 2.0), (None, {}, 10000.0)],
+)
+def test_the_gain_is_the_given_one_else_the_headers_else_a_high_one(
+    context: StageContext, given: float | None, cards: dict[str, float], gain: float
+) -> None:
+    science = science_at(10)
+    write_template(context, science, **cards)
+    context.config["custom_template_gain"] = given
+    assert templates.fetch(context, science).gain == gain
 
 
 @pytest.mark.parametrize(("survey", "dec"), [("ps1", -60.0), ("ls", 88.0)])
