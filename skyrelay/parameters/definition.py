@@ -177,7 +177,11 @@ class Parameter:
         return options
 
     def _to_number(self, value: Any, number: Any) -> None:
-        if not isinstance(number, int | float) or not math.isfinite(number):
+        try:
+            finite = isinstance(number, int | float) and math.isfinite(number)
+        except OverflowError:
+            finite = False
+        if not finite:
             raise self._refuse(value)
 
     def _to_objects(self, value: Any) -> list[dict[str, Any]]:

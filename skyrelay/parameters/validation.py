@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from skyrelay.parameters.definition import ParameterError
+from skyrelay.parameters.definition import Kind, ParameterError
 from skyrelay.parameters.table import PARAMETERS
 
 
@@ -62,7 +62,8 @@ def parse_assignments(words: list[str]) -> dict[str, Any]:
             raise ParameterError(word, "write it as name=value")
         if name not in PARAMETERS:
             raise ParameterError(name, unknown(name))
-        config[name] = PARAMETERS[name].check(_value(text))
+        parameter = PARAMETERS[name]
+        config[name] = parameter.check(text if parameter.kind is Kind.TEXT else _value(text))
     return config
 
 

@@ -61,6 +61,7 @@ def test_null_and_empty_text_mean_not_set() -> None:
         ("hotpants_extra", {"r": ["5; rm"]}, "numbers"),
         ("hotpants_extra", {"outim": "/etc/passwd"}, "numbers"),
         ("hotpants_extra", {"r": float("inf")}, "numbers"),
+        ("hotpants_extra", {"r": 10**400}, "numbers"),
         ("targets", [1], "a list of objects"),
         ("simple_others", [0], "a list of whole numbers"),
         ("filter", ["r"], "a text"),
@@ -84,13 +85,14 @@ def test_a_long_wrong_value_is_shown_shortened() -> None:
 
 
 def test_assignments_may_be_json_or_plain_words() -> None:
-    words = ["filter=r", "sn=3", 'hotpants_extra={"ko": 1}', "cat_file=a=b.vot"]
+    words = ["filter=r", "sn=3", 'hotpants_extra={"ko": 1}', "cat_file=1e5"]
     assert parse_assignments(words) == {
         "filter": "r",
         "sn": 3.0,
         "hotpants_extra": {"ko": 1},
-        "cat_file": "a=b.vot",
+        "cat_file": "1e5",
     }
+    assert parse_assignments(["cat_file=a=b.vot"]) == {"cat_file": "a=b.vot"}
 
 
 def test_a_misspelt_assignment_names_the_nearest_parameter() -> None:
