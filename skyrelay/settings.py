@@ -257,7 +257,6 @@ class Settings(BaseSettings):
     stdpipe_ps1_cache: Path | None = Field(
         None, description="original images of PS1 and Legacy Survey, if not in the cache's folder"
     )
-    stdpipe_tmpdir: Path | None = Field(None, description="scratch for external programs")
     stdpipe_sextractor: str | None = Field(None, description="path of SExtractor")
     stdpipe_scamp: str | None = Field(None, description="path of SCAMP")
     stdpipe_psfex: str | None = Field(None, description="path of PSFEx")
