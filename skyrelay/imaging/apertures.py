@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from astropy.table import Table
+from numpy.typing import NDArray
 from photutils.utils import calc_total_error
 from stdpipe import photometry
 
@@ -119,6 +120,19 @@ def _with_errors_of_sky(measured: Table, sky: LocalSky, sn: float | None) -> Tab
     measured["fluxerr"] *= relative
     measured["magerr"] *= relative
     return measured if not sn else measured[np.asarray(measured["magerr"]) < 1 / sn]
+
+
+def disc(
+    row: Table.Row, shape: tuple[int, ...], radius: float
+) -> tuple[tuple[slice, ...], NDArray[np.bool_]]:
+    """The window around an object (``x``, ``y``) and which of its pixels are within ``radius``."""
+    x, y = float(row["x"]), float(row["y"])
+    window = (
+        slice(max(0, int(y - radius)), max(0, min(shape[0], int(y + radius) + 2))),
+        slice(max(0, int(x - radius)), max(0, min(shape[1], int(x + radius) + 2))),
+    )
+    rows, columns = np.ogrid[window]
+    return window, (columns - x) ** 2 + (rows - y) ** 2 <= radius**2
 
 
 def _nearest(positions: Any, length: int) -> Any:

@@ -10,7 +10,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from skyrelay.imaging.apertures import Apertures, Exposure, measure
+from skyrelay.imaging.apertures import Apertures, Exposure, disc, measure
 from skyrelay.imaging.calibration import Calibration
 from skyrelay.sky.targets import pixels_of
 from skyrelay.stage.context import StageContext
@@ -80,7 +80,7 @@ def forget_masked(table: Table, mask: NDArray[np.bool_], radius: float) -> None:
     A target is hidden if its own pixel is masked, or `MOST_MASKED` of the circle of ``radius``
     pixels around it.
     """
-    hidden = np.array([_is_hidden(mask, row["x"], row["y"], radius) for row in table], bool)
+    hidden = np.array([_is_hidden(mask, row, radius) for row in table], bool)
     for name in _MEASURED:
         if name in table.colnames:
             table[name] = np.where(
@@ -88,13 +88,13 @@ def forget_masked(table: Table, mask: NDArray[np.bool_], radius: float) -> None:
             )
 
 
-def _is_hidden(mask: NDArray[np.bool_], x: float, y: float, radius: float) -> bool:
+def _is_hidden(mask: NDArray[np.bool_], row: Table.Row, radius: float) -> bool:
+    x, y = row["x"], row["y"]
     if not np.isfinite(x) or not np.isfinite(y):
         return False
-    rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
-    around = (columns - x) ** 2 + (rows - y) ** 2 <= max(radius, 0.5**0.5) ** 2
     own = mask[min(max(round(y), 0), mask.shape[0] - 1), min(max(round(x), 0), mask.shape[1] - 1)]
-    return bool(own or mask[around].mean() > MOST_MASKED)
+    window, around = disc(row, mask.shape, max(radius, 0.5**0.5))
+    return bool(own or mask[window][around].mean() > MOST_MASKED)
 
 
 _MEASURED = (

@@ -20,6 +20,7 @@ from scipy.ndimage import binary_dilation, gaussian_filter
 from scipy.signal import oaconvolve
 from stdpipe import sfft
 
+from skyrelay.imaging.apertures import disc
 from skyrelay.imaging.detection import BAD_SHAPE
 
 Plane = NDArray[np.float64]
@@ -212,17 +213,6 @@ def explained(
     limit = max(_OUTLIER * usual, usual + 5 * float(mad_std(chi2, ignore_nan=True)), 2.0)
     kept: NDArray[np.bool_] = chi2 <= limit
     return kept
-
-
-def disc(row: Table.Row, shape: tuple[int, ...], radius: float) -> tuple[tuple[slice, ...], Mask]:
-    """The window around an object (``x``, ``y``) and which of its pixels are within ``radius``."""
-    x, y = float(row["x"]), float(row["y"])
-    window = (
-        slice(max(0, int(y - radius)), max(0, min(shape[0], int(y + radius) + 2))),
-        slice(max(0, int(x - radius)), max(0, min(shape[1], int(x + radius) + 2))),
-    )
-    rows, columns = np.ogrid[window]
-    return window, (columns - x) ** 2 + (rows - y) ** 2 <= radius**2
 
 
 def _match(result: sfft.SFFTResult, template_variance: Plane, objects: int) -> Match:

@@ -200,7 +200,9 @@ def _fix_projection(header: fits.Header) -> list[str]:
     SIP polynomials without ``-SIP``. PRISM writes ``PV`` cards that mean nothing beside a
     ``TAN`` without the linear term.
     """
-    kind = str(header.get("CTYPE1", ""))[5:].strip("- ")
+    if "CTYPE1" not in header or "CTYPE2" not in header:
+        return []
+    kind = str(header["CTYPE1"])[5:].strip("- ")
     polynomial = [keyword for keyword in header if re.match(r"^PV\d_\d+$", keyword)]
     repairs = []
     if kind == "TAN" and polynomial:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -18,6 +17,7 @@ from skyrelay import products
 from skyrelay.errors import Permanent
 from skyrelay.imaging.fits import Pixels, read_image
 from skyrelay.imaging.mask import SATURATED, read_mask
+from skyrelay.imaging.times import parsed_time
 from skyrelay.imaging.wcs import load_wcs, pixel_scale, with_wcs
 from skyrelay.imaging.zero_point import ZeroPoint
 from skyrelay.stage.context import StageContext
@@ -135,7 +135,7 @@ def load(context: StageContext, *, pixels_suffice: bool = False) -> ScienceImage
         objects=objects,
         gain=float(context.parameter("gain") or 1.0),
         fwhm=fwhm,
-        time=_time(time) if time else None,
+        time=parsed_time(str(time)) if time else None,
     )
 
 
@@ -144,13 +144,6 @@ def _spoiled(bits: Pixels, fwhm: float) -> Mask:
     reach = 2 * int(np.ceil(_SPOILED * fwhm)) + 1
     saturated = ((bits & SATURATED) != 0).astype(np.uint8)
     return np.asarray(maximum_filter(saturated, reach), dtype=bool)
-
-
-def _time(text: Any) -> Time | None:
-    try:
-        return Time(text)
-    except ValueError:
-        return None
 
 
 def _median_fwhm(objects: Table) -> float:

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from stdpipe.subtraction import run_hotpants
 
-from skyrelay.imaging.kernel import Match, NoKernel, Orders, choose_objects, disc, match_template
+from skyrelay.imaging.apertures import disc
+from skyrelay.imaging.kernel import Match, NoKernel, Orders, choose_objects, match_template
 from skyrelay.imaging.point_spread import good_stars, measure_point_spread, with_wings
 from skyrelay.imaging.program_output import told_to
 from skyrelay.imaging.residuals import residual_variance

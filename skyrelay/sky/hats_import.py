@@ -79,13 +79,23 @@ def import_tables(
         orders = _orders(_count(tables, progress), rows)
         ra, dec = _sort_in(tables, building, orders, progress)
         made = _finish(building, folder.name, ra, dec, progress)
-        if folder.exists():
-            folder.rename(building / "replaced")
-        building.rename(folder)
-        shutil.rmtree(folder / "replaced", ignore_errors=True)
+        _put_in_place(building, folder)
         return made
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _put_in_place(building: Path, folder: Path) -> None:
+    replaced = building.with_name(f"{building.name}.replaced")
+    if folder.exists():
+        folder.rename(replaced)
+    try:
+        building.rename(folder)
+    except OSError:
+        if replaced.exists():
+            replaced.rename(folder)
+        raise
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _pieces(path: Path) -> Iterator[tuple[Table, str, str]]:

@@ -298,7 +298,10 @@ class BrokerNode:
 def _secret(path: Path) -> str:
     """The random word in the file `path`, which only its owner may read; made at first."""
     if not path.exists():
-        path.touch(0o600)
-        path.write_text(secrets.token_hex(16))
-        path.chmod(0o400)  # Erlang refuses a cookie that is more open than that.
+        # Whole or not at all: an empty one would be taken for good after an interrupted start.
+        fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+        fresh.touch(0o600)
+        fresh.write_text(secrets.token_hex(16))
+        fresh.chmod(0o400)  # Erlang refuses a cookie that is more open than that.
+        fresh.rename(path)
     return path.read_text()

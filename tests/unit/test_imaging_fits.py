@@ -17,6 +17,7 @@ from astropy.io import fits
 from skyrelay.errors import Permanent
 from skyrelay.imaging.fits import read_image, write_image
 from skyrelay.imaging.fits_structure import is_complete
+from skyrelay.imaging.repair import repaired
 from skyrelay.imaging.wcs import wcs_of
 
 PIXELS = np.arange(40 * 50, dtype=np.float32).reshape(40, 50)
@@ -102,8 +103,6 @@ def test_repeated_and_empty_cards_are_left_out(tmp_path: Path) -> None:
 
 
 def test_pv_terms_make_a_tan_projection_tpv() -> None:
-    from skyrelay.imaging.repair import repaired
-
     header = fits.Header(
         {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 20.0, "CRPIX1": 5.0}
     )
@@ -112,6 +111,12 @@ def test_pv_terms_make_a_tan_projection_tpv() -> None:
     assert clean["CTYPE1"] == "RA---TPV"
     assert repairs == ["The projection is TPV: it has PV polynomials"]
     assert wcs_of(clean, (10, 10)) is not None
+
+
+def test_polynomials_without_a_second_axis_are_no_coordinates() -> None:
+    header = fits.Header({"CTYPE1": "RA---TAN", "PV1_1": 1.0, "A_ORDER": 2, "B_ORDER": 2})
+    clean, _ = repaired(header, None)
+    assert wcs_of(clean, (10, 10)) is None
 
 
 @pytest.mark.parametrize(
