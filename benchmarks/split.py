@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.orchestration.__main__ import as_interrupt, say
+from benchmarks.console import as_interrupt, say
 from demo.material import Material, synthetic
 from skyrelay.client import Client, Run
 from skyrelay.products import CUSTOM_TEMPLATE

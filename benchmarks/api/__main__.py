@@ -24,7 +24,7 @@ from rich.table import Table
 from benchmarks.api.crowd import ask_beside
 from benchmarks.api.filling import fill
 from benchmarks.api.load import CONNECTIONS, Answered, Question, ask
-from benchmarks.orchestration.__main__ import as_interrupt, say
+from benchmarks.console import as_interrupt, say
 from skyrelay.products import IMAGE
 from tests.support.gateway import opened
 from tests.support.postgres import cluster

@@ -7,16 +7,14 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
-from types import FrameType
 
 import click
 from rich.console import Console
 
+from benchmarks.console import as_interrupt, say
 from benchmarks.orchestration import celery_chain, report, skyrelay_chain
 from benchmarks.orchestration.figures import Workload
 from skyrelay.stack.broker_node import BrokerNode
-
-console = Console(highlight=False, soft_wrap=True, stderr=True)
 
 
 @click.command()
@@ -55,16 +53,6 @@ def benchmark(
         print()
     else:
         report.show(Console(highlight=False, width=110), skyrelay, celery)
-
-
-def say(sentence: str) -> None:
-    """Tell how far it is, beside the figures."""
-    console.print(f"==> {sentence}", markup=False)
-
-
-def as_interrupt(number: int, frame: FrameType | None) -> None:
-    """SIGTERM ends it as Ctrl-C does, and stops all that was started."""
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

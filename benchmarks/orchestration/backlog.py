@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.orchestration.__main__ import as_interrupt, say
+from benchmarks.console import as_interrupt, say
 from benchmarks.orchestration.filling import fill
 from benchmarks.orchestration.installation import installation
 from benchmarks.orchestration.observer import Observer, Sample

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.orchestration.__main__ import as_interrupt, say
+from benchmarks.console import as_interrupt, say
 from benchmarks.resources.backlog import needs_of_backlog
 from benchmarks.resources.images import Needs, needs_of
 from deploy.kubernetes.resources import MEASURED

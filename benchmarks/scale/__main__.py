@@ -17,7 +17,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.orchestration.__main__ import say
+from benchmarks.console import say
 from benchmarks.scale.night import Image, Result, night, pass_night
 from benchmarks.scale.paper import PaperReplicas
 from benchmarks.scale.real import RealReplicas
