@@ -5,12 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Plane = NDArray[Any]
+from skyrelay.imaging.arrays import Pixels
 
 #: Bytes of all planes together that are in memory at once.
 _MEMORY = 256 * 2**20
@@ -26,27 +24,27 @@ class Planes:
     def __init__(self, folder: Path, shape: tuple[int, int]) -> None:
         self._folder = folder
         self._shape = shape
-        self._planes: list[Plane] = []
+        self._planes: list[Pixels] = []
 
     def __len__(self) -> int:
         return len(self._planes)
 
     @property
-    def first(self) -> Plane:
+    def first(self) -> Pixels:
         """The frame that gives the pixels."""
         return np.asarray(self._planes[0])
 
-    def new(self) -> Plane:
+    def new(self) -> Pixels:
         """A plane to be filled, not yet one of the stack."""
         path = self._folder / f"plane{len(self._planes):05d}.dat"
         return np.memmap(path, dtype=np.float32, mode="w+", shape=self._shape)
 
-    def add(self, plane: Plane) -> None:
+    def add(self, plane: Pixels) -> None:
         """Make a filled plane one of the stack."""
         plane.flush()
         self._planes.append(plane)
 
-    def combined(self, combine: Callable[[Plane], Plane]) -> Plane:
+    def combined(self, combine: Callable[[Pixels], Pixels]) -> Pixels:
         """What ``combine`` makes of the planes, some rows of all of them at a time."""
         height, width = self._shape
         result = np.empty(self._shape, np.float32)
@@ -61,17 +59,17 @@ class Planes:
         return result
 
 
-def total(strip: Plane) -> Plane:
+def total(strip: Pixels) -> Pixels:
     """The sum; NaN where one of the frames has no pixel."""
     return np.asarray(np.sum(strip, axis=0))
 
 
-def median(strip: Plane) -> Plane:
+def median(strip: Pixels) -> Pixels:
     """The median of those frames that have the pixel."""
     return np.asarray(np.nanmedian(strip, axis=0))
 
 
-def clipped_mean(noises: Sequence[float], gain: float) -> Callable[[Plane], Plane]:
+def clipped_mean(noises: Sequence[float], gain: float) -> Callable[[Pixels], Pixels]:
     """The mean without what the noise does not explain.
 
     The scatter of a handful of values says little about one of them; what a pixel's noise should
@@ -79,7 +77,7 @@ def clipped_mean(noises: Sequence[float], gain: float) -> Callable[[Plane], Plan
     """
     sky = np.reshape(np.asarray(noises, dtype=float), (-1, 1, 1))
 
-    def combine(strip: Plane) -> Plane:
+    def combine(strip: Pixels) -> Pixels:
         middle = np.nanmedian(strip, axis=0)
         light = np.clip(middle, 0, None)
         sigma = np.sqrt(sky**2 + light / gain + (_UNSTEADY * light) ** 2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from skyrelay.errors import Permanent
+from skyrelay.imaging.arrays import Log
 from skyrelay.imaging.fits import read_image
 from skyrelay.imaging.header import exposure_of, header_gain, header_saturation, saturation_of
 from skyrelay.imaging.sky import sky_of
@@ -69,9 +69,7 @@ class About:
     exposure: float | None
 
 
-def load(
-    name: str, path: Path, *, subtract_sky: bool, mask_cosmics: bool, log: Callable[..., None]
-) -> Frame:
+def load(name: str, path: Path, *, subtract_sky: bool, mask_cosmics: bool, log: Log) -> Frame:
     """Read an image and prepare it.
 
     Raises
@@ -117,7 +115,7 @@ def about(frame: Frame, *, sky_subtracted: bool) -> About:
 
 
 def _without_cosmics(
-    data: NDArray[Any], undefined: NDArray[np.bool_], header: fits.Header, log: Callable[..., None]
+    data: NDArray[Any], undefined: NDArray[np.bool_], header: fits.Header, log: Log
 ) -> NDArray[Any]:
     """The image with cosmic rays replaced by the median around them."""
     filled = np.where(undefined, np.median(data[~undefined]), data).astype(np.float32)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from astropy.io import fits
 from astropy.time import Time
 
 from services.stacking.frame import About
+from skyrelay.imaging.arrays import Log
 from skyrelay.imaging.header import with_exposure, with_gain, with_saturation
 from skyrelay.imaging.times import with_times
 
@@ -23,7 +24,7 @@ def stack_header(
     frames: Sequence[About],
     names: Sequence[str],
     method: str,
-    log: Callable[..., None],
+    log: Log,
 ) -> fits.Header:
     """Header of the stack: that of its first frame, with what is another one's for the stack."""
     count = len(frames)
@@ -69,9 +70,7 @@ def _multiply(header: fits.Header, keyword: str, factor: float) -> None:
         header.remove(keyword)
 
 
-def _with_times(
-    header: fits.Header, frames: Sequence[About], log: Callable[..., None]
-) -> fits.Header:
+def _with_times(header: fits.Header, frames: Sequence[About], log: Log) -> fits.Header:
     timed = [frame for frame in frames if frame.start is not None and frame.middle is not None]
     if not timed:
         return header

@@ -5,22 +5,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from astropy.wcs import WCS
-from numpy.typing import NDArray
 from reproject import reproject_adaptive
 from stdpipe.reproject import reproject_swarp
 
 from services.stacking.frame import Frame
 from skyrelay.errors import Permanent
+from skyrelay.imaging.arrays import Pixels
 from skyrelay.imaging.star_patterns import LEAST_COVERED, strips
 
-Plane = NDArray[Any]
 
-
-def by_coordinates(frame: Frame, wcs: WCS, shape: tuple[int, int]) -> Iterator[tuple[slice, Plane]]:
+def by_coordinates(
+    frame: Frame, wcs: WCS, shape: tuple[int, int]
+) -> Iterator[tuple[slice, Pixels]]:
     """The frame on the pixels of ``wcs`` by adaptive resampling, some rows at a time."""
     for rows in strips(shape[0]):
         part = (rows.stop - rows.start, shape[1])
@@ -34,7 +33,7 @@ def by_coordinates(frame: Frame, wcs: WCS, shape: tuple[int, int]) -> Iterator[t
 
 def by_swarp(
     frame: Frame, wcs: WCS, shape: tuple[int, int], executable: str | None, temporary: Path
-) -> Plane:
+) -> Pixels:
     """The frame on the pixels of ``wcs`` by SWarp.
 
     Raises

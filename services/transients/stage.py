@@ -11,6 +11,7 @@ from skyrelay import products
 from skyrelay.errors import Permanent
 from skyrelay.imaging import candidates, cutouts
 from skyrelay.imaging.candidates import Field
+from skyrelay.imaging.flags import BAD_SHAPE, MEASUREMENT
 from skyrelay.imaging.point_spread import good_stars, measure_point_spread
 from skyrelay.imaging.science_image import ScienceImage, load
 from skyrelay.imaging.sky import sky_of
@@ -34,7 +35,7 @@ Values = NDArray[np.float64]
 #: So many candidates are kept, the brightest: a person has to look at them.
 _MOST = 100
 #: Bits of ``flags`` that mean a broken measurement; blends and neighbours are none.
-_BROKEN = 0x7F00 & ~0x800
+_BROKEN = MEASUREMENT & ~BAD_SHAPE
 #: The match radius is half the FWHM, but at least this many pixels.
 _LEAST_RADIUS = 1.0
 #: Light must exceed what the catalogue explains by so many sigma.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,9 @@ from photutils.utils import calc_total_error
 from stdpipe import photometry
 
 from skyrelay.errors import Permanent
+from skyrelay.imaging.arrays import Log
 from skyrelay.imaging.sky import LocalSky, local_sky
+from skyrelay.sky.columns import floats
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def measure(
     *,
     centroid: bool = False,
     sn: float | None = None,
-    log: Callable[..., None],
+    log: Log,
 ) -> Table:
     """Flux in apertures (or by optimal extraction) at the pixels ``x``, ``y`` of a table.
 
@@ -120,6 +121,11 @@ def _with_errors_of_sky(measured: Table, sky: LocalSky, sn: float | None) -> Tab
     measured["fluxerr"] *= relative
     measured["magerr"] *= relative
     return measured if not sn else measured[np.asarray(measured["magerr"]) < 1 / sn]
+
+
+def signal_to_noise(objects: Table) -> NDArray[np.float64]:
+    """Flux over its error, of each object."""
+    return floats(objects["flux"]) / floats(objects["fluxerr"])
 
 
 def disc(

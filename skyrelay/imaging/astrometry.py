@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from stdpipe import astrometry, pipeline
 
+from skyrelay.imaging.arrays import Log
+from skyrelay.imaging.flags import BLENDED
 from skyrelay.imaging.wcs import wcs_of
 from skyrelay.parameters.table import PARAMETERS
 from skyrelay.settings import Settings
@@ -68,7 +69,7 @@ def refine(
     fwhm: float,
     settings: Settings,
     temporary: Path,
-    log: Callable[..., None],
+    log: Log,
 ) -> tuple[WCS, str] | None:
     """A better solution than ``wcs`` and the method that found it; None where none was found.
 
@@ -80,7 +81,7 @@ def refine(
     fwhm : float
         FWHM of the stars in degrees; it sets the match radius.
     """
-    good = objects[(np.asarray(objects["flags"]) & ~0x2) == 0]
+    good = objects[(np.asarray(objects["flags"]) & ~BLENDED) == 0]
     if len(good) < 5:
         log(f"The solution is not refined: {len(good)} clean objects are too few")
         return None
@@ -113,7 +114,7 @@ def _refine_by(
     radius: float,
     settings: Settings,
     temporary: Path,
-    log: Callable[..., None],
+    log: Log,
 ) -> WCS | None:
     options: dict[str, Any] = {}
     if method == "scamp":

@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from skyrelay.errors import Permanent
+from skyrelay.imaging.arrays import Log
 from skyrelay.imaging.wcs import wcs_of
 from skyrelay.settings import Settings
 from skyrelay.sky.columns import floats
@@ -81,7 +81,7 @@ def blind_match(
     *,
     settings: Settings,
     temporary: Path,
-    log: Callable[..., None],
+    log: Log,
 ) -> WCS:
     """The solution that Astrometry.Net finds from the objects' ``x``, ``y`` and ``flux`` alone.
 
@@ -171,7 +171,7 @@ def _command(
     ]
 
 
-def _run(command: list[str], log: Callable[..., None]) -> None:
+def _run(command: list[str], log: Log) -> None:
     done = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,

@@ -11,7 +11,6 @@ the catalogue's for an object of colour zero.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,16 +20,16 @@ from scipy.stats import permutation_test, spearmanr
 from stdpipe import astrometry, pipeline
 
 from skyrelay.errors import Permanent
+from skyrelay.imaging.arrays import Log
 from skyrelay.imaging.astrometry import offsets
+from skyrelay.imaging.flags import BLENDED, NEIGHBOURS
 from skyrelay.sky.catalogues import Columns
 from skyrelay.sky.columns import floats
 from skyrelay.sky.filters import FILTERS
 
-Log = Callable[..., None]
-
 #: SExtractor's bits for objects with neighbours or deblended ones: taken only if there are
 #: not enough clean ones.
-_NEIGHBOURS = 0x1 | 0x2
+_NEIGHBOURS = NEIGHBOURS | BLENDED
 _ENOUGH = 20
 #: Stars per parameter of the model below which a simpler model is fitted.
 _STARS_PER_PARAMETER = 4

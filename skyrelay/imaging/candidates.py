@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.signal import oaconvolve
 
-Plane = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from skyrelay.imaging.arrays import Mask, Plane
 
 #: Part of a point source's profile that must lie on good pixels.
 _LEAST_SEEN = 0.6

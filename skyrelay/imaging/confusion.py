@@ -9,8 +9,6 @@ whatever else correlates the noise of neighbouring pixels (Labbe et al. 2003, AJ
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from astropy.stats import mad_std
 from astropy.table import Table
@@ -18,6 +16,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from skyrelay.imaging.apertures import Apertures, Exposure, measure
+from skyrelay.imaging.arrays import Log
+from skyrelay.imaging.flags import APERTURE_INCOMPLETE, APERTURE_MASKED
 
 #: Apertures that are laid: a scatter of so many is known to two per cent.
 _PLACES = 3000
@@ -30,12 +30,10 @@ _APART = 1.0
 #: which is the emptiest.
 _EMPTIEST = 0.1
 #: Broken pixels, masked ones, or the edge of the image in an aperture.
-_UNUSABLE = 0x200 | 0x010
+_UNUSABLE = APERTURE_MASKED | APERTURE_INCOMPLETE
 
 
-def confusion_noise(
-    objects: Table, exposure: Exposure, apertures: Apertures, *, log: Callable[..., None]
-) -> float:
+def confusion_noise(objects: Table, exposure: Exposure, apertures: Apertures, *, log: Log) -> float:
     """Scatter of fluxes (ADU, one sigma) beyond the errors that `measure` gives them.
 
     Parameters

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,8 @@ from astropy.table import Table
 from stdpipe import artefacts, photometry
 
 from skyrelay.errors import Permanent
-
-#: Bit in ``flags`` of a detection whose shape is not a star's.
-BAD_SHAPE = 0x800
+from skyrelay.imaging.arrays import Log
+from skyrelay.imaging.flags import ANY, BAD_SHAPE, EXTRACTION, MASKED
 
 _CHECK_IMAGES = ("SEGMENTATION", "FILTERED", "BACKGROUND", "BACKGROUND_RMS")
 _EXTRA = ("NUMBER", "MAG_AUTO", "FLUX_AUTO", "FLUX_MAX", "ISOAREA_IMAGE")
@@ -48,7 +46,7 @@ def detect(
     bg_size: int,
     temporary: Path,
     executable: str | None,
-    log: Callable[..., None],
+    log: Log,
 ) -> Detections:
     """Find objects with SExtractor.
 
@@ -57,7 +55,7 @@ def detect(
     data : ndarray
         Pixels in ADU.
     mask : ndarray of bool
-        Objects that touch these pixels are flagged (0x100).
+        Objects that touch these pixels are flagged `MASKED`.
     hidden : ndarray of bool
         Nothing is looked for in these pixels.
     aperture : float
@@ -118,13 +116,13 @@ def _centre(objects: Table) -> None:
     objects.remove_columns(_WINDOWED)
 
 
-def flag_bad_shapes(objects: Table, log: Callable[..., None]) -> None:
+def flag_bad_shapes(objects: Table, log: Log) -> None:
     """Raise `BAD_SHAPE` for detections that stand apart in size and peakedness.
 
     An isolation forest learns what is ordinary in this very image; it needs some twenty clean
     detections for that.
     """
-    clean = (np.asarray(objects["flags"]) & 0x7F) == 0
+    clean = (np.asarray(objects["flags"]) & EXTRACTION) == 0
     if clean.sum() < 20:
         log(f"Shapes are not checked: {clean.sum()} clean objects are too few")
         return
@@ -139,7 +137,7 @@ def flag_bad_shapes(objects: Table, log: Callable[..., None]) -> None:
     log(f"{np.count_nonzero(~good)} objects do not have the shape of a star")
 
 
-def measured_fwhm(objects: Table, log: Callable[..., None]) -> float:
+def measured_fwhm(objects: Table, log: Log) -> float:
     """FWHM of the stars in pixels.
 
     Raises
@@ -150,7 +148,7 @@ def measured_fwhm(objects: Table, log: Callable[..., None]) -> float:
     flags = np.asarray(objects["flags"])
     widths = np.asarray(objects["fwhm"], float)
     usable = np.isfinite(widths) & (widths > 0.3)
-    for accepted, snr in ((0, 20), (0, 5), (0x900, 0), (0xFFFF, 0)):
+    for accepted, snr in ((0, 20), (0, 5), (MASKED | BAD_SHAPE, 0), (ANY, 0)):
         good = usable & ((flags & ~accepted) == 0)
         if snr:
             good &= np.asarray(objects["magerr"]) < 1 / snr

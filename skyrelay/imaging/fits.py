@@ -13,16 +13,14 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from numpy.typing import NDArray
 
 from skyrelay.errors import Permanent
+from skyrelay.imaging.arrays import Pixels
 from skyrelay.imaging.fits_structure import MAX_PIXELS, check_structure
 from skyrelay.imaging.repair import linearized, repaired, unwrapped
 
 #: Smaller images hold nothing that could be measured.
 MIN_SIDE = 16
-
-Pixels = NDArray[Any]
 
 
 @dataclass

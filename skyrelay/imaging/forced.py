@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,19 +10,15 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from skyrelay.imaging.apertures import Apertures, Exposure, disc, measure
+from skyrelay.imaging.arrays import Log
 from skyrelay.imaging.calibration import Calibration
+from skyrelay.imaging.flags import APERTURE_MASKED, NOT_MEASURED
 from skyrelay.sky.targets import pixels_of
 from skyrelay.stage.context import StageContext
 
-#: Bit in ``flags`` of a target outside the image.
-OUTSIDE = 0x400
-#: Bit in stdpipe's ``flags`` of an aperture with masked pixels.
-MASKED = 0x200
 #: A position whose aperture is masked by more than this part is not measured. Less is the edge of
 #: a cosmic ray, and costs no more than a few per cent of a star's light.
 MOST_MASKED = 0.1
-
-Log = Callable[..., None]
 
 
 def measure_targets(
@@ -57,12 +52,12 @@ def measure_targets(
     table["name"] = [str(target.get("name", "")) for target in targets]
     table["ra"], table["dec"] = _positions(targets, wcs, x, y)
     table["x"], table["y"] = np.where(inside, x, np.nan), np.where(inside, y, np.nan)
-    table["flags"] = np.where(inside, 0, OUTSIDE)
+    table["flags"] = np.where(inside, 0, NOT_MEASURED)
     for name in np.asarray(table["name"])[~inside]:
         log(f"Warning: Target {name} lies outside the image")
     original = table["ra"].copy(), table["dec"].copy()
     table = measure(table, exposure, apertures, centroid=centroid, log=log)
-    table["flags"][~inside] |= OUTSIDE
+    table["flags"][~inside] |= NOT_MEASURED
     if centroid and wcs is not None:
         table["ra"][inside], table["dec"][inside] = wcs.all_pix2world(
             table["x"][inside], table["y"][inside], 0
@@ -112,7 +107,7 @@ def keep_targets(context: StageContext, table: Table | None) -> None:
     context.measure("n_targets", len(rows), doc="Number of targets.")
     for index, row in enumerate(rows):
         name = row["name"]
-        if int(row["flags"]) & MASKED:
+        if int(row["flags"]) & APERTURE_MASKED:
             if np.isfinite(row["fluxerr"]):
                 context.log(f"Warning: Target {name} has masked pixels at its edge")
             else:

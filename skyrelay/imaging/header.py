@@ -5,15 +5,14 @@ Each telescope writes these with keywords of its own; the tables here are tried 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
 
+from skyrelay.imaging.arrays import Log
 from skyrelay.sky.filters import DEFAULT_FILTER, known_filter, means_unfiltered
-
-Log = Callable[..., None]
 
 #: EGAIN goes first: where a camera writes both, GAIN is its amplifier's setting.
 _GAIN = ("EGAIN", "GAIN", "CCD_GAIN", "CCDGAIN", "GAINEFF", "GAIN1", "ESO DET OUT1 CONAD")

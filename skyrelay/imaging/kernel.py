@@ -20,18 +20,16 @@ from scipy.ndimage import binary_dilation, gaussian_filter
 from scipy.signal import oaconvolve
 from stdpipe import sfft
 
-from skyrelay.imaging.apertures import disc
-from skyrelay.imaging.detection import BAD_SHAPE
-
-Plane = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from skyrelay.imaging.apertures import disc, signal_to_noise
+from skyrelay.imaging.arrays import Mask, Plane
+from skyrelay.imaging.flags import BAD_SHAPE, BLENDED, NEIGHBOURS
 
 #: Radius, in FWHM, of what is fitted around an object.
 _REGION = 2.5
 #: Objects fainter than this say nothing about the kernel.
 _LEAST_SN = 20.0
 #: Bits of the objects' flags that do not matter: neighbour, blend, shape of a galaxy.
-_HARMLESS = 0x001 | 0x002 | BAD_SHAPE
+_HARMLESS = NEIGHBOURS | BLENDED | BAD_SHAPE
 #: Objects per tile: the brightest are enough.
 _MAX_OBJECTS = 80
 #: Part of a star's light that no kernel explains (pixelation, colour, shape over the field).
@@ -172,7 +170,7 @@ def match_template(
 
 def choose_objects(objects: Table, bad: Mask, fwhm: float) -> Table:
     """The brightest unflagged objects whose surroundings are whole."""
-    sn = np.asarray(objects["flux"], dtype=float) / np.asarray(objects["fluxerr"], dtype=float)
+    sn = signal_to_noise(objects)
     # Neighbours and blends do no harm here: both images show them.
     # The same holds for galaxies, whose shape is flagged.
     usable = ((np.asarray(objects["flags"]).astype(int) & ~_HARMLESS) == 0) & (sn > _LEAST_SN)

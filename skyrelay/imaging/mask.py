@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ from astropy.io import fits
 from stdpipe.pipeline import make_mask
 
 from skyrelay.errors import Permanent
-from skyrelay.imaging.fits import Image, Pixels, read_image, write_image
+from skyrelay.imaging.arrays import Log, Pixels
+from skyrelay.imaging.fits import Image, read_image, write_image
 from skyrelay.products import CUSTOM_MASK, MASK
 
 UNDEFINED = 1
@@ -46,7 +46,7 @@ def build_mask(
     gain: float,
     cosmics: bool,
     custom: Pixels | None,
-    log: Callable[..., None],
+    log: Log,
 ) -> Pixels:
     """Mask of an image: ``uint8`` of its shape, a sum of the bits of this module.
 
@@ -127,7 +127,7 @@ def _cosmic_rays(data: Pixels, masked: Pixels, saturation: float, gain: float) -
     return found & ~masked
 
 
-def _outside(header: fits.Header, shape: tuple[int, ...], log: Callable[..., None]) -> Any:
+def _outside(header: fits.Header, shape: tuple[int, ...], log: Log) -> Any:
     """Pixels outside TRIMSEC or DATASEC, where that is a part of this very image."""
     outside = np.zeros(shape, bool)
     for keyword in ("TRIMSEC", "DATASEC"):
@@ -145,7 +145,7 @@ def _outside(header: fits.Header, shape: tuple[int, ...], log: Callable[..., Non
     return outside
 
 
-def _report(mask: Pixels, log: Callable[..., None]) -> None:
+def _report(mask: Pixels, log: Log) -> None:
     for bit, meaning in _MEANINGS.items():
         count = int(np.count_nonzero(mask & bit))
         if count:

@@ -13,8 +13,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 from stdpipe.reproject import reproject_lanczos
 
-Plane = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from skyrelay.imaging.arrays import Mask, Plane
 
 #: Pixels of the image between two places that are looked up in a piece.
 _STEP = 16

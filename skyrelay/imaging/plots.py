@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+
+from skyrelay.imaging.arrays import Log
 
 matplotlib.use("Agg")
 
@@ -18,7 +20,7 @@ from matplotlib.figure import Figure
 from stdpipe import plots
 
 from skyrelay.imaging.calibration import Calibration
-from skyrelay.imaging.detection import BAD_SHAPE
+from skyrelay.imaging.flags import BAD_SHAPE
 
 _DPI = 100
 #: Fixed, because to find the tightest ones takes as long as to draw.
@@ -32,7 +34,7 @@ _BINS_MANY, _BINS_FEW = 16, 8
 class PhotometryPlots:
     """Writes the pictures of one image into a folder; a picture that fails is only logged."""
 
-    def __init__(self, folder: Path, log: Callable[..., None]) -> None:
+    def __init__(self, folder: Path, log: Log) -> None:
         self._folder = folder
         self._log = log
 

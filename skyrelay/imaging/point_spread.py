@@ -14,9 +14,9 @@ from astropy.table import Table
 from numpy.typing import NDArray
 from stdpipe import psf
 
-from skyrelay.imaging.detection import BAD_SHAPE
-
-Plane = NDArray[np.float64]
+from skyrelay.imaging.apertures import signal_to_noise
+from skyrelay.imaging.arrays import Plane
+from skyrelay.imaging.flags import BAD_SHAPE
 
 #: Stars from which the profile is made: more do not make it better, only slower.
 _MAX_STARS = 100
@@ -108,7 +108,7 @@ def enclosed(profile: Plane, radius: float) -> float:
 
 def good_stars(objects: Table, fwhm: float, *, least_sn: float = 20.0) -> Table:
     """Objects that look like single, well exposed stars."""
-    sn = np.asarray(objects["flux"], dtype=float) / np.asarray(objects["fluxerr"], dtype=float)
+    sn = signal_to_noise(objects)
     width = np.asarray(objects["fwhm"], dtype=float)
     good = unflagged(objects) & (sn > least_sn)
     good &= (width > 0.7 * fwhm) & (width < 1.3 * fwhm)

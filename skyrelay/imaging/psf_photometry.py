@@ -6,7 +6,6 @@ PSFEx models the profile, SEP fits it to all objects of a group at once.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from stdpipe.photometry_measure import measure_objects_sep
 
 from skyrelay.errors import Permanent
 from skyrelay.imaging.apertures import Apertures, Exposure
+from skyrelay.imaging.arrays import Log
 from skyrelay.settings import Settings
 
 #: Pixels within so many FWHM of an object are fitted: farther out is more of its neighbours.
@@ -48,7 +48,7 @@ def fit_profiles(
     apertures: Apertures,
     programs: Programs,
     *,
-    log: Callable[..., None],
+    log: Log,
 ) -> Table:
     """The objects with ``flux``, ``fluxerr``, ``mag`` and ``magerr`` of a fit of their profile.
 
@@ -75,7 +75,7 @@ def fit_profiles(
     return _with_fluxes(objects, flux, error, good)
 
 
-def _profile(exposure: Exposure, programs: Programs, log: Callable[..., None]) -> Any:
+def _profile(exposure: Exposure, programs: Programs, log: Log) -> Any:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         profile = psf.run_psfex(
@@ -100,7 +100,7 @@ def _fit(
     exposure: Exposure,
     apertures: Apertures,
     profile: Any,
-    log: Callable[..., None],
+    log: Log,
 ) -> Table:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")

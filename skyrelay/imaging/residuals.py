@@ -18,11 +18,10 @@ from astropy.table import Table
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
+from skyrelay.imaging.apertures import signal_to_noise
+from skyrelay.imaging.arrays import Mask, Plane
 from skyrelay.imaging.candidates import Field, matched_filter
 from skyrelay.imaging.point_spread import moffat, unflagged
-
-Plane = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 #: Stars must be this bright to say anything.
 _LEAST_SN = 50.0
@@ -205,7 +204,7 @@ def _rings_around(
 
 
 def _stars(objects: Table, *, clean: bool = True) -> Table:
-    sn = np.asarray(objects["flux"], dtype=float) / np.asarray(objects["fluxerr"], dtype=float)
+    sn = signal_to_noise(objects)
     return objects[(sn > _LEAST_SN) & (unflagged(objects) | (not clean))]
 
 

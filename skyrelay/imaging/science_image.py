@@ -10,20 +10,17 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.time import Time
 from astropy.wcs import WCS
-from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
 from skyrelay import products
 from skyrelay.errors import Permanent
-from skyrelay.imaging.fits import Pixels, read_image
+from skyrelay.imaging.arrays import Mask, Pixels, Plane
+from skyrelay.imaging.fits import read_image
 from skyrelay.imaging.mask import SATURATED, read_mask
 from skyrelay.imaging.times import parsed_time
 from skyrelay.imaging.wcs import load_wcs, pixel_scale, with_wcs
 from skyrelay.imaging.zero_point import ZeroPoint
 from skyrelay.stage.context import StageContext
-
-Plane = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 #: FWHM around saturated pixels in which nothing is searched.
 _SPOILED = 2.0

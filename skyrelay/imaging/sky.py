@@ -13,12 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import sep_x as sep
 from astropy.stats import mad_std
-from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, convolve, gaussian_filter
 from scipy.signal import oaconvolve
 
-Plane = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from skyrelay.imaging.arrays import Mask, Plane
 
 #: FWHM (pixels) of stars of which nothing is known.
 _USUAL_FWHM = 3.0

@@ -9,13 +9,10 @@ from typing import Any
 
 import astroalign
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 
+from skyrelay.imaging.arrays import Mask, Pixels
 from skyrelay.imaging.stack_frames import Matrix
-
-Plane = NDArray[Any]
-Mask = NDArray[np.bool_]
 
 #: Rows that are resampled at once: the coordinates of each pixel take ten times its own memory.
 _ROWS = 512
@@ -23,7 +20,7 @@ _ROWS = 512
 LEAST_COVERED = 0.5
 
 
-def match_stars(image: Plane, reference: Plane) -> Matrix | None:
+def match_stars(image: Pixels, reference: Pixels) -> Matrix | None:
     """From pixels of the reference to pixels of the image, by the patterns of the stars in both.
 
     Returns
@@ -41,8 +38,8 @@ def match_stars(image: Plane, reference: Plane) -> Matrix | None:
 
 
 def by_stars(
-    image: Plane, matrix: Matrix, shape: tuple[int, int], bad: Mask | None = None
-) -> Iterator[tuple[slice, Plane]]:
+    image: Pixels, matrix: Matrix, shape: tuple[int, int], bad: Mask | None = None
+) -> Iterator[tuple[slice, Pixels]]:
     """The image on the pixels from which ``matrix`` leads to it, some rows at a time.
 
     NaN where it does not reach, or shows mostly pixels that are undefined or ``bad``.
@@ -74,7 +71,7 @@ def strips(height: int) -> Iterator[slice]:
         yield slice(int(start), int(stop))
 
 
-def _masked(image: Plane) -> Any:
+def _masked(image: Pixels) -> Any:
     undefined = ~np.isfinite(image)
     filled = np.where(undefined, np.nanmedian(image), image).astype(np.float64)
     return np.ma.array(filled, mask=undefined)

@@ -15,19 +15,16 @@ from typing import Any
 import numpy as np
 from astropy.stats import mad_std
 from astropy.table import Table
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from stdpipe.subtraction import run_hotpants
 
 from skyrelay.imaging.apertures import disc
+from skyrelay.imaging.arrays import Mask, Plane
 from skyrelay.imaging.kernel import Match, NoKernel, Orders, choose_objects, match_template
 from skyrelay.imaging.point_spread import good_stars, measure_point_spread, with_wings
 from skyrelay.imaging.program_output import told_to
 from skyrelay.imaging.residuals import residual_variance
 from skyrelay.imaging.zogy import proper_difference
-
-Plane = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 #: Smoothing (in FWHM) of the light whose Poisson noise is wanted: noise must not judge itself.
 _SMOOTHING = 0.4

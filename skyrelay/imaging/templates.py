@@ -8,11 +8,11 @@ import numpy as np
 from astropy.io import fits
 from astropy.stats import mad_std
 from astropy.wcs import WCS
-from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
 from skyrelay import products
 from skyrelay.errors import Permanent
+from skyrelay.imaging.arrays import Mask, Plane
 from skyrelay.imaging.fits import read_image
 from skyrelay.imaging.header import header_gain, header_saturation
 from skyrelay.imaging.pieces import Piece, put_together
@@ -24,9 +24,6 @@ from skyrelay.sky import hips, originals, surveys
 from skyrelay.sky.healpix import Cone
 from skyrelay.sky.remote import Remote
 from skyrelay.stage.context import StageContext
-
-Plane = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 #: Below this part of the image there is nothing worth subtracting.
 _LEAST_OVERLAP = 0.01

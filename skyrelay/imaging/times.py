@@ -17,9 +17,8 @@ from astropy.time import Time, TimeDelta
 from stdpipe.utils import get_obs_time
 
 from skyrelay.errors import Permanent
+from skyrelay.imaging.arrays import Log
 from skyrelay.imaging.header import exposure_of, numbers
-
-Log = Callable[..., None]
 
 #: Of the middle of an exposure; all others are of its start.
 _MIDDLE_DATE = ("DATE-MID", "DATE-AVG", "UTMIDDLE")

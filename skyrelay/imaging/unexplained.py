@@ -14,6 +14,8 @@ from astropy.table import Table
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from skyrelay.sky.columns import floats
+
 Values = NDArray[np.float64]
 Selection = NDArray[np.bool_]
 
@@ -72,14 +74,14 @@ def expect(
         return Expectation(infinite, infinite, np.full(count, np.nan), infinite)
     tree = cKDTree(_positions(stars))
     distance, counterpart = tree.query(positions)
-    own_place = 0.5 * (_plain(objects["xerr"]) ** 2 + _plain(objects["yerr"]) ** 2)
-    place_error = np.sqrt(own_place + _plain(stars["xyerr"])[counterpart] ** 2)
-    magnitude = _plain(stars["mag"])
+    own_place = 0.5 * (floats(objects["xerr"]) ** 2 + floats(objects["yerr"]) ** 2)
+    place_error = np.sqrt(own_place + floats(stars["xyerr"])[counterpart] ** 2)
+    magnitude = floats(stars["mag"])
     share = _aperture_share(profile, aperture, _REACH * fwhm)
     light = 10 ** (-0.4 * np.nan_to_num(magnitude, nan=np.inf))
-    own = 10 ** (-0.4 * _plain(objects["mag_calib"]))
-    own_error = own * _plain(objects["mag_calib_err"]) * np.log(10) / 2.5
-    light_error = light * _plain(stars["magerr"]) * np.log(10) / 2.5
+    own = 10 ** (-0.4 * floats(objects["mag_calib"]))
+    own_error = own * floats(objects["mag_calib_err"]) * np.log(10) / 2.5
+    light_error = light * floats(stars["magerr"]) * np.log(10) / 2.5
     expected, spread, nearest = np.zeros(count), np.zeros(count), np.full(count, np.nan)
     for i, near in enumerate(tree.query_ball_point(positions, _REACH * fwhm)):
         if not near:
@@ -110,8 +112,4 @@ def _aperture_share(profile: Values, aperture: float, reach: float) -> tuple[Val
 
 
 def _positions(table: Table) -> Values:
-    return np.stack([_plain(table["x"]), _plain(table["y"])], axis=1)
-
-
-def _plain(column: object) -> Values:
-    return np.ma.filled(np.ma.asarray(column, dtype=float), np.nan)
+    return np.stack([floats(table["x"]), floats(table["y"])], axis=1)

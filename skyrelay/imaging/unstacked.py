@@ -10,16 +10,15 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from astropy.table import Table
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from skyrelay.errors import Permanent
+from skyrelay.imaging.arrays import Pixels
 from skyrelay.imaging.fits import read_image
 from skyrelay.imaging.science_image import ScienceImage
 from skyrelay.imaging.stack_frames import Frame, StackFrames
@@ -27,8 +26,6 @@ from skyrelay.imaging.wcs import to_pixels, wcs_of
 from skyrelay.products import UNSTACKED_SUFFIX
 from skyrelay.stage.context import StageContext
 from skyrelay.store.inputs import find_input
-
-Plane = NDArray[Any]
 
 #: Panels in a row of the strip; more frames go into the next row.
 _PANELS = 12
@@ -56,7 +53,7 @@ def write_unstacked(
     if stack is None or not len(candidates):
         return
     half = max(_LEAST_HALF_SIZE, math.ceil(_HALF_SIZE * science.fwhm))
-    shown: list[tuple[str, list[Plane]]] = []
+    shown: list[tuple[str, list[Pixels]]] = []
     for frame in stack.frames:
         try:
             panels = list(_panels(context, science, frame, candidates, half))
@@ -75,7 +72,7 @@ def write_unstacked(
 
 def _panels(
     context: StageContext, science: ScienceImage, frame: Frame, candidates: Table, half: int
-) -> Iterator[Plane]:
+) -> Iterator[Pixels]:
     """The surroundings of each candidate in the frame, on the pixels of the stack."""
     image = read_image(find_input(frame.name, context.settings))
     wcs = None if frame.matrix is not None else wcs_of(image.header, image.data.shape)
@@ -94,7 +91,7 @@ def _panels(
         yield values.reshape(columns.shape).astype(np.float32)
 
 
-def _draw(path: Path, names: Sequence[str], panels: Sequence[Plane]) -> None:
+def _draw(path: Path, names: Sequence[str], panels: Sequence[Pixels]) -> None:
     across = min(_PANELS, len(panels))
     down = math.ceil(len(panels) / across)
     figure = Figure(figsize=(_INCHES * across, 1.15 * _INCHES * down), dpi=_DOTS)
@@ -113,7 +110,7 @@ def _draw(path: Path, names: Sequence[str], panels: Sequence[Plane]) -> None:
     figure.savefig(path)
 
 
-def _stretched(panel: Plane) -> Plane:
+def _stretched(panel: Pixels) -> Pixels:
     """From 0 to 1, each for itself: the frames need not have the same sky or exposure."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

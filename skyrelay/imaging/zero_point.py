@@ -9,6 +9,8 @@ from astropy.modeling import fitting, models
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from skyrelay.sky.columns import floats
+
 #: The order of the surface through the zero points of the objects. The photometric solution
 #: is a polynomial itself, of at most this order in any sensible case.
 _ORDER = 3
@@ -30,8 +32,8 @@ class ZeroPoint:
         """Take the solution from calibrated objects; without any there is no solution."""
         if "mag_calib" not in objects.colnames:
             return cls(None, float("nan"))
-        x, y = _plain(objects["x"]), _plain(objects["y"])
-        difference = _plain(objects["mag_calib"]) - _plain(objects["mag"])
+        x, y = floats(objects["x"]), floats(objects["y"])
+        difference = floats(objects["mag_calib"]) - floats(objects["mag"])
         good = np.isfinite(difference)
         if not np.any(good):
             return cls(None, float("nan"))
@@ -56,10 +58,6 @@ class ZeroPoint:
             return np.full(np.broadcast(x, y).shape, np.nan)
         values: NDArray[np.float64] = np.asarray(self.surface(x, y))
         return values
-
-
-def _plain(column: object) -> NDArray[np.float64]:
-    return np.ma.filled(np.ma.asarray(column, dtype=float), np.nan)
 
 
 def _error_of(objects: Table, good: NDArray[np.bool_]) -> float:

@@ -23,10 +23,9 @@ from scipy.ndimage import (
     gaussian_filter,
 )
 
+from skyrelay.imaging.arrays import Mask, Plane
 from skyrelay.imaging.kernel import UNEXPLAINED, NoKernel, choose_objects, explained, surroundings
 
-Plane = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 Transform = NDArray[np.complex128]
 
 #: Fits of scale and shift, each without the objects that the one before did not explain.

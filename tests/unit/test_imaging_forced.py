@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from skyrelay.imaging.forced import MASKED, forget_masked, keep_targets
+from skyrelay.imaging.flags import APERTURE_MASKED
+from skyrelay.imaging.forced import forget_masked, keep_targets
 from skyrelay.settings import Settings
 from skyrelay.stage import execute
 from skyrelay.stage.context import StageContext, StageLog
@@ -28,7 +29,9 @@ def context(tmp_path: Path) -> Iterator[StageContext]:
 @pytest.fixture
 def targets() -> Table:
     """A bright target at the edge of a cosmic ray, one not seen, and one on masked pixels."""
-    table = Table({"name": ["bright", "gone", "hidden"], "flags": [MASKED, 0, MASKED]})
+    table = Table(
+        {"name": ["bright", "gone", "hidden"], "flags": [APERTURE_MASKED, 0, APERTURE_MASKED]}
+    )
     table["x"], table["y"] = [10.0, 30.0, 20.0], [10.0, 30.0, 20.0]
     table["flux"], table["fluxerr"] = [1000.0, -5.0, 3.0], [10.0, 10.0, 1.0]
     table["mag_calib"], table["mag_calib_err"] = [15.0, np.nan, 20.0], [0.01, np.nan, 0.3]
