@@ -3,7 +3,8 @@
 A run's id is the id of its trace, and the ids of its spans follow from what they are about. So
 every process knows them without being told: nothing is carried through the database or from one
 message to the next, and what is sent twice gets the same span twice. Messages carry the trace in
-the header ``traceparent`` (W3C Trace Context) for whoever else reads them.
+the header ``traceparent`` (W3C Trace Context) for whoever else reads them. Whether a trace is kept
+follows from the run's id, too: of a run all spans are, or none.
 
 Off unless ``SKYRELAY_TRACES`` names a collector; then nothing of OpenTelemetry is even imported.
 """
@@ -59,7 +60,7 @@ def headers(message: Message) -> dict[str, str] | None:
     if _spans is None:
         return None
     span = _id("send", *_words(message))
-    return {HEADER: f"00-{message.run.int:032x}-{span:016x}-01"}
+    return {HEADER: f"00-{message.run.int:032x}-{span:016x}-{_spans.keeps(message.run.int):02x}"}
 
 
 def sent(message: Message) -> None:
