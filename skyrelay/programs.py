@@ -17,6 +17,11 @@ from skyrelay.settings import Settings
 PATIENCE = 10.0
 _VERSION = re.compile(r"\d+(?:\.\d+)+[\w-]*")
 
+#: With what a shell, or the loader of programs, ends where it cannot run one.
+_CANNOT_RUN = (126, 127)
+#: What the loader says, and ends with 1, where a library is older than the program.
+_TOO_NEW = re.compile(r"version `.+' not found \(required by")
+
 
 @dataclass(frozen=True)
 class Program:
@@ -61,7 +66,7 @@ def told_version(path: str, program: Program) -> str:
     Raises
     ------
     OSError, subprocess.TimeoutExpired
-        If it does not run.
+        If it does not run, or is ended by a signal.
     """
     # A process like any other, not one that the science waits for: see `skyrelay.stage.programs`.
     with subprocess.Popen(
@@ -77,8 +82,10 @@ def told_version(path: str, program: Program) -> str:
         except subprocess.TimeoutExpired:
             asked.kill()
             raise
-    lines = [line for line in said.strip().splitlines() if _VERSION.search(line)]
-    return lines[0].strip() if lines else ""
+    lines = said.strip().splitlines()
+    if asked.returncode in _CANNOT_RUN or asked.returncode < 0 or _TOO_NEW.search(said):
+        raise OSError(lines[-1] if lines else f"it ended with {asked.returncode}")
+    return next((line.strip() for line in lines if _VERSION.search(line)), "")
 
 
 def version_of(executable: str, program: Program) -> str:

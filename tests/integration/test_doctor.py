@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -95,6 +97,33 @@ def test_a_program_that_stages_need_is_missed_where_they_run(tmp_path: Path) -> 
     # The packages of the science are here.
     assert said["source-extractor"].startswith("MEND not found")
     assert "hotpants" not in said
+
+
+def test_a_program_that_does_not_run_is_to_be_mended(tmp_path: Path) -> None:
+    contents = {
+        "sextractor": b"no program",
+        "scamp": re.sub(rb"GLIBC_2\b", b"GLIBC_9", _executable("scamp")),
+        "psfex": _executable("psfex").replace(b"libc.so.6", b"libc.so.9"),
+        "swarp": b"#!/bin/sh\necho SWarp 2.41.5\nkill -SEGV $$\n",
+    }
+    environment = _alone(tmp_path)
+    for name, content in contents.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        path.chmod(0o755)
+        environment[f"STDPIPE_{name.upper()}"] = str(path)
+    _, said = doctor(environment)
+    assert said["source-extractor"].startswith("MEND it does not run ([Errno 8] Exec format error")
+    assert said["scamp"].startswith("MEND it does not run (") and "GLIBC_9." in said["scamp"]
+    assert said["psfex"].startswith("MEND it does not run (") and "libc.so.9" in said["psfex"]
+    assert said["SWarp"].startswith("MEND it does not run (")
+    assert said["SWarp"].endswith("; install it anew, or name another in STDPIPE_SWARP")
+
+
+def _executable(name: str) -> bytes:
+    path = shutil.which(name)
+    assert path is not None
+    return Path(path).read_bytes()
 
 
 def test_a_folder_that_is_no_store_of_tasks_is_named(tmp_path: Path) -> None:

@@ -15,25 +15,29 @@ from skyrelay.settings import Settings
 def programs(settings: Settings) -> Iterator[Finding]:
     """Each with its version and path.
 
-    Where the packages of the science are, stages run, and a program that is missing is to be
-    mended; elsewhere it is only told of.
+    Where the packages of the science are, stages run, and a program that is missing or does not run
+    is to be mended; elsewhere it is only told of.
     """
     stages_run_here = find_spec("stdpipe") is not None
     for program in PROGRAMS:
         given: str | None = getattr(settings, program.setting)
         name = program.executables[0]
         path = given if given else next(filter(None, map(shutil.which, program.executables)), None)
+        wrong = Health.BAD if given or stages_run_here else Health.NOTE
         if path is not None and shutil.which(path) is not None:
-            yield Finding(Health.GOOD, name, f"{_version(path, program)} ({path})")
+            yield _asked(path, name, program, wrong)
         elif given or program.packaged:
             setting = program.setting.upper()
             said = f"not found; where stages run, install it or name it in {setting}"
-            bad = given or stages_run_here
-            yield Finding(Health.BAD if bad else Health.NOTE, name, said)
+            yield Finding(wrong, name, said)
 
 
-def _version(path: str, program: Program) -> str:
+def _asked(path: str, name: str, program: Program, wrong: Health) -> Finding:
+    """What a program says that is here; ``wrong``: how bad it is if it does not run."""
     try:
-        return told_version(path, program)[:80] or "of unknown version"
+        version = told_version(path, program)[:80] or "of unknown version"
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"it does not run: {error}"
+        setting = program.setting.upper()
+        said = f"it does not run ({error}): {path}; install it anew, or name another in {setting}"
+        return Finding(wrong, name, said)
+    return Finding(Health.GOOD, name, f"{version} ({path})")
