@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from kombu import Queue
 from skyrelay.broker import topology
 from skyrelay.broker.connection import connect, using
 from skyrelay.broker.publisher import declare_topology
+from skyrelay.messages import Lane
+from skyrelay.stack.broker_node import BrokerNode
 from skyrelay.stack.ports import LOOPBACK
 from tests.support.processes import wait_until
 from tests.support.s3 import BUCKET, s3_server
@@ -58,6 +61,7 @@ def test_an_installation_that_is_well_is_said_to_be(
         assert said["broker"].startswith("ok RabbitMQ 3.")
         assert said["queues"].startswith("ok all ")
         assert said["bindings"] == "ok exchanges, arguments and bindings are ours"
+        assert said["alarms"] == "ok what is published is taken"
         # RabbitMQ of Debian 12 is older than the queues' own argument.
         assert said["consumer_timeout"].startswith("note ")
         kind = database_url.partition(":")[0]
@@ -147,6 +151,56 @@ def test_what_the_broker_has_otherwise_or_not_is_seen(tmp_path: Path, amqp_uri: 
         Queue(name, durable=False)(connection.default_channel).declare()
         _, said = doctor(environment)
         assert "MEND" in said["queues"] and "other properties" in said["queues"]
+
+
+def test_messages_that_nobody_takes_are_to_be_mended(tmp_path: Path, amqp_uri: str) -> None:
+    environment = _alone(tmp_path) | {"AMQP_URI": amqp_uri}
+    declare_topology(amqp_uri)
+    inspect, large = topology.work_queue("inspect"), topology.work_queue("photometry", Lane.LARGE)
+    _, said = doctor(environment)
+    assert inspect.name not in said and large.name not in said
+    with connect(amqp_uri, "test", confirms=True) as connection:
+        for key in ("inspect", "inspect", topology.in_lane("photometry", Lane.LARGE)):
+            connection.Producer().publish("{}", exchange=topology.WORK.name, routing_key=key)
+        code, said = doctor(environment)
+        assert code == 1
+        assert said[inspect.name].startswith("MEND 2 wait and nobody takes them")
+        assert said[large.name].startswith("MEND 1 wait and nobody takes them")
+        assert said[large.name].endswith("SKYRELAY_LANE=large")
+        with connection.channel() as channel:
+            channel.basic_qos(0, 1, False)
+            channel.basic_consume(inspect.name)
+            assert inspect.name not in doctor(environment)[1]
+
+
+def test_an_alarm_of_the_broker_is_seen(tmp_path: Path, amqp_uri: str, broker: BrokerNode) -> None:
+    environment = _alone(tmp_path) | {"AMQP_URI": amqp_uri}
+    declare_topology(amqp_uri)
+    broker.evaluate(f"ok = rabbit_disk_monitor:set_disk_free_limit({10**18}).")
+    try:
+        assert wait_until(lambda: doctor(environment)[1]["alarms"].startswith("MEND "))
+    finally:
+        broker.evaluate(f"ok = rabbit_disk_monitor:set_disk_free_limit({50 * 10**6}).")
+    assert wait_until(lambda: doctor(environment)[1]["alarms"].startswith("ok "))
+
+
+def test_what_a_user_of_the_broker_may_not_do_is_named(
+    tmp_path: Path, amqp_uri: str, broker: BrokerNode
+) -> None:
+    declare_topology(amqp_uri)
+    name, vhost = f"poor-{secrets.token_hex(4)}", amqp_uri.rpartition("/")[2]
+    user, nothing = f'<<"{name}">>', '<<"^$">>'
+    broker.evaluate(
+        f'ok = rabbit_auth_backend_internal:add_user({user}, <<"x">>, <<"test">>), '
+        "ok = rabbit_auth_backend_internal:set_permissions("
+        f'{user}, <<"{vhost}">>, {nothing}, {nothing}, {nothing}, <<"test">>).'
+    )
+    address = f"amqp://{name}:x@{amqp_uri.rpartition('@')[2]}"
+    _, said = doctor(_alone(tmp_path) | {"AMQP_URI": address})
+    assert said["bindings"].startswith("MEND ") and "ACCESS_REFUSED" in said["bindings"]
+    assert "SKYRELAY_DECLARE_TOPOLOGY=false" in said["bindings"]
+    assert said["alarms"].startswith("note not to be seen from here")
+    assert said["store"].startswith("MEND ")
 
 
 @pytest.fixture(scope="module")
