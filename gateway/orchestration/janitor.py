@@ -55,7 +55,7 @@ def drop_orphans(gateway: Gateway) -> None:
     _settle_tasks(gateway)
     with gateway.database.writing() as session:
         forget_changes(session)
-    for chunk in _batched(sorted(gateway.store.orphans())):
+    for chunk in _batched(gateway.store.orphans()):
         with gateway.database.reading() as session:
             known = set(session.scalars(select(Task.id).where(Task.id.in_(chunk))))
         for task in chunk:

@@ -13,7 +13,7 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -138,7 +138,7 @@ class TaskStore:
         """The tasks that are marked so, and since when."""
         return self._dated(UNSETTLED, int)
 
-    def orphans(self) -> set[int]:
+    def orphans(self) -> Iterable[int]:
         """The tasks of which there is a version, a lock or half a link that no folder needs.
 
         A look without any lock: what is found may be in use a moment later, or be so already.

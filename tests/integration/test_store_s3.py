@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -23,7 +24,7 @@ from skyrelay.store import AttemptBusy, ClaimLost, RunOver, figures
 from skyrelay.store.presence import StoreAway
 from skyrelay.store.s3 import bucket, lease
 from skyrelay.store.s3.bucket import Bucket, Conflict
-from skyrelay.store.s3.tasks import S3TaskStore
+from skyrelay.store.s3.tasks import SEARCHED, S3TaskStore
 from tests.support.attempts import TASK, command_of, names, put, record_of, work
 from tests.support.authority import authority
 from tests.support.figures import Growth
@@ -91,6 +92,17 @@ def proxy(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{made.port}")
     yield made
     made.close()
+
+
+@contextmanager
+def counted() -> Iterator[Counter[str]]:
+    """The requests to S3 that are made inside this context, by their operation."""
+    made: Counter[str] = Counter()
+    episodes.listen(lambda episode: made.update([episode.name]))
+    try:
+        yield made
+    finally:
+        episodes.listen(None)
 
 
 @contextmanager
@@ -400,15 +412,73 @@ def test_what_crashes_have_left_is_removed_and_nothing_else(
     store.bucket.put(f"{TASK}/objects/0/never.txt", b"never published")
     key = store.bucket._prefix + f"{TASK}/objects/1/half.fits"
     server.client().create_multipart_upload(Bucket=BUCKET, Key=key)
-    assert store.orphans() == set()
+    assert set(store.orphans()) == set()
+    store.bucket.delete([SEARCHED])
     monkeypatch.setattr("skyrelay.store.s3.tasks._YOUNG", timedelta(seconds=-5))
-    assert store.orphans() == {TASK}
+    assert set(store.orphans()) == {TASK}
     store.drop_orphans(TASK, gone=False)
     store.drop_incoming(datetime.now(UTC) + timedelta(seconds=5))
     kept = {stored.key for stored in store.manifest(TASK).files.values()}
     assert {item.key for item in store.bucket.listing(f"{TASK}/objects/")} == kept
     uploads = server.client().list_multipart_uploads(Bucket=BUCKET, Prefix=key)
     assert not uploads.get("Uploads")
+
+
+def test_what_no_manifest_names_is_looked_for_once_a_day_by_one_of_all_processes(
+    store: S3TaskStore, other: S3TaskStore, server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = {TASK, 20, 21, 22}
+    for task in tasks - {TASK}:
+        store.create(task)
+    for task in tasks:
+        store.bucket.put(f"{task}/objects/0/never.txt", b"never published")
+    with counted() as asked:
+        assert set(store.orphans()) == set()
+    # The mark of the look before, and of no task its manifest: all objects are young.
+    assert asked == {"GetObject": 1, "PutObject": 1, "ListObjectsV2": 1}
+    monkeypatch.setattr("skyrelay.store.s3.tasks._YOUNG", timedelta(seconds=-5))
+    for each in (store, other):
+        with counted() as asked:
+            assert set(each.orphans()) == set()
+        assert asked == {"GetObject": 1}
+    server.let_look_aged(25 * 3600)
+    try:
+        with counted() as asked:
+            assert set(other.orphans()) == tasks
+    finally:
+        server.let_look_aged(0)
+    assert asked == {"GetObject": 1 + len(tasks), "PutObject": 1, "ListObjectsV2": 1}
+
+
+def test_what_is_left_of_a_task_is_told_before_the_next_task_is_looked_at(
+    store: S3TaskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create(20)
+    for task in (TASK, 20):
+        store.bucket.put(f"{task}/objects/0/never.txt", b"never published")
+    monkeypatch.setattr("skyrelay.store.s3.tasks._YOUNG", timedelta(seconds=-5))
+    with counted() as asked:
+        found = iter(store.orphans())
+        assert next(found) == TASK
+        assert asked["GetObject"] == 2
+        assert list(found) == [20]
+        assert asked["GetObject"] == 3
+
+
+def test_of_two_who_begin_to_look_at_the_same_moment_one_does(
+    store: S3TaskStore, other: S3TaskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.bucket.put(f"{TASK}/objects/0/never.txt", b"never published")
+    monkeypatch.setattr("skyrelay.store.s3.tasks._YOUNG", timedelta(seconds=-5))
+    put_after, faster = store.bucket.put_after, set()
+
+    def late(key: str, body: bytes, etag: str | None) -> str:
+        faster.update(other.orphans())
+        return put_after(key, body, etag)
+
+    monkeypatch.setattr(store.bucket, "put_after", late)
+    assert set(store.orphans()) == set()
+    assert faster == {TASK}
 
 
 def test_the_mirror_stays_within_its_bounds(

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
 from uuid import UUID
@@ -26,7 +27,7 @@ from skyrelay.store.attempt import CANCELLED, RESERVED_PREFIX
 from skyrelay.store.presence import RUNS, StoreAway
 from skyrelay.store.s3 import mirror
 from skyrelay.store.s3.attempt import S3Attempt
-from skyrelay.store.s3.bucket import Bucket, Conflict
+from skyrelay.store.s3.bucket import Bucket, Conflict, Listed
 from skyrelay.store.s3.lease import Lease
 from skyrelay.store.s3.manifest import Change, Manifest, StoredFile
 from skyrelay.store.tasks import CONFIG, INCOMING, TRIES, UNSETTLED, VERSIONS, Entry, TaskStore
@@ -36,6 +37,9 @@ _PLACE = ".place"
 #: Objects of which no manifest knows are left alone so long: they may be of a publication, or be
 #: read by who has an older manifest.
 _YOUNG = timedelta(days=1)
+#: Its age says when a process last began to search the bucket for these, which is done so often.
+SEARCHED = ".searched"
+_SEARCH_EVERY = timedelta(days=1)
 #: How the names of a run's configuration and cancellation begin, so that one listing finds both.
 _MARKS = "c"
 #: Seconds for which a version that was asked for is left alone: somebody may read it.
@@ -152,16 +156,36 @@ class S3TaskStore(TaskStore):
             if name.isdecimal():
                 yield int(name), item.modified
 
-    def orphans(self) -> set[int]:
-        """The tasks with objects that no manifest names, here or in the bucket."""
-        old: dict[int, set[str]] = {}
+    def orphans(self) -> Iterator[int]:
+        """Those on this machine; and once a day, for one process of all, those in the bucket.
+
+        The latter have objects that no manifest names. They are told while the bucket is listed:
+        a request for a thousand objects, and one for the manifest of each task with old ones.
+        """
+        yield from super().orphans()
+        if self._begins_search():
+            yield from self._with_unnamed_objects()
+
+    def _begins_search(self) -> bool:
+        found = self.bucket.find(SEARCHED)
+        if found is not None and found.age < _SEARCH_EVERY.total_seconds():
+            return False
+        mark = secrets.token_hex(8).encode()
+        try:
+            self.bucket.put_after(SEARCHED, mark, found.etag if found else None)
+        except Conflict:
+            return False  # Another process was faster.
+        return True
+
+    def _with_unnamed_objects(self) -> Iterator[int]:
         limit = datetime.now(UTC) - _YOUNG
-        for item in self.bucket.listing(""):
-            task, _, rest = item.key.partition("/")
-            if task.isdecimal() and rest.startswith("objects/") and item.modified < limit:
-                old.setdefault(int(task), set()).add(item.key)
-        found = {task for task, keys in old.items() if keys - self._named(task)}
-        return found | super().orphans()
+        # Objects are listed in the order of their keys: those of a task come together.
+        for task, listed in groupby(self.bucket.listing(""), _top_of):
+            if task.isdecimal():
+                place = f"{task}/objects/"
+                old = {i.key for i in listed if i.key.startswith(place) and i.modified < limit}
+                if old and old - self._named(int(task)):
+                    yield int(task)
 
     def drop_orphans(self, task: int, *, gone: bool) -> None:
         limit = datetime.now(UTC) - _YOUNG
@@ -394,6 +418,10 @@ class S3TaskStore(TaskStore):
 
     def read_record(self, key: str) -> AttemptRecord:
         return AttemptRecord.model_validate_json(self.bucket.get(key).body)
+
+
+def _top_of(item: Listed) -> str:
+    return item.key.partition("/")[0]
 
 
 def _checked(relative: str) -> str:
