@@ -91,12 +91,12 @@ def create_app(gateway: Gateway) -> Flask:
     app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
     errors.install(app)
-    observation.install(app)
     app.register_blueprint(api)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(landing.blueprint)
     openid.install(app, gateway.settings)
     pages.install(app)
+    observation.install(app)
     app.before_request(_let_ranges_seek)
     app.after_request(_harden)
     app.wsgi_app = BehindProxies(app.wsgi_app, gateway.settings)  # type: ignore[method-assign]

@@ -65,6 +65,8 @@ _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 ABOUT = "skyrelay.about"
 #: What is asked by supervisors, every few seconds.
 _UNCOUNTED = frozenset({"health.alive", "health.ready", "health.metrics"})
+#: The endpoint of a request that no route has taken.
+_NOWHERE = "none"
 #: Of a session: how many dead letters its transaction keeps.
 _KEPT = "dead letters"
 
@@ -74,7 +76,8 @@ def begin(settings: Settings, process: str) -> None:
     tracing.begin(settings, f"gateway-{process}")
     # A gateway waits for a store on S3, and for nothing else that is noted.
     episodes.listen(figures.count)
-    # From zero: Prometheus would not see the first run that fails if none was told of before.
+    if settings.tasks_url:
+        figures.begin()
     for state in set(RunState) - {RunState.OPEN}:
         RUNS.labels(state.value)
 
@@ -85,10 +88,12 @@ def end() -> None:
 
 
 def install(app: Flask) -> None:
-    """Count the requests of the application."""
+    """Count the requests of the application, which has all its routes."""
     app.before_request(_received)
     app.after_request(_answered)
     app.teardown_request(_left)
+    for endpoint in {*app.view_functions, _NOWHERE} - _UNCOUNTED:
+        REQUESTS.labels(endpoint, "5xx")
 
 
 def recorded(batch: Sequence[News]) -> None:
@@ -115,7 +120,7 @@ def _left(_: BaseException | None) -> None:
 
 
 def _answered(response: Response) -> Response:
-    endpoint = request.endpoint or "none"
+    endpoint = request.endpoint or _NOWHERE
     if endpoint in _UNCOUNTED:
         return response
     seconds = time.monotonic() - g.get("received", time.monotonic())

@@ -1,4 +1,9 @@
-"""What does a process tell Prometheus, and where?"""
+"""What does a process tell Prometheus, and where?
+
+Prometheus sees an increase between two looks only: the first failure of a process that did not tell
+of any before is none to it. So what can happen is told as 0 from the beginning, where its labels
+have few values that are known.
+"""
 
 from __future__ import annotations
 

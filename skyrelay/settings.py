@@ -6,6 +6,7 @@ of STDWeb where STDWeb has them.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -288,6 +289,12 @@ class Settings(BaseSettings):
         return ";".join(
             f"{node[:-2]}/%2F" if node.endswith("//") else node for node in uri.split(";")
         )
+
+
+def sky_services() -> list[str]:
+    """The names of the sky services: of each there is a setting with its addresses."""
+    names = (re.fullmatch(r"skyrelay_(\w+)_urls", name) for name in Settings.model_fields)
+    return [name[1] for name in names if name]
 
 
 @lru_cache(maxsize=1)

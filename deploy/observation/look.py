@@ -3,8 +3,8 @@
 ``python -m deploy.observation.look http://127.0.0.1:9090`` asks it everything that Grafana would:
 the targets, the rules, each question of each dashboard as it is written in the files. The exit
 code is 0 if every target answers, every service is a target, every rule was evaluated and every
-question is understood. A question without an answer is no fault: where nothing was tried again,
-nothing is told of it; but after some runs most of them have one.
+question is understood. A question without an answer is no fault: where nothing waits, nothing is
+told of it; but after some runs most of them have one.
 """
 
 from __future__ import annotations

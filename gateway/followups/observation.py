@@ -7,16 +7,25 @@ What waits for it is looked up there, too (`gateway.backlog`), so that it is see
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from gateway.models import Analysis, FollowUp, WebhookDelivery
+from gateway.models import Analysis, Duty, FollowUp, IntakeState, WebhookDelivery
 from skyrelay import tracing
 
+#: How a try of a duty ends.
+_DONE, _PUT_OFF = "done", "put off"
+#: What is called.
+_WEBHOOK, _ANALYSIS = "webhook", "analysis"
+#: How a call ends, by the state of its delivery; where that has none yet, it will be made again.
+_ENDINGS = {"delivered": "taken", "failed": "given up"}
+_FAILED = "failed"
+#: Of a file of which nothing is decided yet.
+_UNDECIDED = {IntakeState.SEEN, IntakeState.READY}
 #: Seconds: from next door to the longest that an address may take.
 _CALL = (0.03, 0.1, 0.3, 1, 3, 10, 20)
 
@@ -51,16 +60,30 @@ LOOKED = Gauge(
 DEATHS = Counter("skyrelay_followups_deaths", "Ends of the process that nobody had asked for")
 
 
+def begin(loops: Iterable[str]) -> None:
+    """The process starts, with loops of these names."""
+    for duty in Duty:
+        for ending in (_DONE, _PUT_OFF):
+            DUTIES.labels(duty.value, ending)
+    for kind in (_WEBHOOK, _ANALYSIS):
+        for ending in (*_ENDINGS.values(), _FAILED):
+            CALLS.labels(kind, ending)
+    for state in set(IntakeState) - _UNDECIDED:
+        FILES.labels(state.value)
+    for loop in loops:
+        INTERRUPTED.labels(loop)
+
+
 def done(follow_ups: Collection[FollowUp]) -> None:
     """Nothing is left to be done about these."""
     for each in follow_ups:
-        DUTIES.labels(each.duty, "done").inc()
+        DUTIES.labels(each.duty, _DONE).inc()
         _trace(each.duty, each.run_id, each.task_id, each.created)
 
 
 def put_off(follow_up: FollowUp, error: BaseException) -> None:
     """Something is in the way of this one."""
-    DUTIES.labels(follow_up.duty, "put off").inc()
+    DUTIES.labels(follow_up.duty, _PUT_OFF).inc()
     _trace(follow_up.duty, follow_up.run_id, follow_up.task_id, follow_up.created, str(error))
 
 
@@ -68,9 +91,8 @@ def called(
     about: WebhookDelivery | Analysis, values: Mapping[str, Any], tried: Mapping[str, Any]
 ) -> None:
     """An address was called: what is to be noted of it, as `gateway.followups.sending` has it."""
-    state = values.get("state")
-    ending = {"delivered": "taken", "failed": "given up"}.get(str(state), "failed")
-    kind = "analysis" if isinstance(about, Analysis) else "webhook"
+    ending = _ENDINGS.get(str(values.get("state")), _FAILED)
+    kind = _ANALYSIS if isinstance(about, Analysis) else _WEBHOOK
     CALLS.labels(kind, ending).observe(tried["seconds"])
     run, task = place_of(about)
     began = datetime.now(UTC) - timedelta(seconds=tried["seconds"])

@@ -51,6 +51,7 @@ def serve_followups(gateway: Gateway) -> None:
         ("take", partial(intake.take, gateway), _LOOK),
         ("tidy", partial(_tidy, gateway), _TIDY),
     ]
+    followups.begin(name for name, _, _ in loops)
     threads = [
         threading.Thread(target=_repeat, args=(name, work, pause, stopped), name=name, daemon=True)
         for name, work, pause in loops

@@ -13,14 +13,26 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from enum import StrEnum
 
 from gateway import observation
 from gateway.preview.jobs import Head, Job, Unviewable
 
 #: Under this name the application has them.
 RENDERERS = "skyrelay.renderers"
+#: What is drawn.
+_IMAGE, _CUTOUT = "image", "cutout"
 #: Seconds for a picture; the first of a large image reads it whole.
 _LONGEST = 30.0
+
+
+class _Ending(StrEnum):
+    """How a picture that was asked for ends."""
+
+    MADE = "made"
+    REFUSED = "refused"
+    TOO_BUSY = "too busy"
+    FAILED = "failed"
 
 
 class TooBusy(Exception):
@@ -41,6 +53,9 @@ class Renderers:
         self._living: set[subprocess.Popen[bytes]] = set()
         for _ in range(count):
             self._idle.put(None)
+        for kind in (_IMAGE, _CUTOUT):
+            for ending in _Ending:
+                observation.PICTURES.labels(kind, ending.value)
 
     def warm(self) -> None:
         """Begin one of them before anybody asks: it takes seconds until it has its libraries.
@@ -64,20 +79,20 @@ class Renderers:
         TooBusy
             If it would take too long.
         """
-        began, ending = time.monotonic(), "failed"
+        began, ending = time.monotonic(), _Ending.FAILED
         try:
             picture = self._render(job)
-            ending = "made"
+            ending = _Ending.MADE
             return picture
         except Unviewable:
-            ending = "refused"
+            ending = _Ending.REFUSED
             raise
         except TooBusy:
-            ending = "too busy"
+            ending = _Ending.TOO_BUSY
             raise
         finally:
-            kind = "cutout" if job.image is None else "image"
-            observation.PICTURES.labels(kind, ending).observe(time.monotonic() - began)
+            kind = _CUTOUT if job.image is None else _IMAGE
+            observation.PICTURES.labels(kind, ending.value).observe(time.monotonic() - began)
 
     def _render(self, job: Job) -> bytes:
         if not self._count:

@@ -15,11 +15,12 @@ from functools import partial
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from skyrelay import episodes, tracing
-from skyrelay.episodes import Episode, Kind
+from skyrelay import episodes, programs, tracing
+from skyrelay.episodes import Ending, Episode, Kind
 from skyrelay.messages import Outcome, RunStage
-from skyrelay.settings import Settings
+from skyrelay.settings import Settings, sky_services
 from skyrelay.stage.answers import Ended
+from skyrelay.stage.programs import OTHER
 from skyrelay.stages import stages_of_service
 from skyrelay.store import figures
 
@@ -91,15 +92,33 @@ def begin(
         SCRATCH_SIZE.set_function(lambda: room().f_blocks * room().f_frsize)
     SLOTS.set(settings.skyrelay_slots)
     IN_HAND.set_function(in_hand)
-    # From zero: Prometheus sees an increase between two looks only, and would not see the first
-    # failure, crash or kill of a replica that did not tell of any before.
+    if settings.tasks_url:
+        figures.begin()
+    for reason in reasons:
+        KILLS.labels(reason)
+    _begin_stages(service)
+    _begin_episodes()
+
+
+def _begin_stages(service: str) -> None:
     for stage in stages_of_service(service):
         for outcome in Outcome:
             RUNNING.labels(stage.step, outcome.value)
         for figure in (WAITING, RETRIES, CRASHES):
             figure.labels(stage.step)
-    for reason in reasons:
-        KILLS.labels(reason)
+
+
+def _begin_episodes() -> None:
+    for service in sky_services():
+        SKY.labels(service)
+        SKY_BYTES.labels(service)
+        for ending in (Ending.OK, Ending.FAILED, Ending.REFUSED):
+            SKY_ASKED.labels(service, ending.value)
+        for ending in (Ending.HIT, Ending.MISS):
+            CACHE.labels(service, ending.value)
+    for program in (*(each.name for each in programs.PROGRAMS), OTHER):
+        for ending in (Ending.OK, Ending.FAILED):
+            PROGRAMS.labels(program, ending.value)
 
 
 def end() -> None:

@@ -15,6 +15,7 @@ import requests
 
 from gateway.models import AttemptState, Duty, IntakeState
 from skyrelay.broker import topology
+from skyrelay.cli.doctor.sky import KNOWN
 from skyrelay.client import Client
 from skyrelay.episodes import Ending
 from skyrelay.messages import Outcome
@@ -32,6 +33,8 @@ from tests.support.servers import TRIAL, Installation, Server, answers, installa
 from tests.support.station import Replica
 from tests.trial_service.stages import DIVIDED
 from tests.trial_service.stages import TRIAL as TRIAL_STAGE
+
+SERVICES_OF_THE_SKY = {service.name for service in KNOWN}
 
 
 @dataclass
@@ -111,6 +114,32 @@ def test_what_has_not_happened_yet_is_told_as_none(observed: Observed) -> None:
     for name in ("stage_retries_total", "worker_crashes_total", "stage_waiting_seconds_count"):
         assert stage.has(f"skyrelay_{name}", stage="trial")
     assert stage.has("skyrelay_kill_seconds_count", why="killed")
+    for service in SERVICES_OF_THE_SKY:
+        for ending in ("ok", "failed", "refused"):
+            assert stage.has("skyrelay_sky_asked_total", service=service, ending=ending)
+        assert stage.has("skyrelay_sky_seconds_count", service=service)
+        assert stage.has("skyrelay_sky_received_bytes_total", service=service)
+        assert stage.has("skyrelay_sky_cache_total", service=service, ending="miss")
+    for program in (*(program.name for program in PROGRAMS), OTHER):
+        assert stage.has("skyrelay_program_seconds_count", program=program, ending="failed")
+    web = Figures(observed.web)
+    for endpoint in observed.endpoints() - {"health.alive", "health.ready", "health.metrics"}:
+        assert web.has("skyrelay_http_requests_total", endpoint=endpoint, status="5xx"), endpoint
+    for kind in ("image", "cutout"):
+        assert web.has("skyrelay_picture_seconds_count", kind=kind, ending="failed")
+    # The process of the follow-ups may have begun a moment later.
+    loop = {"loop": "take"}
+    assert wait_until(
+        lambda: Figures(observed.events).has("skyrelay_follow_up_interruptions_total", **loop)
+    )
+    events = Figures(observed.events)
+    for kind in ("webhook", "analysis"):
+        for ending in ("taken", "failed", "given up"):
+            assert events.has("skyrelay_call_seconds_count", kind=kind, ending=ending)
+    for state in ("taken", "duplicate", "refused", "waiting"):
+        assert events.has("skyrelay_intake_files_total", state=state)
+    for duty in Duty:
+        assert events.has("skyrelay_follow_ups_total", duty=duty, ending="put off")
 
 
 def test_figures_and_traces_tell_of_runs_that_ended_well_failed_and_were_killed(
@@ -217,8 +246,8 @@ def labels_are_bounded(observed: Observed) -> None:
         "part": {"database", "broker", "store"},
         "duty": set(Duty),
         "kind": {"image", "cutout", "webhook", "analysis"},
-        # Only told after an error that nobody has foreseen, which is none of these.
-        "loop": set(),
+        "service": SERVICES_OF_THE_SKY,
+        "loop": set("index announce spread deliver fetch compose answer look take tidy".split()),
     }
     for address in (observed.web, observed.events, observed.stage):
         for sample in Figures(address).samples:

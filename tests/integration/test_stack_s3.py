@@ -14,6 +14,7 @@ import requests
 
 from skyrelay.client import Client, RequestRefused
 from skyrelay.stack.ports import LOOPBACK, free_ports
+from skyrelay.store.figures import OPERATIONS
 from tests.support.figures import Figures
 from tests.support.processes import wait_until
 from tests.support.proxy import Proxy, proxy
@@ -138,6 +139,9 @@ def test_a_split_stage_is_done_on_machines_that_share_nothing_but_the_bucket(
     for figures in (events, *replicas, Figures(machines.address)):
         assert figures("skyrelay_store_seconds_count", ending="ok") > 0
         assert figures("skyrelay_store_bytes_total") > 0
+        for operation in OPERATIONS:
+            failures = {"operation": operation, "ending": "failed"}
+            assert figures.has("skyrelay_store_seconds_count", **failures)
     for figures in replicas:
         room = os.statvfs(machines.place.folder)
         assert figures("skyrelay_scratch_size_bytes") == room.f_blocks * room.f_frsize

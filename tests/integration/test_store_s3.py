@@ -392,6 +392,21 @@ def test_each_request_is_counted_with_its_time_its_bytes_and_how_it_ended(
         episodes.listen(None)
 
 
+def test_every_operation_of_a_store_is_known_before_it_is_asked(
+    store: S3TaskStore, other: S3TaskStore, server: S3Server
+) -> None:
+    large = b"x" * (bucket._PART + 1)
+    abandoned = store.bucket._prefix + "1/objects/0/half.fits"
+    with counted() as asked:
+        put(store, "large.fits", large)
+        assert other.path(TASK, "large.fits").read_bytes() == large
+        store.duplicate(TASK, 20)
+        store.delete(20)
+        server.client().create_multipart_upload(Bucket=BUCKET, Key=abandoned)
+        store.drop_incoming(datetime.now(UTC) + timedelta(seconds=5))
+    assert set(asked) == set(figures.OPERATIONS)
+
+
 def test_a_presigned_address_serves_ranges_and_the_name_of_the_file(
     tmp_path: Path, url: str, store: S3TaskStore
 ) -> None:
