@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from io import RawIOBase
+from typing import IO, Any
 from uuid import UUID
 
 from flask import Flask, g, request
@@ -42,7 +43,7 @@ ANSWERING = Histogram(
     ["endpoint"],
     buckets=_ANSWER,
 )
-RECEIVED = Counter("skyrelay_http_received_bytes", "Bodies of requests")
+RECEIVED = Counter("skyrelay_http_received_bytes", "Bodies of requests, as far as they were read")
 SENT = Counter("skyrelay_http_sent_bytes", "Bodies of answers, as far as their length is known")
 RUNS = Histogram(
     "skyrelay_run_seconds",
@@ -103,8 +104,25 @@ def recorded(batch: Sequence[News]) -> None:
             tracing.recorded(news)
 
 
+class _Counted(RawIOBase):
+    """The body of a request; what is read of it is counted, whatever the client has announced."""
+
+    def __init__(self, body: IO[bytes]) -> None:
+        self._body = body
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        read = self._body.read(len(buffer))
+        buffer[: len(read)] = read
+        RECEIVED.inc(len(read))
+        return len(read)
+
+
 def _received() -> None:
     g.received = time.monotonic()
+    request.environ["wsgi.input"] = _Counted(request.environ["wsgi.input"])
     found = request.view_args or {}
     run = found.get("run_id") or found.get("celery_id")
     about = logs.about(task=found.get("task_id"), run=run, stage=found.get("step"))
@@ -126,7 +144,6 @@ def _answered(response: Response) -> Response:
     seconds = time.monotonic() - g.get("received", time.monotonic())
     REQUESTS.labels(endpoint, f"{response.status_code // 100}xx").inc()
     ANSWERING.labels(endpoint).observe(seconds)
-    RECEIVED.inc(request.content_length or 0)
     SENT.inc(response.content_length or 0)
     if tracing.is_on() and request.method in _CHANGING:
         began = datetime.fromtimestamp(time.time() - seconds, UTC)

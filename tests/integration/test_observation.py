@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -223,6 +224,31 @@ def test_figures_and_traces_tell_of_runs_that_ended_well_failed_and_were_killed(
         "skyrelay-trial",
     }
     labels_are_bounded(observed)
+
+
+def test_bytes_are_counted_that_were_read_whatever_was_announced(observed: Observed) -> None:
+    token = {"Authorization": f"Token {observed.client.token}"}
+
+    def received() -> float:
+        return Figures(observed.web)("skyrelay_http_received_bytes_total")
+
+    before = received()
+    connection = HTTPConnection(observed.web.removeprefix("http://"), timeout=60)
+    announced = {"Content-Length": str(10**15), "Content-Type": "application/json"}
+    connection.request("POST", "/api/tasks/", headers=announced | token)
+    assert connection.getresponse().status == 413
+    connection.close()
+    assert received() == before
+    body = b'{"original_name": "a.fits"}'
+    chunks = (body[:5], body[5:])
+    answer = requests.post(
+        f"{observed.web}/api/tasks/",
+        data=iter(chunks),
+        headers={"Content-Type": "application/json"} | token,
+        timeout=60,
+    )
+    assert answer.status_code == 201, answer.text
+    assert received() == before + len(body)
 
 
 def labels_are_bounded(observed: Observed) -> None:
