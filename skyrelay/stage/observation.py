@@ -12,8 +12,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
 from skyrelay import episodes, programs, tracing
 from skyrelay.episodes import Ending, Episode, Kind
@@ -72,8 +73,11 @@ PROGRAMS = Histogram(
     buckets=_LONG,
 )
 SLOTS = Gauge("skyrelay_slots", "Stages that the replica may work on at once")
-SCRATCH_FREE = Gauge("skyrelay_scratch_free_bytes", "Room for work, where the tasks are in S3")
-SCRATCH_SIZE = Gauge("skyrelay_scratch_size_bytes", "Size of the file system of that room")
+# Told where the tasks are in S3 only.
+SCRATCH_FREE = Gauge("skyrelay_scratch_free_bytes", "Room for work", registry=None)
+SCRATCH_SIZE = Gauge(
+    "skyrelay_scratch_size_bytes", "Size of the file system of that room", registry=None
+)
 IN_HAND = Gauge("skyrelay_in_hand", "Commands that the replica has not settled")
 
 #: What was noted in native threads. The locks of the figures are green, and not for those.
@@ -86,18 +90,23 @@ def begin(
     """The replica starts; ``reasons`` are those for which an attempt may be stopped."""
     tracing.begin(settings, service)
     episodes.listen(_heard)
-    if settings.tasks_url:
-        room = partial(os.statvfs, settings.tasks_path)
-        SCRATCH_FREE.set_function(lambda: room().f_bavail * room().f_frsize)
-        SCRATCH_SIZE.set_function(lambda: room().f_blocks * room().f_frsize)
     SLOTS.set(settings.skyrelay_slots)
     IN_HAND.set_function(in_hand)
     if settings.tasks_url:
         figures.begin()
+        _begin_scratch(settings.tasks_path)
     for reason in reasons:
         KILLS.labels(reason)
     _begin_stages(service)
     _begin_episodes()
+
+
+def _begin_scratch(folder: Path) -> None:
+    room = partial(os.statvfs, folder)
+    SCRATCH_FREE.set_function(lambda: room().f_bavail * room().f_frsize)
+    SCRATCH_SIZE.set_function(lambda: room().f_blocks * room().f_frsize)
+    for figure in (SCRATCH_FREE, SCRATCH_SIZE):
+        REGISTRY.register(figure)
 
 
 def _begin_stages(service: str) -> None:

@@ -195,7 +195,10 @@ def test_figures_and_traces_tell_of_runs_that_ended_well_failed_and_were_killed(
     assert events("skyrelay_queue_consumers", queue="work.trial") == 1
     assert events("skyrelay_backlog_readable") == 3
     assert events("skyrelay_store_free_bytes") > 0
+    # The tasks are in a folder.
     assert not stage.has("skyrelay_store_seconds_count")
+    assert not stage.has("skyrelay_scratch_free_bytes")
+    assert not stage.has("skyrelay_scratch_size_bytes")
     assert events.has("skyrelay_outbox_lag_seconds")
 
     wanted = {
