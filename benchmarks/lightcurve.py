@@ -3,8 +3,8 @@
 Fields are observed again and again; each visit measures the same stars. The rows are written as the
 gateway's tables have them, on PostgreSQL (the tests' private one) or SQLite. Then light curves of
 random stars are asked for, each of them another one, through the code that the API uses; beside it
-stands the time of a plain scan of right ascension and declination, which is what a table without
-an index of the sky would cost.
+stands the time of a plain scan of the table, which is what one without an index of the sky would
+cost.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def _last_words(
     if issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error or kind(), traceback)
     else:
-        _log.critical("nobody has foreseen this", exc_info=(kind, error or kind(), traceback))
+        _log.critical("unhandled exception", exc_info=(kind, error or kind(), traceback))
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -25,7 +25,7 @@ _TOO_NEW = re.compile(r"version `.+' not found \(required by")
 
 @dataclass(frozen=True)
 class Program:
-    """A program under the name by which it is told of.
+    """A program under the name by which metrics and logs know it.
 
     ``setting`` names its path, ``executables`` are looked for where it does not, and ``asked`` has
     it say its version. One that is not ``packaged`` need not be there.

@@ -156,7 +156,7 @@ class Settings(BaseSettings):
         1, ge=1, description="proxies, one behind the other, that add to these headers"
     )
     skyrelay_quota_tasks: int = Field(
-        0, ge=0, description="tasks that a user may have, unless his own quota differs; 0: any"
+        0, ge=0, description="tasks that a user may have, unless their own quota differs; 0: any"
     )
     skyrelay_quota_bytes: int = Field(
         0, ge=0, description="bytes that a user's tasks may take; 0: any number"

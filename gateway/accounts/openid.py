@@ -31,7 +31,7 @@ def user_of(session: Session, claims: Mapping[str, Any], settings: Settings) -> 
     Raises
     ------
     Permanent
-        If there is no such user, or he is switched off: says why.
+        If there is no such user, or the account is switched off: says why.
     """
     openid = f"{claims['iss']} {claims['sub']}"
     user = session.scalar(select(User).where(User.openid == openid))

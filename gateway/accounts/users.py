@@ -10,7 +10,7 @@ from gateway.models import Group, User
 from skyrelay.errors import Permanent
 from skyrelay.settings import Settings
 
-#: What may be granted to a user beyond his own tasks and those of his groups.
+#: What may be granted to users beyond their own tasks and those of their groups.
 PERMISSIONS = ("view_all_tasks", "edit_all_tasks", "skyportal_upload")
 _LONGEST_NAME = 150
 

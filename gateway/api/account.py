@@ -1,4 +1,4 @@
-"""What does a user see and change of himself: his name, his tokens?"""
+"""What do users see and change of their own account: names, tokens?"""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from skyrelay.errors import Permanent
 blueprint = Blueprint("account", __name__)
 
 _LONGEST_TOKEN_NAME = 100
-#: Longest texts that a user may change about himself.
+#: Longest texts that users may change in their own account.
 _OWN_FIELDS = {"first_name": 150, "last_name": 150, "email": 254}
 
 
@@ -99,7 +99,7 @@ def make_token() -> ResponseReturnValue:
 @blueprint.delete("/tokens/<int:token_id>/")
 @documented({204: NOTHING}, errors=(403,))
 def revoke_token(token_id: int) -> ResponseReturnValue:
-    """Let a token open no door any more, from now on."""
+    """Revoke a token."""
     with gateway().database.writing() as session:
         token = session.get(ApiToken, token_id) if token_id <= LARGEST_ID else None
         if token is None:

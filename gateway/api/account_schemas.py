@@ -55,12 +55,12 @@ class _Person(TypedDict):
 
 @exact
 class User(_Person):
-    """A user, as he sees himself."""
+    """A user's own account."""
 
 
 @exact
 class Account(_Person):
-    """A user with what he has, and may have (0: no limit)."""
+    """A user with usage and quotas (0: no limit)."""
 
     groups: Groups
     quota: Amounts
@@ -69,7 +69,7 @@ class Account(_Person):
 
 @exact
 class UserForStaff(_Person):
-    """A user, as an administrator sees and changes him."""
+    """A user, as an administrator sees and changes the account."""
 
     is_active: Flag
     has_password: Flag
@@ -104,7 +104,7 @@ class UserChange(TypedDict, total=False):
 
 
 class AccountChange(TypedDict, total=False):
-    """What a user may set of himself."""
+    """What users may set in their own account."""
 
     first_name: Text
     last_name: Text

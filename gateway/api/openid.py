@@ -99,7 +99,7 @@ def go_to_provider() -> ResponseReturnValue:
     {302: Answer(description="To the page.", media_types=())}, query=_Back, errors=(403, 404, 502)
 )
 def come_back() -> ResponseReturnValue:
-    """Log in whom the provider sends back, if what it says of him is signed and meant for us."""
+    """Log in whom the provider sends back, if what it says of them is signed and meant for us."""
     try:
         claims = _client().authorize_access_token()["userinfo"]
     except _failures() as error:

@@ -190,7 +190,7 @@ def dead_letter(letter: DeadLetter) -> schemas.DeadLetterAnswer:
 
 
 def user(found: User) -> dict[str, Any]:
-    """A user, for the user; his groups are not loaded for it."""
+    """A user, for the user; the groups are not loaded for it."""
     return {
         "id": found.id,
         "username": found.username,

@@ -15,7 +15,7 @@ IS_PENDING = text("state = 'pending'")
 
 
 class Webhook(Base):
-    """An address that is told of a user's tasks. Its secret is made as that of a token is."""
+    """An address that is notified of a user's tasks. Its secret is made as that of a token is."""
 
     __tablename__ = "webhooks"
     __table_args__ = ({"sqlite_autoincrement": True},)

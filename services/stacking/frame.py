@@ -92,7 +92,7 @@ def load(name: str, path: Path, *, subtract_sky: bool, mask_cosmics: bool, log: 
         try:
             background, noise = sky_of(data, undefined, _MESH)
         except Exception as error:
-            raise Permanent(f"The background of {path.name} is not to be had: {error}.") from None
+            raise Permanent(f"The background of {path.name} cannot be measured: {error}.") from None
     sky, scatter = float(np.median(background)), float(np.median(noise))
     if subtract_sky:
         data = data - background

@@ -157,7 +157,7 @@ class WorkerProcess:
         try:
             return LINE.validate_json(line)
         except ValueError as error:
-            raise WorkerGone("it said what nobody understands") from error
+            raise WorkerGone("its message cannot be read") from error
 
     def end(self, grace: float) -> None:
         """End the worker and all its group; returns when nothing of it is left.
