@@ -6,9 +6,6 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
-from numpy.typing import NDArray
-
 
 @dataclass(frozen=True)
 class Tile:
@@ -39,18 +36,6 @@ class Tile:
             for core, window in zip(self.core, self.window, strict=True)
         )
         return rows, columns
-
-    def owns(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which of the positions (0-based pixels of the image) belong to this tile's core."""
-        rows, columns = self.core
-        column, row = np.floor(np.asarray(x) + 0.5), np.floor(np.asarray(y) + 0.5)
-        inside: NDArray[np.bool_] = (
-            (column >= columns.start)
-            & (column < columns.stop)
-            & (row >= rows.start)
-            & (row < rows.stop)
-        )
-        return inside
 
     def __str__(self) -> str:
         rows, columns = self.core

@@ -42,12 +42,6 @@ def test_core_is_found_again_in_its_window() -> None:
         np.testing.assert_array_equal(image[tile.window][tile.core_in_window], image[tile.core])
 
 
-def test_every_position_has_one_owner_even_at_the_edges() -> None:
-    x, y = (axis.ravel() for axis in np.meshgrid(np.arange(-0.5, 499.5, 0.25), [0.0, 127.5, 299]))
-    owners = sum(tile.owns(x, y).astype(int) for tile in cut((300, 500), 128, 20))
-    assert np.all(owners == 1)
-
-
 def test_tiles_of_an_image_just_over_the_size_are_equal() -> None:
     widths = {tile.core[1].stop - tile.core[1].start for tile in cut((900, 1024), 1000, 50)}
     assert widths == {512}
