@@ -61,6 +61,16 @@ def test_every_stage_service_is_in_the_compose_file(services: dict[str, Any]) ->
         assert "tasks:/srv/skyrelay/tasks" in services[service]["volumes"]
 
 
+def test_each_image_of_ours_is_built_by_one_service_and_sought_nowhere_else(
+    services: dict[str, Any],
+) -> None:
+    """Builds at once under one name fail where Docker keeps its images with containerd."""
+    ours = [service for service in services.values() if service["image"].startswith("skyrelay-")]
+    built = [service["image"] for service in ours if "build" in service]
+    assert sorted(built) == sorted({service["image"] for service in ours})
+    assert {service["pull_policy"] for service in ours} == {"never"}
+
+
 def test_a_stage_service_can_be_scaled(services: dict[str, Any]) -> None:
     for stage in STAGES:
         assert not {"container_name", "hostname", "ports"} & services[stage.service].keys()
