@@ -67,6 +67,7 @@ def prometheus(folder: Path, port: int, alertmanager: int, dead: int) -> Any:
     command = [program("prometheus"), f"--config.file={folder / 'prometheus.yml'}"]
     command += [f"--storage.tsdb.path={folder / 'prometheus'}"]
     command += [f"--web.listen-address={LOOPBACK}:{port}"]
+    # What version 3, the Compose file's, does by itself.
     command += ["--enable-feature=expand-external-labels"]
     return running(command, folder, SKYRELAY_RUNBOOKS=RUNBOOKS)
 

@@ -71,6 +71,14 @@ def test_each_image_of_ours_is_built_by_one_service_and_sought_nowhere_else(
     assert {service["pull_policy"] for service in ours} == {"never"}
 
 
+def test_the_stand_ins_have_the_names_of_the_images_of_others(services: dict[str, Any]) -> None:
+    script = (ROOT / "scripts/podman-try").read_text()
+    stand_ins = set(re.findall(r"^    build (\S+) \$stand_ins/", script, re.MULTILINE))
+    others = {each["image"] for each in services.values() if "skyrelay-" not in each["image"]}
+    (grafana,) = others - stand_ins
+    assert grafana.startswith("grafana/") and stand_ins < others
+
+
 def test_a_stage_service_can_be_scaled(services: dict[str, Any]) -> None:
     for stage in STAGES:
         assert not {"container_name", "hostname", "ports"} & services[stage.service].keys()

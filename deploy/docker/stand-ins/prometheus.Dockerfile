@@ -8,5 +8,6 @@ USER nobody
 WORKDIR /prometheus
 VOLUME /prometheus
 EXPOSE 9090
-ENTRYPOINT ["/usr/bin/prometheus"]
+# The option is what version 3 does by itself.
+ENTRYPOINT ["/usr/bin/prometheus", "--enable-feature=expand-external-labels"]
 CMD ["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"]
