@@ -79,6 +79,11 @@ def test_the_stand_ins_have_the_names_of_the_images_of_others(services: dict[str
     assert grafana.startswith("grafana/") and stand_ins < others
 
 
+def test_no_log_fills_the_disk(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        assert set(service["logging"]["options"]) == {"max-size", "max-file"}, name
+
+
 def test_a_stage_service_can_be_scaled(services: dict[str, Any]) -> None:
     for stage in STAGES:
         assert not {"container_name", "hostname", "ports"} & services[stage.service].keys()
