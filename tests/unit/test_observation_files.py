@@ -21,6 +21,7 @@ from gateway.followups import observation as followups_observation
 from skyrelay.stage import observation as stage_observation
 from skyrelay.stages import SERVICES
 from skyrelay.store import figures as store_figures
+from tests.support.manifests import of_kind, rendered
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/observation"
@@ -149,10 +150,29 @@ def test_every_process_that_prometheus_looks_for_is_missed_when_it_is_down() -> 
     for job in yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"]:
         labels = [source.get("labels") for source in job.get("static_configs", ())]
         assert ours in job.get("relabel_configs", ()) or labels == [{"system": "skyrelay"}]
-    monitors = ROOT / "deploy/kubernetes/components/monitoring/monitors.yaml"
-    for monitor in yaml.safe_load_all(monitors.read_text()):
+    monitors = of_kind(rendered("production"), "PodMonitor")
+    for monitor in monitors.values():
         for endpoint in monitor["spec"]["podMetricsEndpoints"]:
-            assert endpoint["relabelings"] == [{"targetLabel": "system", "replacement": "skyrelay"}]
+            assert {"targetLabel": "system", "replacement": "skyrelay"} in endpoint["relabelings"]
+
+
+def test_a_pod_that_is_only_starting_is_not_down() -> None:
+    """While its image is loaded it has an address already, at which nobody answers."""
+    runs = {
+        "sourceLabels": ["__meta_kubernetes_pod_phase"],
+        "regex": "Running",
+        "action": "keep",
+    }
+    for monitor in of_kind(rendered("production"), "PodMonitor").values():
+        for endpoint in monitor["spec"]["podMetricsEndpoints"]:
+            assert runs in endpoint["relabelings"]
+
+
+def test_of_figures_that_others_tell_too_only_ours_are_asked_for() -> None:
+    for expr in (alert["expr"] for alert in alerts()):
+        for name, labels in re.findall(r"(\w*){([^}]*)}", expr):
+            if not name.startswith("skyrelay_"):
+                assert 'system="skyrelay"' in labels or 'namespace="skyrelay"' in labels, expr
 
 
 def test_labels_are_few() -> None:
