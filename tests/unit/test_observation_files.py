@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
 from deploy.observation import dashboards, look
@@ -112,6 +113,18 @@ def test_every_figure_that_is_asked_for_is_told_by_some_process() -> None:
     asked = [*queries(), *(alert["expr"] for alert in alerts())]
     for name in {name for text in asked for name in re.findall(r"\bskyrelay_\w+", text)}:
         assert {name, *(name.removesuffix(suffix) for suffix in SUFFIXES)} & known, name
+
+
+def test_every_bound_that_is_asked_for_is_one_of_its_figure() -> None:
+    figures = {metric.name: figure for figure in counted() for metric in figure.describe()}
+    asked = re.findall(
+        r'(\w+)_bucket{[^}]*\ble="([\d.]+)"', "".join(alert["expr"] for alert in alerts())
+    )
+    assert asked
+    for name, bound in asked:
+        figure = figures[name]
+        assert isinstance(figure, Histogram)
+        assert bound in {str(float(each)) for each in figure._kwargs["buckets"]}
 
 
 def test_what_is_made_of_the_dashboards_and_rules_is_up_to_date() -> None:
