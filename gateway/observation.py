@@ -7,7 +7,7 @@ the transaction that decided so is committed, news of stages when they have been
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from io import RawIOBase
 from typing import IO, Any
@@ -15,13 +15,15 @@ from uuid import UUID
 
 from flask import Flask, g, request
 from flask.wrappers import Response
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Histogram, Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from gateway.models import DeadLetter, RunState
 from gateway.orchestration.ledger import ENDED
-from skyrelay import episodes, logs, tracing
+from skyrelay import episodes, exposition, logs, tracing
 from skyrelay.broker.consumer import News
 from skyrelay.messages import StageFinished
 from skyrelay.settings import Settings
@@ -60,6 +62,9 @@ PICTURES = Histogram(
 RENDERER_DEATHS = Counter("skyrelay_renderer_deaths", "Processes that died over a picture")
 DEAD_LETTERS = Counter("skyrelay_dead_letters", "Messages that were put aside")
 
+#: When this process was started, or the one of which it was forked, in seconds since 1970.
+_STARTED = time.time()
+
 #: For which requests there are spans: others ask how things are, again and again.
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 #: In the environment of a request that was answered: what its lines were about.
@@ -72,9 +77,22 @@ _NOWHERE = "none"
 _KEPT = "dead letters"
 
 
+class _Start(Collector):
+    """Told by the library's own figures of a process, but not where several count together."""
+
+    def collect(self) -> Iterator[Metric]:
+        """The same, whichever of them answers."""
+        yield GaugeMetricFamily(
+            "process_start_time_seconds",
+            "Start time of the process since unix epoch in seconds.",
+            value=_STARTED,
+        )
+
+
 def begin(settings: Settings, process: str) -> None:
     """The process starts, and does not fork any more."""
     tracing.begin(settings, f"gateway-{process}")
+    exposition.look_up(_Start())
     # A gateway waits for a store on S3, and for nothing else that is noted.
     episodes.listen(figures.count)
     if settings.tasks_url:

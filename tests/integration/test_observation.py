@@ -143,6 +143,14 @@ def test_what_has_not_happened_yet_is_told_as_none(observed: Observed) -> None:
         assert events.has("skyrelay_follow_ups_total", duty=duty, ending="put off")
 
 
+def test_every_process_tells_since_when_it_runs_whoever_answers(observed: Observed) -> None:
+    """What changes from one look to the next is counted as a restart."""
+    for address in (observed.web, observed.events, observed.stage):
+        told = [Figures(address)("process_start_time_seconds") for _ in range(20)]
+        assert len(set(told)) == 1
+        assert 0 < told[0] <= time.time()
+
+
 def test_figures_and_traces_tell_of_runs_that_ended_well_failed_and_were_killed(
     observed: Observed,
 ) -> None:
