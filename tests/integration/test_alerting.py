@@ -13,13 +13,16 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy.observation import look
 from skyrelay.stack.ports import LOOPBACK, free_ports
 from tests.support.processes import wait_until
-from tests.support.receiver import receiving
+from tests.support.receiver import Receiver, receiving
 from tests.support.servers import PROJECT
 
 FOLDER = PROJECT / "deploy/observation"
 RUNBOOKS = "https://pages.example.org/alerts"
+#: The alert that always fires.
+HEARTBEAT = "SkyrelayHeartbeat"
 
 
 def program(name: str) -> str:
@@ -49,6 +52,12 @@ def alertmanager(folder: Path, port: int, **environment: str) -> Any:
     return running([*command, *options], folder, TMPDIR=str(folder), **environment)
 
 
+def alert_rules() -> list[dict[str, Any]]:
+    """All alert rules."""
+    groups = yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
 def prometheus(folder: Path, port: int, alertmanager: int, dead: int) -> Any:
     """With our configuration, except that it is quick and looks at one process, which is dead."""
     config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
@@ -69,26 +78,42 @@ def prometheus(folder: Path, port: int, alertmanager: int, dead: int) -> Any:
     command += [f"--web.listen-address={LOOPBACK}:{port}"]
     # What version 3, the Compose file's, does by itself.
     command += ["--enable-feature=expand-external-labels"]
+    # What it would tell before it knows of the Alertmanager is told again after this.
+    command += ["--rules.alert.resend-delay=5s"]
     return running(command, folder, SKYRELAY_RUNBOOKS=RUNBOOKS)
 
 
+def told(receiver: Receiver) -> dict[str, Any]:
+    """The alerts that have arrived there, by their names."""
+    alerts = [alert for call in receiver.calls for alert in call.body["alerts"]]
+    return {alert["labels"]["alertname"]: alert for alert in alerts}
+
+
 def test_a_process_that_has_died_is_told_to_who_is_named_in_the_environment(
-    tmp_path: Path,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     theirs, ours, dead = free_ports(3)
     with (
-        receiving() as receiver,
-        alertmanager(tmp_path, theirs, SKYRELAY_ALERT_WEBHOOK=receiver.url),
+        receiving() as somebody,
+        receiving() as heartbeat,
+        alertmanager(
+            tmp_path,
+            theirs,
+            SKYRELAY_ALERT_WEBHOOK=somebody.url,
+            SKYRELAY_ALERT_HEARTBEAT=heartbeat.url,
+        ),
         prometheus(tmp_path, ours, theirs, dead),
     ):
-
-        def told() -> dict[str, Any]:
-            alerts = [alert for call in receiver.calls for alert in call.body["alerts"]]
-            return {alert["labels"]["alertname"]: alert for alert in alerts}
-
         log = tmp_path / "log"
-        assert wait_until(lambda: "SkyrelayProcessDown" in told(), 60), log.read_text()
-        alert = told()["SkyrelayProcessDown"]
+        assert wait_until(lambda: "SkyrelayProcessDown" in told(somebody), 60), log.read_text()
+        assert wait_until(lambda: told(heartbeat).keys() == {HEARTBEAT}, 120), log.read_text()
+        assert HEARTBEAT not in told(somebody)
+        alert = told(somebody)["SkyrelayProcessDown"]
+        at = look.Prometheus(f"http://{LOOPBACK}:{ours}")
+        assert wait_until(lambda: not list(look.rules(at)))
+    said = capsys.readouterr().out
+    assert "firing: SkyrelayProcessDown" in said
+    assert HEARTBEAT not in said
     assert alert["labels"] == {
         "alertname": "SkyrelayProcessDown",
         "job": "rabbitmq",
@@ -110,6 +135,7 @@ def test_a_process_that_has_died_is_told_to_who_is_named_in_the_environment(
             "SKYRELAY_ALERT_SMTP": "mail.example.org:587",
             "SKYRELAY_ALERT_SMTP_USER": "skyrelay",
             "SKYRELAY_ALERT_SMTP_PASSWORD": "it's: #secret",
+            "SKYRELAY_ALERT_HEARTBEAT": "https://example.org/beats?it's=me",
         },
     ],
     ids=["nobody", "all"],
@@ -125,9 +151,25 @@ def test_the_receivers_of_the_environment_become_a_valid_configuration(
         check=True,
     )
     assert ("NOBODY IS TOLD" in done.stderr) == (not receivers)
+    assert ("NOBODY NOTICES" in done.stderr) == (not receivers)
     file = tmp_path / "alertmanager.yml"
     subprocess.run([program("amtool"), "check-config", file], check=True, capture_output=True)
-    (receiver,) = yaml.safe_load(file.read_text())["receivers"]
-    hooks, mails = receiver.get("webhook_configs", []), receiver.get("email_configs", [])
+    found = {each["name"]: each for each in yaml.safe_load(file.read_text())["receivers"]}
+    somebody, heartbeat = found["somebody"], found["heartbeat"]
+    hooks, mails = somebody.get("webhook_configs", []), somebody.get("email_configs", [])
     assert [hook["url"] for hook in hooks] == list(receivers.values())[:1]
-    assert [mail["auth_password"] for mail in mails] == list(receivers.values())[5:]
+    assert [mail["auth_password"] for mail in mails] == list(receivers.values())[5:6]
+    beats = heartbeat.get("webhook_configs", [])
+    assert [hook["url"] for hook in beats] == list(receivers.values())[6:]
+    # An end of the beats must not be one more of them.
+    assert not any(hook["send_resolved"] for hook in beats)
+    assert "email_configs" not in heartbeat
+    for rule in alert_rules():
+        name, severity = rule["alert"], rule["labels"]["severity"]
+        to = "heartbeat" if severity == "none" else "somebody"
+        route = [program("amtool"), "config", "routes", "test", f"--config.file={file}"]
+        subprocess.run(
+            [*route, f"--verify.receivers={to}", f"alertname={name}", f"severity={severity}"],
+            check=True,
+            capture_output=True,
+        )
