@@ -101,6 +101,12 @@ def test_every_alert_has_a_page_that_says_what_to_do() -> None:
     }
 
 
+def test_the_pages_ask_kubernetes_for_our_namespace() -> None:
+    for page in (ROOT / "docs/operations/alerts").glob("*.md"):
+        for command in re.findall(r"`kubectl ([^`]*)`", page.read_text()):
+            assert command.startswith(("-n skyrelay ", "apply -k")), page
+
+
 def test_every_question_can_be_asked(tmp_path: Path) -> None:
     rules = [{"record": f"panel:{n}", "expr": query} for n, query in enumerate(queries())]
     path = tmp_path / "queries.yml"
