@@ -88,7 +88,17 @@ OVERVIEW = (
         {"{{status}}": "sum by (status) (rate(skyrelay_http_requests_total[5m]))"},
         "reqps",
     ),
-    Panel("How soon does it answer?", _quantiles("skyrelay_http_seconds", "endpoint"), "s"),
+    # There are more than a hundred endpoints: the slowest of them, and all together.
+    Panel(
+        "How soon does it answer?",
+        {
+            "all, 95 %": "histogram_quantile(0.95, sum by (le) "
+            "(rate(skyrelay_http_seconds_bucket[10m])))",
+            "{{endpoint}} 95 %": "topk(10, histogram_quantile(0.95, sum by (le, endpoint) "
+            "(rate(skyrelay_http_seconds_bucket[10m]))) > 0)",
+        },
+        "s",
+    ),
     Panel(
         "What is uploaded and downloaded?",
         {
