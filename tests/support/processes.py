@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 
@@ -52,13 +51,12 @@ def command_of(pid: int) -> str:
 
 
 def children_of(pid: int) -> list[int]:
-    """Living children of a process, whichever of its threads has started them."""
-    found: list[int] = []
-    with suppress(OSError):
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            with suppress(OSError):
-                found += map(int, (thread / "children").read_text().split())
-    return list(filter(is_alive, found))
+    """Living children of a process, whichever of its threads has started them.
+
+    The kernel's own list of a thread's children leaves some out while others end.
+    """
+    pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return sorted(each for each in pids if parent_of(each) == pid and is_alive(each))
 
 
 def parent_of(pid: int) -> int:
