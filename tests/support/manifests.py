@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,10 +23,21 @@ Manifest = dict[str, Any]
 
 @cache
 def rendered(overlay: str) -> tuple[Manifest, ...]:
+    return _built(FOLDER / "overlays" / overlay)
+
+
+def rendered_with(overlay: str, lines: str, folder: Path) -> tuple[Manifest, ...]:
+    """An overlay over this one, made in this folder, whose kustomization has these lines, too."""
+    below = os.path.relpath(FOLDER / "overlays" / overlay, folder)
+    (folder / "kustomization.yaml").write_text(f"resources: [{below}]\n{lines}")
+    return _built(folder)
+
+
+def _built(folder: Path) -> tuple[Manifest, ...]:
     kubectl = Path(sys.executable).parent / "kubectl"
     assert kubectl.exists(), "`make setup-dev` brings it"
     answer = subprocess.run(
-        [kubectl, "kustomize", FOLDER / "overlays" / overlay],
+        [kubectl, "kustomize", folder],
         capture_output=True,
         text=True,
         check=False,

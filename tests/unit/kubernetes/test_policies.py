@@ -37,6 +37,24 @@ def test_network_policies_close_everything_and_open_what_is_needed(
         assert any(wanted <= set(each) for each in labels), name
 
 
+def test_names_are_asked_of_pods_and_of_the_node_and_the_node_for_nothing_else(
+    manifests: tuple[Manifest, ...],
+) -> None:
+    caches = {"169.254.20.10/32", "169.254.169.254/32"}
+    for name, manifest in of_kind(manifests, "NetworkPolicy").items():
+        for rule in manifest["spec"].get("egress", ()):
+            blocks = [peer["ipBlock"] for peer in rule.get("to", ()) if "ipBlock" in peer]
+            opened = {block["cidr"] for block in blocks}
+            if name == "names":
+                assert opened == caches
+                assert {(each["protocol"], each["port"]) for each in rule["ports"]} == {
+                    ("UDP", 53),
+                    ("TCP", 53),
+                }
+            else:
+                assert all("169.254.0.0/16" in block["except"] for block in blocks), name
+
+
 def test_every_line_that_the_manual_names_has_a_policy() -> None:
     """The table of `kubernetes.md`: what, who, port, policy."""
     policies = of_kind(rendered("production-s3"), "NetworkPolicy")
@@ -87,6 +105,8 @@ def _reached(policies: dict[str, Manifest], labels: dict[str, str]) -> set[str]:
         if not _selects(policy["podSelector"], labels):
             continue
         for peer in (peer for rule in policy.get("egress", ()) for peer in rule["to"]):
+            if name == "names" and "ipBlock" in peer:
+                continue
             if block := peer.get("ipBlock"):
                 # Other clusters' services, and other pods, are not outside.
                 assert {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"} <= {*block["except"]}

@@ -1,0 +1,32 @@
+"""Do the patches that the manual shows do what it says?"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from textwrap import dedent
+
+import kubernetes_validate
+
+from tests.support.manifests import PAGE, Manifest, of_kind, rendered_with
+
+_PATCHES = re.compile(r"^    patches:\n(?:    .+\n)+", re.M)
+
+
+def _shown(page: str, kind: str) -> str:
+    """The lines of a page that patch what is of this kind."""
+    (lines,) = [found for found in _PATCHES.findall(page) if f"kind: {kind}" in found]
+    return dedent(lines)
+
+
+def test_openshifts_names_can_be_asked_for(tmp_path: Path) -> None:
+    manifests = rendered_with("production", _shown(PAGE, "NetworkPolicy"), tmp_path)
+    policy = _valid(of_kind(manifests, "NetworkPolicy")["names"])
+    peers = {str(peer): rule["ports"] for rule in policy["spec"]["egress"] for peer in rule["to"]}
+    (ports,) = [ports for peer, ports in peers.items() if "openshift-dns" in peer]
+    assert {each["port"] for each in ports} == {5353}
+
+
+def _valid(manifest: Manifest) -> Manifest:
+    kubernetes_validate.validate(manifest, "1.29", strict=True)
+    return manifest
