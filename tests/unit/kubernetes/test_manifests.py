@@ -61,7 +61,6 @@ def test_a_misspelt_field_would_be_found() -> None:
         {"storage": {"sise": "50Gi"}},
         {"resources": {"requests": {"memory": "1 GiB"}}},
         {"bootstrap": {"initdb": {"secret": {}}}},
-        {"inheritedMetadata": {"labels": {"number": 1}}},
     ):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(cluster | wrong, schema)

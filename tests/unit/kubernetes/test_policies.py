@@ -26,7 +26,7 @@ def test_network_policies_close_everything_and_open_what_is_needed(
     }
     assert _reached(policies, {"skyrelay/role": "gateway"}) - _reached(
         policies, {"skyrelay/role": "stage"}
-    ) == {"app.kubernetes.io/component=postgresql"}
+    ) == {f"{key}={value}" for key, value in _database(manifests).items()}
     labels = {
         tuple(sorted(manifest["spec"]["template"]["metadata"]["labels"].items()))
         for kind in ("Deployment", "StatefulSet")
@@ -35,6 +35,18 @@ def test_network_policies_close_everything_and_open_what_is_needed(
     for name in ("stages", "gateway"):
         wanted = policies[name]["podSelector"]["matchLabels"].items()
         assert any(wanted <= set(each) for each in labels), name
+
+
+def test_the_gateway_reaches_the_database_whose_pods_reach_each_other(
+    manifests: tuple[Manifest, ...],
+) -> None:
+    policies = of_kind(manifests, "NetworkPolicy")
+    database, gateway = _database(manifests), {"skyrelay/role": "gateway"}
+    policy = policies["postgresql"]["spec"]
+    assert _selects(policy["podSelector"], database)
+    assert _peers(policy["egress"], database)
+    assert _peers(policy["ingress"], database) and _peers(policy["ingress"], gateway)
+    assert _peers(policies["gateway"]["spec"]["egress"], database)
 
 
 def test_names_are_asked_of_pods_and_of_the_node_and_the_node_for_nothing_else(
@@ -117,6 +129,22 @@ def _reached(policies: dict[str, Manifest], labels: dict[str, str]) -> set[str]:
                 (selector,) = peer.values()
                 found |= {f"{key}={value}" for key, value in selector["matchLabels"].items()}
     return found
+
+
+def _database(manifests: tuple[Manifest, ...]) -> dict[str, str]:
+    """The label that all of its pods have; CloudNativePG's, that make an instance, no other."""
+    if clusters := of_kind(manifests, "Cluster"):
+        (name,) = clusters
+        return {"cnpg.io/cluster": name}
+    template = of_kind(manifests, "StatefulSet")["postgresql"]["spec"]["template"]
+    name = "app.kubernetes.io/component"
+    return {name: template["metadata"]["labels"][name]}
+
+
+def _peers(rules: list[Manifest], labels: dict[str, str]) -> bool:
+    """Is a pod of this namespace with these labels among those of the rules?"""
+    peers = [peer for rule in rules for peer in (*rule.get("to", ()), *rule.get("from", ()))]
+    return any(_selects(peer["podSelector"], labels) for peer in peers if "podSelector" in peer)
 
 
 def _selects(selector: Manifest, labels: dict[str, str]) -> bool:
