@@ -61,6 +61,7 @@ def test_a_misspelt_field_would_be_found() -> None:
         {"storage": {"sise": "50Gi"}},
         {"resources": {"requests": {"memory": "1 GiB"}}},
         {"bootstrap": {"initdb": {"secret": {}}}},
+        {"postgresql": {"synchronous": {"method": "any", "number": 1, "durability": "required"}}},
     ):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(cluster | wrong, schema)
@@ -173,6 +174,21 @@ def test_every_broker_waits_as_long_as_our_own_and_stops_before_its_disk_is_full
     ):
         assert f"consumer_timeout = {CONSUMER_TIMEOUT_MS}\n" in text
         assert re.search(r"^disk_free_limit\.absolute = \d+[MG]B$", text, re.M)
+
+
+def test_in_production_what_was_accepted_outlives_the_loss_of_a_node() -> None:
+    manifests = rendered("production")
+    database = of_kind(manifests, "Cluster")["postgresql"]["spec"]
+    replication = database["postgresql"]["synchronous"]
+    assert replication["dataDurability"] == "required" and replication["failoverQuorum"] is True
+    # Without the node of one of them all goes on.
+    assert database["instances"] - 1 > replication["number"] >= 1
+    assert database["affinity"] == {"podAntiAffinityType": "required"}
+    broker = of_kind(manifests, "RabbitmqCluster")["rabbitmq"]["spec"]
+    assert broker["replicas"] == 3
+    assert broker["affinity"]["podAntiAffinity"].keys() == {
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    }
 
 
 def test_with_s3_no_volume_is_shared_for_the_tasks() -> None:
