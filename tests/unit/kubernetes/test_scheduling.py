@@ -66,6 +66,12 @@ def test_a_replica_that_has_to_go_is_given_time_for_the_longest_stage(
             assert pod["terminationGracePeriodSeconds"] > drain
 
 
+def test_a_node_of_the_broker_is_given_its_operators_time_to_leave_a_quorum_behind() -> None:
+    broker = of_kind(rendered("production"), "RabbitmqCluster")["rabbitmq"]["spec"]
+    # A week, which its hook needs while another node is away: see the operator's issue 419.
+    assert broker.get("terminationGracePeriodSeconds", 604800) == 604800
+
+
 def test_every_service_is_scaled_by_the_length_of_its_own_queue() -> None:
     manifests = rendered("production")
     scaled = of_kind(manifests, "ScaledObject")
