@@ -30,8 +30,10 @@ LARGE_IMAGE = LARGEST**2 * 4 // 2**20
 UNUSUAL = "one tile"
 #: A file of 2 bytes a pixel has twice as many of them, and crowded fields need more than ours.
 ROOM = 2
-#: Part of its limit at which RabbitMQ stops whoever publishes (its default).
+#: Part of its memory at which RabbitMQ stops whoever publishes (its default).
 WATERMARK = 0.4
+#: Part of its limit that its operator tells RabbitMQ of; the rest is left to Erlang.
+TOLD = 0.8
 #: MiB of messages that RabbitMQ keeps in memory before quorum queues write them out (its default);
 #: its documentation asks for three times that.
 LOG = 512
@@ -102,7 +104,7 @@ def resources(found: Measured) -> dict[str, dict[str, Resources]]:
     broker, database = needs.always("rabbitmq"), needs.always("postgresql")
     each = needs.always("rabbitmq, 100 connections") / 100
     crowd = broker + each * CONNECTIONS * REPLICAS
-    crowded = 3 * LOG + ROOM * crowd / WATERMARK
+    crowded = 3 * LOG + ROOM * crowd / (WATERMARK * TOLD)
     return {
         "base": {
             "gateway-web": _memory(web, web + pictures * settings.skyrelay_renderer_memory),
@@ -195,6 +197,7 @@ def page(found: Measured, wanted: dict[str, dict[str, Resources]]) -> str:
         log=LOG,
         cache=CACHE,
         watermark=f"{WATERMARK:.0%}",
+        operated=f"{WATERMARK * TOLD:.0%}",
         connections=CONNECTIONS,
         replicas=REPLICAS,
     )
@@ -261,9 +264,10 @@ measured beside other work, which makes their processor time longer, and not the
   what {huge}k x {huge}k would, reckoned on in that way.
 - `gateway-web` also has to hold its makers of pictures at their own limit
   (`SKYRELAY_RENDERER_MEMORY`).
-- RabbitMQ stops publishers at {watermark} of its limit: there is room for twice what was measured,
-  in production with {replicas} replicas of {connections} connections, and for the log of the
-  quorum queues ({log} MiB; three times that in production, as RabbitMQ's documentation asks).
+- RabbitMQ stops publishers at {watermark} of its limit, in production at {operated}, because its
+  operator tells it of four fifths only: there is room for twice what was measured, in production
+  with {replicas} replicas of {connections} connections, and for the log of the quorum queues
+  ({log} MiB; three times that in production, as RabbitMQ's documentation asks).
 - PostgreSQL has twice what was measured, and {cache} MiB of what is asked for often.
 - The small overlay requests 384 MiB for each stage instead, hardly more than an idle one has, so
   that all fit on one node; the limits are the same.
