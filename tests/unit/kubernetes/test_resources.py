@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from deploy.kubernetes import resources
 from tests.support.manifests import Manifest, of_kind, pods, rendered, settings
 
@@ -35,13 +37,41 @@ def test_what_a_pod_leaves_on_its_nodes_disk_is_counted(manifests: tuple[Manifes
         assert on_disk < allowed, name
 
 
-def test_the_small_overlay_fits_beside_kubernetes_itself_on_two_cores() -> None:
+@pytest.mark.parametrize("overlay", ["small", "small-autoscaling", "small-s3"])
+def test_the_small_overlays_fit_beside_kubernetes_itself_on_two_cores(overlay: str) -> None:
+    manifests = rendered(overlay)
+    most = _most(manifests)
     asked = [
-        container["resources"]["requests"]["cpu"]
-        for _, pod in pods(rendered("small"))
+        (container["resources"]["requests"], most[name])
+        for name, pod in pods(manifests)
         for container in pod["containers"]
     ]
-    assert sum(int(each.removesuffix("m")) for each in asked) <= 1000
+    assert sum(int(each["cpu"].removesuffix("m")) * count for each, count in asked) <= 1000
+    assert sum(_gib(each["memory"]) * count for each, count in asked) <= 3
+
+
+def test_autoscaling_on_one_node_never_takes_more_than_the_small_overlay() -> None:
+    plain, scaled = rendered("small"), rendered("small-autoscaling")
+    assert _most(scaled) == _most(plain)
+    assert [pod for _, pod in pods(scaled)] == [pod for _, pod in pods(plain)]
+    # And serves as much: a lane for large images would wait for a node that has more memory.
+    assert settings(scaled) == settings(plain)
+    for service, each in of_kind(scaled, "ScaledObject").items():
+        assert each["spec"]["minReplicaCount"] == 0, service
+
+
+def _most(manifests: tuple[Manifest, ...]) -> dict[str, int]:
+    """Of how many pods at most each name may have."""
+    scaled = {
+        each["spec"]["scaleTargetRef"]["name"]: each["spec"]["maxReplicaCount"]
+        for each in of_kind(manifests, "ScaledObject").values()
+    }
+    written = {
+        name: manifest["spec"].get("replicas")
+        for kind in ("Deployment", "StatefulSet")
+        for name, manifest in of_kind(manifests, kind).items()
+    }
+    return {name: scaled.get(name, count) for name, count in written.items()}
 
 
 def test_what_is_kept_from_s3_and_of_sky_services_leaves_room_for_work_in_its_volume() -> None:
