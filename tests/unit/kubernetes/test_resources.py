@@ -74,15 +74,31 @@ def _most(manifests: tuple[Manifest, ...]) -> dict[str, int]:
     return {name: scaled.get(name, count) for name, count in written.items()}
 
 
-def test_what_is_kept_from_s3_and_of_sky_services_leaves_room_for_work_in_its_volume() -> None:
-    manifests = rendered("production-s3")
+@pytest.mark.parametrize("overlay", ["production-s3", "small-s3"])
+def test_what_is_kept_from_s3_and_of_sky_services_leaves_room_for_work_in_its_volume(
+    overlay: str,
+) -> None:
+    manifests = rendered(overlay)
     told = settings(manifests)
     kept = float(told["SKYRELAY_S3_CACHE"]) + float(told["SKYRELAY_CACHE_SIZE"])
     for name, pod in pods(manifests):
+        if not name.startswith(("gateway-", "stage-")):
+            continue
         (volume,) = [each for each in pod["volumes"] if each["name"] == "tasks"]
         assert kept <= _gib(volume["emptyDir"]["sizeLimit"]) / 2, name
         asked = pod["containers"][0]["resources"]["requests"]["ephemeral-storage"]
         assert kept <= _gib(asked), name
+
+
+def test_the_mirrors_of_a_bucket_fit_on_the_disk_of_one_node() -> None:
+    asked = [
+        _gib(container["resources"]["requests"]["ephemeral-storage"])
+        for name, pod in pods(rendered("small-s3"))
+        for container in pod["containers"]
+        if name.startswith(("gateway-", "stage-"))
+    ]
+    # All of them twice, as while a new version takes over.
+    assert 2 * sum(asked) <= 30
 
 
 def _gib(quantity: str) -> float:
