@@ -7,6 +7,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import kubernetes_validate
+import yaml
 
 from tests.support.manifests import PAGE, Manifest, of_kind, rendered_with
 
@@ -25,6 +26,22 @@ def test_openshifts_names_can_be_asked_for(tmp_path: Path) -> None:
     peers = {str(peer): rule["ports"] for rule in policy["spec"]["egress"] for peer in rule["to"]}
     (ports,) = [ports for peer, ports in peers.items() if "openshift-dns" in peer]
     assert {each["port"] for each in ports} == {5353}
+
+
+def test_ingress_nginx_can_be_told_of_large_images(tmp_path: Path) -> None:
+    manifests = rendered_with("production", _shown(PAGE, "Ingress"), tmp_path)
+    (ingress,) = map(_valid, of_kind(manifests, "Ingress").values())
+    assert ingress["spec"]["ingressClassName"] == "nginx"
+    told = {name.rpartition("/")[2] for name in ingress["metadata"]["annotations"]}
+    assert {"proxy-body-size", "proxy-request-buffering", "proxy-buffering"} <= told
+
+
+def test_the_values_for_traefik_can_be_read() -> None:
+    (shown,) = re.findall(r"^    apiVersion: helm[.]cattle[.]io/v1\n(?:    .+\n)+", PAGE, re.M)
+    values = yaml.safe_load(yaml.safe_load(dedent(shown))["spec"]["valuesContent"])
+    timeouts = values["ports"]["websecure"]["transport"]["respondingTimeouts"]
+    assert timeouts == {"readTimeout": "1h"}
+    assert values["providers"]["kubernetesIngress"] == {"allowEmptyServices": True}
 
 
 def _valid(manifest: Manifest) -> Manifest:

@@ -110,6 +110,21 @@ def test_the_gateway_believes_the_ingress_and_nobody_else_can_say_so() -> None:
     assert "SKYRELAY_TRUSTED_PROXIES" not in settings(rendered("small"))
 
 
+def test_the_ingress_is_for_whatever_controller_there_is_and_certificates_can_be_proved() -> None:
+    for overlay in ("production", "production-s3", "small-s3"):
+        manifests = rendered(overlay)
+        (ingress,) = of_kind(manifests, "Ingress").values()
+        assert "ingressClassName" not in ingress["spec"]
+        assert "annotations" not in ingress["metadata"]
+        policy = of_kind(manifests, "NetworkPolicy")["certificates"]["spec"]
+        # What cert-manager calls its solvers, and where they listen.
+        assert _selects(policy["podSelector"], {"acme.cert-manager.io/http01-solver": "true"})
+        (rule,) = policy["ingress"]
+        assert [each["port"] for each in rule["ports"]] == [8089]
+        gateway = of_kind(manifests, "NetworkPolicy")["gateway"]["spec"]
+        assert rule["from"] == gateway["ingress"][0]["from"]
+
+
 def _reached(policies: dict[str, Manifest], labels: dict[str, str]) -> set[str]:
     """Whom pods with these labels may speak to."""
     found = set()
