@@ -30,7 +30,7 @@ from tests.support.manifests import (
 SCHEMAS = ROOT / "tests/support/schemas"
 
 #: Oldest and newest release of Kubernetes that the manifests are held to.
-RELEASES = ("1.29", "1.34")
+RELEASES = ("1.29", "1.37")
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -47,6 +47,11 @@ def test_every_manifest_follows_its_schema_to_the_letter(
     for spec in overridden(manifests):
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {}, "spec": spec}
         kubernetes_validate.validate(pod, release, strict=True)
+
+
+def test_the_manual_names_the_releases_that_were_tried() -> None:
+    assert f"Kubernetes {RELEASES[0]} or newer" in PAGE
+    assert f"({RELEASES[0]} and {RELEASES[-1]}, " in PAGE
 
 
 def test_a_misspelt_field_would_be_found() -> None:
