@@ -9,7 +9,9 @@ from textwrap import dedent
 import kubernetes_validate
 import yaml
 
-from tests.support.manifests import PAGE, Manifest, of_kind, rendered_with
+from tests.support.manifests import PAGE, ROOT, Manifest, of_kind, pods, rendered_with
+
+STORAGE = (ROOT / "docs/operations/storage.md").read_text()
 
 _PATCHES = re.compile(r"^    patches:\n(?:    .+\n)+", re.M)
 
@@ -34,6 +36,24 @@ def test_ingress_nginx_can_be_told_of_large_images(tmp_path: Path) -> None:
     assert ingress["spec"]["ingressClassName"] == "nginx"
     told = {name.rpartition("/")[2] for name in ingress["metadata"]["annotations"]}
     assert {"proxy-body-size", "proxy-request-buffering", "proxy-buffering"} <= told
+
+
+def test_a_role_can_take_the_place_of_keys_for_s3(tmp_path: Path) -> None:
+    manifests = rendered_with("production-s3", _shown(STORAGE, "ServiceAccount"), tmp_path)
+    account = _valid(of_kind(manifests, "ServiceAccount")["skyrelay"])
+    assert account["metadata"]["annotations"].keys() == {"eks.amazonaws.com/role-arn"}
+    for name, pod in pods(manifests):
+        assert pod["serviceAccountName"] == "skyrelay", name
+
+
+def test_the_agent_of_pod_identity_can_be_asked_and_the_node_for_nothing_else(
+    tmp_path: Path,
+) -> None:
+    manifests = rendered_with("production-s3", _shown(STORAGE, "NetworkPolicy"), tmp_path)
+    policy = _valid(of_kind(manifests, "NetworkPolicy")["s3"])
+    *_, rule = policy["spec"]["egress"]
+    assert rule["to"] == [{"ipBlock": {"cidr": "169.254.170.23/32"}}]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 80}]
 
 
 def test_the_values_for_traefik_can_be_read() -> None:
