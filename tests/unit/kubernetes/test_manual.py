@@ -22,12 +22,14 @@ def _shown(page: str, kind: str) -> str:
     return dedent(lines)
 
 
-def test_openshifts_names_can_be_asked_for(tmp_path: Path) -> None:
+def test_names_can_be_asked_for_at_an_address_and_of_openshift(tmp_path: Path) -> None:
     manifests = rendered_with("production", _shown(PAGE, "NetworkPolicy"), tmp_path)
     policy = _valid(of_kind(manifests, "NetworkPolicy")["names"])
     peers = {str(peer): rule["ports"] for rule in policy["spec"]["egress"] for peer in rule["to"]}
     (ports,) = [ports for peer, ports in peers.items() if "openshift-dns" in peer]
     assert {each["port"] for each in ports} == {5353}
+    (ports,) = [ports for peer, ports in peers.items() if "10.96.0.10/32" in peer]
+    assert {each["port"] for each in ports} == {53}
 
 
 def test_ingress_nginx_can_be_told_of_large_images(tmp_path: Path) -> None:
