@@ -30,8 +30,8 @@ LARGE_IMAGE = LARGEST**2 * 4 // 2**20
 UNUSUAL = "one tile"
 #: A file of 2 bytes a pixel has twice as many of them, and crowded fields need more than ours.
 ROOM = 2
-#: Part of its memory at which RabbitMQ stops whoever publishes (its default).
-WATERMARK = 0.4
+#: Part of its memory at which RabbitMQ stops whoever publishes (the default of its version 4).
+WATERMARK = 0.6
 #: Part of its limit that its operator tells RabbitMQ of; the rest is left to Erlang.
 TOLD = 0.8
 #: MiB of messages that RabbitMQ keeps in memory before quorum queues write them out (its default);
