@@ -143,15 +143,6 @@ def test_probes_ask_ports_that_are_open(manifests: tuple[Manifest, ...]) -> None
                     assert how not in probe or probe[how]["port"] in ports
 
 
-def test_whoever_prometheus_asks_has_the_label_by_which_the_alerts_know_us() -> None:
-    monitors = of_kind(rendered("production"), "PodMonitor")
-    assert monitors.keys() == {"gateway", "stages", "rabbitmq"}
-    for name, monitor in monitors.items():
-        for endpoint in monitor["spec"]["podMetricsEndpoints"]:
-            given = [rule for rule in endpoint["relabelings"] if rule["targetLabel"] == "system"]
-            assert given == [{"targetLabel": "system", "replacement": "skyrelay"}], name
-
-
 def test_no_process_is_restarted_because_the_broker_is_away(
     manifests: tuple[Manifest, ...],
 ) -> None:
