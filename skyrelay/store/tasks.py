@@ -147,7 +147,7 @@ class TaskStore:
         with os.scandir(self.root / VERSIONS) as versions:
             for version in versions:
                 task = version.name.partition("-")[0]
-                if task.isdecimal() and self._linked_version(int(task)) != version.name:
+                if task.isdecimal() and not self._may_be_needed(int(task), version.name):
                     found.add(int(task))
         with os.scandir(self.root / _LOCKS) as locks:
             for lock in locks:
@@ -167,14 +167,22 @@ class TaskStore:
         not linked, seen by who holds the lock, is one whose maker died.
         """
         with self.locked(task):
-            linked = self._linked_version(task)
+            linked = os.path.lexists(self._link(task))
             for path in (self.root / VERSIONS).glob(f"{task}-*"):
-                if path.name != linked:
+                if not self._may_be_needed(task, path.name):
                     self._throw_away(path)
             for path in self.root.glob(f".{task}.*"):
                 path.unlink(missing_ok=True)
-            if gone and linked is None:
+            if gone and not linked:
                 (self.root / _LOCKS / str(task)).unlink(missing_ok=True)
+
+    def _may_be_needed(self, task: int, version: str) -> bool:
+        """Whether the version is the task's folder, or should perhaps be: its link is damaged."""
+        try:
+            linked = self._linked_version(task)
+        except OSError:
+            return True
+        return linked == version or (linked is not None and not os.path.isdir(self._link(task)))
 
     def _linked_version(self, task: int) -> str | None:
         """The name of the version that is the task's folder."""

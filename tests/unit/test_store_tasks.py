@@ -87,6 +87,28 @@ def test_half_a_link_is_found_beside_a_task_that_is_whole(store: TaskStore) -> N
     assert len(store.entries(TASK)) == 30
 
 
+def test_no_version_is_removed_while_the_link_of_its_task_leads_nowhere(store: TaskStore) -> None:
+    """A restore may have brought the one and not the other."""
+    good = store.folder(TASK).resolve()
+    files.link_atomically(".versions/12-of-another-moment", store.folder(TASK))
+    assert store.orphans() == set()
+    store.drop_orphans(TASK, gone=False)
+    assert good.is_dir()
+    files.link_atomically(f".versions/{good.name}", store.folder(TASK))
+    assert len(store.entries(TASK)) == 30
+
+
+def test_no_version_is_removed_while_the_link_of_its_task_is_none(store: TaskStore) -> None:
+    """Copies that follow links make folders of them; other tasks are cleared all the same."""
+    good = store.folder(TASK).resolve()
+    store.folder(TASK).unlink()
+    store.folder(TASK).mkdir()
+    (store.root / ".versions" / "7-of-a-deleted-task").mkdir()
+    assert 7 in store.orphans()
+    store.drop_orphans(TASK, gone=False)
+    assert good.is_dir()
+
+
 def test_a_lock_goes_with_its_task_and_only_then(store: TaskStore) -> None:
     store.drop_orphans(TASK, gone=True)
     assert (store.root / ".locks" / str(TASK)).exists(), "its folder is there"
