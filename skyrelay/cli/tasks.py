@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +21,9 @@ from skyrelay.cli.parameters import assignments_option, parsed, read_preset
 from skyrelay.errors import Permanent
 from skyrelay.parameters import ParameterError, validate
 from skyrelay.products import IMAGE
+from skyrelay.settings import get_settings
 from skyrelay.stages import STAGES
+from skyrelay.store import open_store
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -163,6 +166,31 @@ def delete(ids: tuple[int, ...]) -> None:
 
         _each(ids, delete_one)
         gateway.store.empty_trash()
+
+
+@tasks.command()
+def backup() -> None:
+    """Write the files of all tasks to the standard output, as a tar archive.
+
+    Stages may publish meanwhile. Copy the database before.
+    """
+    from skyrelay.store.backup import BackupBusy, write_archive
+
+    settings = get_settings()
+    if settings.tasks_url:
+        raise click.ClickException(f"The tasks are in a bucket, {settings.tasks_url}: copy that.")
+    if sys.stdout.isatty():
+        raise click.UsageError("Redirect the output to a file.")
+    try:
+        lost = write_archive(open_store(settings), sys.stdout.buffer)
+    except BackupBusy as error:
+        raise click.ClickException("Another backup is being written; wait for its end.") from error
+    except OSError as error:
+        raise click.ClickException(f"The backup is of no use: {error}") from error
+    for task_id, reason in lost.items():
+        click.echo(f"{task_id}: is not in the backup: {reason}", err=True)
+    if lost:
+        click.get_current_context().exit(1)
 
 
 @tasks.command()

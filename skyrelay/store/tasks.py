@@ -28,10 +28,12 @@ from skyrelay.store.attempt import CANCELLED, RESERVED_PREFIX, Attempt
 from skyrelay.store.presence import MARK, RUNS, check, is_gone
 
 VERSIONS = ".versions"
-_LOCKS = ".locks"
+LOCKS = ".locks"
 UNSETTLED = ".unsettled"
 _TRASH = ".trash"
 INCOMING = ".incoming"
+#: All of a store but its mark.
+FOLDERS = (VERSIONS, RUNS, LOCKS, UNSETTLED, _TRASH, INCOMING)
 CONFIG = "config.json"
 #: A stage may publish while a folder is listed; hardly each time.
 TRIES = 5
@@ -68,7 +70,7 @@ class TaskStore:
 
     def make(self) -> None:
         """Make the store, or what is missing of it; what is there stays."""
-        for name in (VERSIONS, RUNS, _LOCKS, UNSETTLED, _TRASH, INCOMING):
+        for name in FOLDERS:
             (self.root / name).mkdir(parents=True, exist_ok=True)
         # Last of all: who sees it finds the rest. It may be somebody else's, whom we only help.
         if not (self.root / MARK).exists():
@@ -84,7 +86,7 @@ class TaskStore:
             with self.incoming() as probe:
                 probe.write(b"?")
                 probe.flush()
-            os.listdir(self.root / _LOCKS)
+            os.listdir(self.root / LOCKS)
         except OSError:
             return False
         return True
@@ -98,10 +100,18 @@ class TaskStore:
     def _link(self, task: int) -> Path:
         return self.root / str(task)
 
+    def tasks(self) -> list[int]:
+        """The tasks that have a folder, by number; of those made meanwhile some may be missing."""
+        # A listing may pass over a link that is swapped meanwhile. Who swaps one made its lock
+        # before, and locks are listed after.
+        names = [*os.listdir(self.root), *os.listdir(self.root / LOCKS)]
+        numbers = {int(name) for name in names if name.isdecimal()}
+        return sorted(task for task in numbers if os.path.lexists(self._link(task)))
+
     def create(self, task: int) -> Path:
         """Make the folder of a new task."""
         with self.locked(task):
-            version = self._new_version(task)
+            version = self.new_version(task)
             version.mkdir()
             files.link_atomically(f"{VERSIONS}/{version.name}", self._link(task))
         return self._link(task)
@@ -112,9 +122,20 @@ class TaskStore:
         ``names``: only these, of those at the top of the folder.
         """
         with self.locked(task), self.locked(source):
-            version = self._new_version(task)
+            version = self.new_version(task)
             files.clone_tree(self._link(source).resolve(), version, names)
             files.link_atomically(f"{VERSIONS}/{version.name}", self._link(task))
+
+    def clone(self, task: int, target: Path) -> None:
+        """Make ``target`` a folder with the task's files as they are now.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such task, or its link leads nowhere.
+        """
+        with self.locked(task):
+            files.clone_tree(self._link(task).resolve(strict=True), target)
 
     def delete(self, task: int) -> None:
         """Take the task's folder away with everything in it; the trash has it until emptied."""
@@ -149,7 +170,7 @@ class TaskStore:
                 task = version.name.partition("-")[0]
                 if task.isdecimal() and not self._may_be_needed(int(task), version.name):
                     found.add(int(task))
-        with os.scandir(self.root / _LOCKS) as locks:
+        with os.scandir(self.root / LOCKS) as locks:
             for lock in locks:
                 if lock.name.isdecimal() and not self._link(int(lock.name)).is_symlink():
                     found.add(int(lock.name))
@@ -174,7 +195,7 @@ class TaskStore:
             for path in self.root.glob(f".{task}.*"):
                 path.unlink(missing_ok=True)
             if gone and not linked:
-                (self.root / _LOCKS / str(task)).unlink(missing_ok=True)
+                (self.root / LOCKS / str(task)).unlink(missing_ok=True)
 
     def _may_be_needed(self, task: int, version: str) -> bool:
         """Whether the version is the task's folder, or should perhaps be: its link is damaged."""
@@ -194,7 +215,7 @@ class TaskStore:
     def locked(self, task: int) -> AbstractContextManager[None]:
         """Nobody else changes the task's folder, or cancels its run, inside this context."""
         check(self.root)
-        return files.locked(self.root / _LOCKS / str(task))
+        return files.locked(self.root / LOCKS / str(task))
 
     def path(self, task: int, relative: str, beside: Sequence[str] = ()) -> Path:
         """The place of a file in the task's folder; ``beside``: what is read together with it.
@@ -261,11 +282,12 @@ class TaskStore:
 
         Takes no time, whatever the size, so that it can be done while others are kept waiting.
         """
-        path = self.path(task, relative)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.chmod(received.name, 0o644)
-        files.link_or_copy_atomically(Path(received.name), path)
-        return path.stat().st_size
+        with self.locked(task):
+            path = self.path(task, relative)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.chmod(received.name, 0o644)
+            files.link_or_copy_atomically(Path(received.name), path)
+            return path.stat().st_size
 
     def drop_incoming(self, before: datetime) -> None:
         """Remove incoming files of processes that died, untouched since ``before``."""
@@ -281,10 +303,11 @@ class TaskStore:
         FileNotFoundError
             If there is no such thing in the task's folder.
         """
-        path = self.path(task, relative)
-        if not path.exists():
-            raise FileNotFoundError(relative)
-        self._throw_away(path)
+        with self.locked(task):
+            path = self.path(task, relative)
+            if not path.exists():
+                raise FileNotFoundError(relative)
+            self._throw_away(path)
 
     def entries(self, task: int) -> list[Entry]:
         """What is at the top level of the task's folder, by name: of one version, whole."""
@@ -408,7 +431,7 @@ class TaskStore:
             pieces=self._run_folder(message.run) / f"{stage}-pieces",
             link=self._link(message.task),
             next_version=self.root / VERSIONS / version,
-            task_lock=self.root / _LOCKS / str(message.task),
+            task_lock=self.root / LOCKS / str(message.task),
             trash=self.root / _TRASH,
             sync=self._sync,
         )
@@ -442,5 +465,6 @@ class TaskStore:
     def _run_folder(self, run: UUID) -> Path:
         return self.root / RUNS / str(run)
 
-    def _new_version(self, task: int) -> Path:
+    def new_version(self, task: int) -> Path:
+        """Where the next version of the task's folder may be made."""
         return self.root / VERSIONS / f"{task}-{secrets.token_hex(4)}"

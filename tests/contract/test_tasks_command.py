@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from gateway.models import AuditEntry, Preset, Task
 from skyrelay.cli import main
 from skyrelay.imaging.votable import write_votable
 from skyrelay.settings import get_settings
+from skyrelay.store import files
 from tests.support.gateway import Bench, Caller
 
 Command = Callable[..., Result]
@@ -205,3 +208,26 @@ def test_a_slip_is_said_in_a_sentence(
     assert answer.exit_code in (1, 2)
     assert sentence in answer.stderr
     assert alice.get("tasks/").json == []
+
+
+def test_a_backup_with_a_task_whose_files_are_missing_ends_with_1_and_names_it(
+    tasks: Command, bench: Bench, alice: Caller
+) -> None:
+    whole, broken = alice.new_task(), alice.new_task()
+    files.remove(bench.store.folder(broken).resolve())
+    done = tasks("backup")
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"{broken}: is not in the backup: ")
+    with tarfile.open(fileobj=io.BytesIO(done.stdout_bytes)) as archive:
+        names = archive.getnames()
+    assert str(whole) in names and str(broken) not in names
+    assert names[-1] == ".skyrelay-store"
+
+
+def test_a_backup_of_a_bucket_is_refused(
+    tasks: Command, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASKS_URL", "s3://tasks")
+    done = tasks("backup")
+    assert done.exit_code == 1
+    assert "in a bucket" in done.stderr

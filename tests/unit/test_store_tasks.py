@@ -61,6 +61,32 @@ def _left(store: TaskStore) -> list[str]:
     return sorted(path.name for name in folders for path in (store.root / name).iterdir())
 
 
+def test_files_come_and_go_only_while_nobody_else_has_the_task(store: TaskStore) -> None:
+    """Else a clone made under the lock may find a name of which the file is gone."""
+
+    def bring() -> None:
+        with store.incoming() as received:
+            store.adopt(TASK, "new.fits", received)
+
+    before = store.entries(TASK)
+    changes = [
+        threading.Thread(target=bring),
+        threading.Thread(target=store.remove, args=(TASK, "00.fits")),
+    ]
+    with store.locked(TASK):
+        for change in changes:
+            change.start()
+        for change in changes:
+            change.join(0.2)
+        assert store.entries(TASK) == before
+    for change in changes:
+        change.join()
+    assert {entry.name for entry in store.entries(TASK)} == {
+        *(f"{number:02}.fits" for number in range(1, 30)),
+        "new.fits",
+    }
+
+
 def test_what_crashes_left_of_a_version_is_removed_and_the_linked_one_stays(
     store: TaskStore,
 ) -> None:
