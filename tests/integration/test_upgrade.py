@@ -1,17 +1,30 @@
-"""Does an upgrade keep all data, whatever version it comes from?"""
+"""Does an upgrade keep all data, whatever version it comes from, and is there a way back?"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import JSON, Boolean, Column, DateTime, Float, Integer, MetaData, String, select
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    inspect,
+    select,
+)
 
 from gateway.database import Database
-from gateway.migrate import is_newest, migrate, revisions
+from gateway.migrate import is_newest, migrate, revision_of, revisions
 from gateway.models import Base
+from tests.support.backups import dump, restore
 
 #: Rows of each table.
 ROWS = (1, 2)
@@ -68,6 +81,34 @@ def test_a_run_that_was_open_before_parts_were_known_ends_with_a_sentence(
         assert all(row["celery_id"] is None for row in after["tasks"])
     finally:
         database.close()
+
+
+def test_tables_and_rows_of_before_an_upgrade_come_back_from_the_backup(
+    request: pytest.FixtureRequest, tmp_path: Path, database_url: str
+) -> None:
+    earlier = revisions()[0]
+    database = Database(database_url)
+    migrate(database, to=earlier)
+    _fill(database)
+    before, names = _read(database), _names(database)
+    dump(request, database_url, tmp_path / "copy")
+    migrate(database)
+    assert _names(database) > names
+    database.close()
+    restore(request, tmp_path / "copy", database_url)
+    database = Database(database_url)
+    try:
+        assert revision_of(database) == earlier
+        assert _names(database) == names
+        assert _read(database) == before
+        migrate(database)
+        assert is_newest(database)
+    finally:
+        database.close()
+
+
+def _names(database: Database) -> set[str]:
+    return set(inspect(database.engine).get_table_names())
 
 
 def _fill(database: Database, fixed: dict[str, Any] | None = None) -> None:
