@@ -23,8 +23,8 @@ from gateway.api.creation import LONGEST_NAME, files_of_preset, find_preset
 from gateway.api.errors import invalid, not_found, refused
 from gateway.api.idempotency import once_per_key, remember_answer
 from gateway.api.run_request import check_inputs, priority_of, steps_of
-from gateway.followups.intake import BATCH, WATCH, is_fits
-from gateway.models import LARGEST_ID, Intake, IntakeFile, IntakeState
+from gateway.followups.intake.files import is_fits
+from gateway.models import LARGEST_ID, Intake, IntakeFile, IntakeKind, IntakeState
 from gateway.openapi import NOTHING, documented
 
 blueprint = Blueprint("intakes", __name__)
@@ -116,7 +116,7 @@ def create_batch() -> ResponseReturnValue:
     if len(names) > _MOST_FILES:
         raise refused(400, f"These are {len(names)} files: at most {_MOST_FILES} are one batch.")
     with gateway().database.writing() as session:
-        intake, warnings = _new(session, body, BATCH, folder)
+        intake, warnings = _new(session, body, IntakeKind.BATCH, folder)
         session.add_all(
             IntakeFile(intake_id=intake.id, path=name, state=IntakeState.READY) for name in names
         )
@@ -130,21 +130,21 @@ def create_batch() -> ResponseReturnValue:
 @documented({200: list[_IntakeAnswer]}, query=_First, errors=(400,))
 def list_batches() -> ResponseReturnValue:
     """The user's batches, newest first."""
-    return _list(BATCH)
+    return _list(IntakeKind.BATCH)
 
 
 @blueprint.get("/batches/<int:intake_id>/")
 @documented({200: _IntakeWithFiles}, query=_Page, errors=(400, 403))
 def read_batch(intake_id: int) -> ResponseReturnValue:
     """One batch, and what has become of a page of its files."""
-    return _read(intake_id, BATCH)
+    return _read(intake_id, IntakeKind.BATCH)
 
 
 @blueprint.get("/watches/")
 @documented({200: list[_IntakeAnswer]}, query=_First, errors=(400,))
 def list_watches() -> ResponseReturnValue:
     """The folders that are watched for the user; for staff: all."""
-    return _list(WATCH)
+    return _list(IntakeKind.WATCH)
 
 
 @blueprint.post("/watches/")
@@ -158,7 +158,7 @@ def create_watch() -> ResponseReturnValue:
         raise invalid(folder="This field is required.")
     _folder(folder)
     with gateway().database.writing() as session:
-        intake, warnings = _new(session, body, WATCH, folder)
+        intake, warnings = _new(session, body, IntakeKind.WATCH, folder)
         remember_request(session, "watch_create", intake=intake.id, folder=folder)
     return jsonify(_shown(intake, {}) | warnings), 201
 
@@ -167,7 +167,7 @@ def create_watch() -> ResponseReturnValue:
 @documented({200: _IntakeWithFiles}, query=_Page, errors=(400, 403))
 def read_watch(intake_id: int) -> ResponseReturnValue:
     """One watched folder, and what has become of a page of its files, the newest first."""
-    return _read(intake_id, WATCH)
+    return _read(intake_id, IntakeKind.WATCH)
 
 
 @blueprint.patch("/watches/<int:intake_id>/")
@@ -177,7 +177,7 @@ def update_watch(intake_id: int) -> ResponseReturnValue:
     require_staff()
     active = read_body(files_too=False).flag("active")
     with gateway().database.writing() as session:
-        intake = _get(session, intake_id, WATCH)
+        intake = _get(session, intake_id, IntakeKind.WATCH)
         if active is not None:
             intake.active = active
         remember_request(session, "watch_update", intake=intake.id, active=intake.active)
@@ -191,14 +191,14 @@ def delete_watch(intake_id: int) -> ResponseReturnValue:
     """Watch a folder no more; its tasks stay. Watched anew, all its files are new."""
     require_staff()
     with gateway().database.writing() as session:
-        intake = _get(session, intake_id, WATCH)
+        intake = _get(session, intake_id, IntakeKind.WATCH)
         remember_request(session, "watch_delete", intake=intake.id, folder=intake.folder)
         session.delete(intake)
     return Response(status=204)
 
 
 def _new(
-    session: Session, body: Body, kind: str, folder: str
+    session: Session, body: Body, kind: IntakeKind, folder: str
 ) -> tuple[Intake, dict[str, list[str]]]:
     validated, steps = field_config(body), steps_of(body)
     preset = find_preset(session, body.integer("preset"))
@@ -250,9 +250,9 @@ def _named(body: Body) -> list[str]:
     return names
 
 
-def _list(kind: str) -> ResponseReturnValue:
+def _list(kind: IntakeKind) -> ResponseReturnValue:
     selected = select(Intake).where(Intake.kind == kind).order_by(Intake.id.desc())
-    if not (kind == WATCH and current_user().is_staff):
+    if not (kind == IntakeKind.WATCH and current_user().is_staff):
         selected = selected.where(Intake.user_id == current_user().id)
     limit = query.integer("limit", least=1, most=_LARGEST_PAGE, default=_USUAL_PAGE)
     with gateway().database.reading() as session:
@@ -260,12 +260,12 @@ def _list(kind: str) -> ResponseReturnValue:
         return jsonify([_shown(each, _counts(session, each.id)) for each in found])
 
 
-def _read(intake_id: int, kind: str) -> ResponseReturnValue:
+def _read(intake_id: int, kind: IntakeKind) -> ResponseReturnValue:
     limit = query.integer("limit", least=1, most=_LARGEST_PAGE, default=_USUAL_PAGE)
     offset = query.integer("offset", least=0, most=query.LARGEST_OFFSET, default=0)
     with gateway().database.reading() as session:
         intake = _get(session, intake_id, kind)
-        order = IntakeFile.id.desc() if kind == WATCH else IntakeFile.id
+        order = IntakeFile.id.desc() if kind == IntakeKind.WATCH else IntakeFile.id
         files = session.scalars(
             select(IntakeFile)
             .where(IntakeFile.intake_id == intake.id)
@@ -277,7 +277,7 @@ def _read(intake_id: int, kind: str) -> ResponseReturnValue:
     return jsonify(answer | {"files": [_file(each) for each in files]})
 
 
-def _get(session: Session, intake_id: int, kind: str) -> Intake:
+def _get(session: Session, intake_id: int, kind: IntakeKind) -> Intake:
     found = session.get(Intake, intake_id) if intake_id <= LARGEST_ID else None
     if found is None or found.kind != kind:
         raise not_found()

@@ -16,9 +16,11 @@ from functools import partial
 
 from gateway import observation
 from gateway.core import Gateway
-from gateway.followups import analyses, images, indexing, intake, webhooks
+from gateway.followups import analyses, images, indexing, webhooks
 from gateway.followups import observation as followups
 from gateway.followups.announcing import Announcer
+from gateway.followups.intake import looking, taking
+from gateway.idempotency import forget_answers
 from gateway.measurements.index import sweep
 
 _log = logging.getLogger(__name__)
@@ -47,8 +49,8 @@ def serve_followups(gateway: Gateway) -> None:
         ("fetch", partial(images.fetch, gateway), _LOOK),
         ("compose", partial(analyses.compose, gateway), _LOOK),
         ("answer", partial(analyses.deliver, gateway), _LOOK),
-        ("look", partial(intake.look, gateway), gateway.settings.skyrelay_watch_interval),
-        ("take", partial(intake.take, gateway), _LOOK),
+        ("look", partial(looking.look, gateway), gateway.settings.skyrelay_watch_interval),
+        ("take", partial(taking.take, gateway), _LOOK),
         ("tidy", partial(_tidy, gateway), _TIDY),
     ]
     followups.begin(name for name, _, _ in loops)
@@ -71,8 +73,8 @@ def _tidy(gateway: Gateway) -> bool:
     sweep(gateway)
     webhooks.forget_old(gateway)
     analyses.forget_old(gateway)
-    intake.forget_answers(gateway)
-    intake.try_again(gateway)
+    forget_answers(gateway)
+    taking.try_again(gateway)
     return False
 
 

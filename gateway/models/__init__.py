@@ -4,7 +4,8 @@ from gateway.models.analyses import IS_FETCHING, Analysis, AnalysisState
 from gateway.models.audit import AuditEntry
 from gateway.models.base import LARGEST_ID, Base, now
 from gateway.models.followups import Duty, FollowUp
-from gateway.models.intake import IS_READY, AnsweredRequest, Intake, IntakeFile, IntakeState
+from gateway.models.idempotency import AnsweredRequest
+from gateway.models.intake import IS_READY, Intake, IntakeFile, IntakeKind, IntakeState
 from gateway.models.lists import ListChange
 from gateway.models.measurements import (
     IS_LITTER,
@@ -63,6 +64,7 @@ __all__ = [
     "Group",
     "Intake",
     "IntakeFile",
+    "IntakeKind",
     "IntakeState",
     "ListChange",
     "LoginAttempts",

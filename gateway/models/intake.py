@@ -1,4 +1,4 @@
-"""Which files are to become tasks, and which requests were answered already?"""
+"""Which files are to become tasks, and what became of them?"""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, text
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from gateway.models.base import Base, JsonObject, PlainText, UtcDateTime, now
 from gateway.models.runs import IS_WAITING
+
+
+class IntakeKind(StrEnum):
+    """Where the files come from."""
+
+    WATCH = "watch"
+    BATCH = "batch"
 
 
 class IntakeState(StrEnum):
@@ -86,18 +93,3 @@ class IntakeFile(Base):
     task_id: Mapped[int | None]
     reason: Mapped[str] = mapped_column(PlainText, default="")
     seen: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
-
-
-class AnsweredRequest(Base):
-    """A request with an ``Idempotency-Key`` that was carried out, and what was answered."""
-
-    __tablename__ = "answered_requests"
-
-    user_id: Mapped[int] = mapped_column(
-        ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
-    )
-    key: Mapped[str] = mapped_column(String(200), primary_key=True)
-    fingerprint: Mapped[str] = mapped_column(String(64))
-    status: Mapped[int]
-    body: Mapped[str] = mapped_column(Text)
-    created: Mapped[datetime] = mapped_column(UtcDateTime, default=now, index=True)

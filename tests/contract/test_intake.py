@@ -14,7 +14,7 @@ import pytest
 from astropy.io import fits
 from sqlalchemy import func, select
 
-from gateway.followups import intake
+from gateway.followups.intake import looking, taking
 from gateway.models import Task
 from tests.support.gateway import Bench, Caller, opened
 from tests.support.mounts import unmounted
@@ -52,8 +52,8 @@ def _hdus(data: Any) -> Iterator[bytes]:
 
 def _work(bench: Bench, looks: int = 2) -> None:
     for _ in range(looks):
-        intake.look(bench.gateway)
-    while intake.take(bench.gateway):
+        looking.look(bench.gateway)
+    while taking.take(bench.gateway):
         pass
 
 
@@ -190,23 +190,23 @@ def test_a_file_of_a_watched_folder_waits_for_room_in_every_quota(
     assert states() == ["taken", "waiting", "waiting"]
     assert "quota of runs" in _files(carol, watch)[0]["reason"]
     # What waits is not looked at again before its time, and then once, without being copied.
-    intake.try_again(bench.gateway)
-    assert not intake.take(bench.gateway)
-    monkeypatch.setattr(intake, "PAUSE", timedelta(0))
+    taking.try_again(bench.gateway)
+    assert not taking.take(bench.gateway)
+    monkeypatch.setattr(taking, "PAUSE", timedelta(0))
     with monkeypatch.context() as patched:
         patched.setattr(type(bench.store), "incoming", lambda _: pytest.fail("it was copied"))
-        intake.try_again(bench.gateway)
+        taking.try_again(bench.gateway)
         _work(bench, looks=1)
     assert states() == ["taken", "waiting", "waiting"]
     bench.hear(bench.finished(bench.command()))
-    intake.try_again(bench.gateway)
+    taking.try_again(bench.gateway)
     _work(bench, looks=1)
     assert states() == ["taken", "taken", "waiting"]
     assert "quota of tasks" in _files(carol, watch)[0]["reason"]
     first, second = (_files(carol, watch)[place]["task"] for place in (2, 1))
     bench.hear(bench.finished(bench.command()))
     carol("DELETE", f"tasks/{first}/")
-    intake.try_again(bench.gateway)
+    taking.try_again(bench.gateway)
     _work(bench, looks=1)
     assert states() == ["taken", "taken", "taken"]
     assert carol.get(f"tasks/{second}/").status_code == 200
@@ -214,14 +214,14 @@ def test_a_file_of_a_watched_folder_waits_for_room_in_every_quota(
 
 def test_files_that_wait_are_found_without_looking_at_all_others(bench: Bench) -> None:
     with plans("FROM intake_files") as found:
-        intake.try_again(bench.gateway)
+        taking.try_again(bench.gateway)
     assert len(found) == 1 and "ix_intake_files_waiting" in found[0]
 
 
 def test_a_batch_waits_for_runs_to_end(
     bench: Bench, incoming: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "PAUSE", timedelta(0))
+    monkeypatch.setattr(taking, "PAUSE", timedelta(0))
     carol = bench.caller("carol", quota_runs=1)
     for seed in (1, 2):
         (incoming / f"{seed}.fits").write_bytes(_image(seed))
@@ -229,7 +229,7 @@ def test_a_batch_waits_for_runs_to_end(
     _work(bench)
     assert carol.get(f"batches/{batch}/").json["counts"]["waiting"] == 1
     bench.hear(bench.finished(bench.command()))
-    intake.try_again(bench.gateway)
+    taking.try_again(bench.gateway)
     _work(bench)
     assert carol.get(f"batches/{batch}/").json["counts"]["taken"] == 2
 
@@ -269,8 +269,8 @@ def test_a_file_waits_for_a_store_that_is_away(bench: Bench, admin: Caller, inco
     _watch(admin)
     (incoming / "a.fits").write_bytes(_image())
     for _ in range(2):
-        intake.look(bench.gateway)
+        looking.look(bench.gateway)
     with unmounted(bench.store.root), pytest.raises(OSError, match="not mounted"):
-        intake.take(bench.gateway)
+        taking.take(bench.gateway)
     _work(bench)
     assert [task["original_name"] for task in admin.get("tasks/").json] == ["a.fits"]

@@ -1,10 +1,4 @@
-"""How do files of the data folder become tasks, by themselves: in watched folders and in batches?
-
-A file of a watched folder is first *seen*. It is taken when it has not changed for a while and its
-structure says that all of it is there, so that one which is still being written, however slowly,
-waits. What became of it is a row that is written with its task in one transaction: a file is a
-task once, whoever dies in between, and however often anybody looks. The same content under
-another name is no new task.
+"""How does a file that is ready become a task?
 
 A file for which its user's quota has no room waits, and is tried again now and then: those of a
 watched folder always, those of a batch where only other runs have to end.
@@ -12,19 +6,16 @@ watched folder always, those of a batch where only other runs have to end.
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
-from sqlalchemy import delete, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from gateway import local_files
@@ -32,14 +23,15 @@ from gateway.accounts.quotas import QuotaExceeded, check_bytes, check_run, check
 from gateway.audit import entries_of_run, remember
 from gateway.core import Gateway
 from gateway.followups import observation
+from gateway.followups.intake.files import fingerprint
 from gateway.lifetime import PresetFileMissing, made, preset_files, start_first
 from gateway.models import (
     IS_READY,
     IS_WAITING,
-    AnsweredRequest,
     Group,
     Intake,
     IntakeFile,
+    IntakeKind,
     IntakeState,
     Preset,
     Task,
@@ -47,28 +39,18 @@ from gateway.models import (
     now,
 )
 from skyrelay import logs
-from skyrelay.imaging.fits_structure import is_complete
 from skyrelay.products import IMAGE
-from skyrelay.settings import Settings
 from skyrelay.store.files import is_full
 
 _log = logging.getLogger(__name__)
 
-WATCH, BATCH = "watch", "batch"
-#: What is taken to be a FITS file, by the end of its name.
-SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fits.fz", ".fit.fz")
-#: How long answers are kept for who asks again.
-_ANSWERS_KEPT = timedelta(days=1)
 _CHUNK = 1024 * 1024
-#: Files asked about in one question.
-_AT_ONCE = 500
 #: How long a file waits for room before it is tried again, and how many are at once.
 PAUSE = timedelta(minutes=1)
 _TRIED_AT_ONCE = 100
 _LONGEST_NAME = 250
 _FOR_NOW = {IntakeState.WAITING: " for now"}
 _GONE = "It is gone."
-_INCOMPLETE = "It is not complete yet."
 
 
 class _Refused(Exception):
@@ -79,38 +61,23 @@ class _NoRoom(Exception):
     """The user's quota is used up just now: says which."""
 
 
-def is_fits(name: str) -> bool:
-    """Whether a file of this name is taken to be FITS. Hidden ones are somebody's parts."""
-    return not name.startswith(".") and name.lower().endswith(SUFFIXES)
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A file in a watched folder, as it is now; ``path`` is relative to the data folder."""
-
-    path: str
-    fingerprint: str
-
-
-def look(gateway: Gateway) -> bool:
-    """Look once into all folders that are watched; never in a hurry to look again."""
+def take(gateway: Gateway) -> bool:
+    """Make a task of the next file that is ready; whether there was one."""
+    ready = (
+        select(IntakeFile, Intake)
+        .join(Intake, Intake.id == IntakeFile.intake_id)
+        .where(IS_READY, Intake.active)
+        .order_by(IntakeFile.id)
+        .limit(1)
+    )
     with gateway.database.reading() as session:
-        folders = session.scalars(
-            select(Intake).where(Intake.kind == WATCH, Intake.active).order_by(Intake.id)
-        ).all()
-    unreadable = 0
-    for folder in folders:
-        try:
-            found = list(_listed(gateway.settings, folder))
-            for start in range(0, len(found), _AT_ONCE):
-                _compare(gateway, folder, found[start : start + _AT_ONCE])
-        except (OSError, IntegrityError) as error:
-            # It may be mounted again, or another process has looked at the same moment.
-            _log.warning("cannot look into %s: %s", folder.folder, error)
-            unreadable += isinstance(error, OSError)
-    observation.UNREADABLE.set(unreadable)
-    observation.LOOKED.set_to_current_time()
-    return False
+        found = session.execute(ready).first()
+    if found is None:
+        return False
+    file, intake = found
+    with logs.about():
+        _take_or_refuse(gateway, file, intake)
+    return True
 
 
 def try_again(gateway: Gateway) -> None:
@@ -131,98 +98,6 @@ def try_again(gateway: Gateway) -> None:
                 .where(IntakeFile.id.in_(found), IntakeFile.state == IntakeState.WAITING)
                 .values(state=IntakeState.READY)
             )
-
-
-def _listed(settings: Settings, folder: Intake) -> Iterator[_Found]:
-    root = settings.data_path.resolve()
-    place = local_files.find_any(settings, folder.folder)
-    for entry in sorted(os.scandir(place), key=lambda each: each.name):
-        wanted = is_fits(entry.name) and fnmatch.fnmatch(entry.name, folder.pattern or "*")
-        if wanted and entry.is_file(follow_symlinks=False) and _is_text(entry.name):
-            yield _Found(str(Path(entry.path).relative_to(root)), _fingerprint(entry.stat()))
-
-
-def _is_text(name: str) -> bool:
-    """Whether a database can hold the name: it may be of an encoding that nobody knows."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _fingerprint(status: os.stat_result) -> str:
-    return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
-
-
-def _compare(gateway: Gateway, folder: Intake, found: Sequence[_Found]) -> None:
-    """Write down what is new, and what has been left alone for long enough."""
-    with gateway.database.reading() as session:
-        rows = session.scalars(
-            select(IntakeFile).where(
-                IntakeFile.intake_id == folder.id,
-                IntakeFile.path.in_([each.path for each in found]),
-            )
-        ).all()
-    known = {(row.path, row.fingerprint): row for row in rows}
-    present = {(each.path, each.fingerprint) for each in found}
-    new = [each for each in found if (each.path, each.fingerprint) not in known]
-    # What was seen of a file that has changed since says nothing any more.
-    stale = [
-        row.id for key, row in known.items() if row.state == IntakeState.SEEN and key not in present
-    ]
-    settled = now() - timedelta(seconds=gateway.settings.skyrelay_watch_settle)
-    waiting = [
-        row
-        for key, row in known.items()
-        if row.state == IntakeState.SEEN and key in present and row.seen <= settled
-    ]
-    complete = {row.id: _complete(gateway, row) for row in waiting}
-    if not (new or stale or complete):
-        return
-    with gateway.database.writing() as session:
-        session.execute(delete(IntakeFile).where(IntakeFile.id.in_(stale)))
-        for each in new:
-            session.add(
-                IntakeFile(intake_id=folder.id, path=each.path, fingerprint=each.fingerprint)
-            )
-        for row_id, is_ready in complete.items():
-            values = (
-                {"state": IntakeState.READY, "reason": ""}
-                if is_ready
-                else {"seen": now(), "reason": _INCOMPLETE}
-            )
-            session.execute(
-                update(IntakeFile)
-                .where(IntakeFile.id == row_id, IntakeFile.state == IntakeState.SEEN)
-                .values(**values)
-            )
-
-
-def _complete(gateway: Gateway, row: IntakeFile) -> bool:
-    try:
-        return is_complete(gateway.settings.data_path / row.path)
-    except OSError:
-        return False
-
-
-def take(gateway: Gateway) -> bool:
-    """Make a task of the next file that is ready; whether there was one."""
-    ready = (
-        select(IntakeFile, Intake)
-        .join(Intake, Intake.id == IntakeFile.intake_id)
-        .where(IS_READY, Intake.active)
-        .order_by(IntakeFile.id)
-        .limit(1)
-    )
-    with gateway.database.reading() as session:
-        found = session.execute(ready).first()
-    if found is None:
-        return False
-    file, intake = found
-    with logs.about():
-        _take_or_refuse(gateway, file, intake)
-    return True
 
 
 def _take_or_refuse(gateway: Gateway, file: IntakeFile, intake: Intake) -> None:
@@ -273,7 +148,7 @@ def _copy(gateway: Gateway, file: IntakeFile, target: IO[bytes]) -> str:
             while chunk := source.read(_CHUNK):
                 digest.update(chunk)
                 target.write(chunk)
-            changed = file.fingerprint and _fingerprint(os.fstat(source.fileno())) != (
+            changed = file.fingerprint and fingerprint(os.fstat(source.fileno())) != (
                 file.fingerprint
             )
     except FileNotFoundError as error:
@@ -352,7 +227,7 @@ def _owner_with_room(gateway: Gateway, session: Session, intake: Intake, size: i
         if intake.steps:
             check_run(gateway, session, user)
     except QuotaExceeded as error:
-        waits = intake.kind == WATCH or error.kind == "runs"
+        waits = intake.kind == IntakeKind.WATCH or error.kind == "runs"
         raise (_NoRoom if waits else _Refused)(str(error)) from error
     return user
 
@@ -368,12 +243,4 @@ def _settle(gateway: Gateway, file: IntakeFile, state: IntakeState, reason: str)
             update(IntakeFile)
             .where(IntakeFile.id == file.id, IntakeFile.state == IntakeState.READY)
             .values(**values)
-        )
-
-
-def forget_answers(gateway: Gateway) -> None:
-    """Drop answers for which nobody will ask again."""
-    with gateway.database.writing() as session:
-        session.execute(
-            delete(AnsweredRequest).where(AnsweredRequest.created < now() - _ANSWERS_KEPT)
         )
