@@ -23,11 +23,11 @@ class IntakeKind(StrEnum):
 class IntakeState(StrEnum):
     """How a file stands."""
 
-    #: Seen, and perhaps still being written.
+    #: Seen, and perhaps still being written, or gone before it was taken.
     SEEN = "seen"
     #: Complete: to be made a task.
     READY = "ready"
-    #: Complete, but the user's quota is used up: tried again later.
+    #: Complete, but there is no room for it, or it cannot be read: tried again later.
     WAITING = "waiting"
     TAKEN = "taken"
     #: The same file, under another name or again, is a task already.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from sqlalchemy import func, select
 
 from gateway.followups.intake import looking, taking
 from gateway.models import Task
+from tests.support.disk import SmallDisk, small_disk
 from tests.support.gateway import Bench, Caller, opened
 from tests.support.mounts import unmounted
 from tests.support.plans import plans
@@ -28,6 +30,13 @@ def a_bench_that_settles_at_once(tmp_path: Path, database_url: str) -> Iterator[
         made = Bench(gateway)
         yield made
         made.close()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A file system that holds the tasks' folder; ask for it before the bench."""
+    with small_disk(tmp_path / "tasks") as made:
+        yield made
 
 
 @pytest.fixture
@@ -274,3 +283,97 @@ def test_a_file_waits_for_a_store_that_is_away(bench: Bench, admin: Caller, inco
         taking.take(bench.gateway)
     _work(bench)
     assert [task["original_name"] for task in admin.get("tasks/").json] == ["a.fits"]
+
+
+@pytest.mark.parametrize("away", ["incoming", "data"])
+def test_files_of_a_watched_folder_that_was_away_for_a_moment_become_tasks(
+    bench: Bench, admin: Caller, incoming: Path, away: str
+) -> None:
+    watch = _watch(admin)
+    for seed in range(3):
+        (incoming / f"{seed}.fits").write_bytes(_image(seed))
+    for _ in range(2):
+        looking.look(bench.gateway)
+    with unmounted(incoming if away == "incoming" else incoming.parent):
+        _work(bench)
+        assert {(file["state"], file["reason"]) for file in _files(admin, watch)} == {
+            ("seen", "It is gone.")
+        }
+    _work(bench, looks=1)
+    assert {(file["state"], file["reason"]) for file in _files(admin, watch)} == {("taken", "")}
+    assert _tasks(bench) == 3
+
+
+def test_a_file_of_a_watched_folder_that_cannot_be_read_for_a_while_becomes_a_task(
+    bench: Bench, admin: Caller, incoming: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taking, "PAUSE", timedelta(0))
+    watch = _watch(admin)
+    (incoming / "a.fits").write_bytes(_image())
+    for _ in range(2):
+        looking.look(bench.gateway)
+    with monkeypatch.context() as failing:
+        failing.setattr(Path, "open", _failing_with(errno.EIO))
+        assert taking.take(bench.gateway)
+    (file,) = _files(admin, watch)
+    assert (file["state"], file["reason"]) == (
+        "waiting",
+        "It cannot be read: Input/output error.",
+    )
+    taking.try_again(bench.gateway)
+    _work(bench)
+    assert [file["state"] for file in _files(admin, watch)] == ["taken"]
+
+
+def _failing_with(number: int) -> Callable[..., Any]:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def test_a_file_of_a_watched_folder_waits_for_the_files_of_its_preset(
+    bench: Bench, admin: Caller, incoming: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taking, "PAUSE", timedelta(0))
+    flat = incoming.parent / "flat.fits"
+    flat.write_bytes(_image(seed=9))
+    preset = admin.post("presets/", json={"name": "flat", "files": ["flat.fits"]}).json["id"]
+    watch = _watch(admin, preset=preset)
+    (incoming / "a.fits").write_bytes(_image())
+    flat.rename(flat.with_name("away.fits"))
+    with monkeypatch.context() as patched:
+        patched.setattr(type(bench.store), "incoming", lambda _: pytest.fail("it was copied"))
+        _work(bench)
+    (file,) = _files(admin, watch)
+    assert file["state"] == "waiting" and "flat.fits" in file["reason"]
+    flat.with_name("away.fits").rename(flat)
+    taking.try_again(bench.gateway)
+    _work(bench)
+    assert [file["state"] for file in _files(admin, watch)] == ["taken"]
+
+
+def test_files_wait_for_room_on_the_disk_and_only_one_of_them_is_copied_to_find_that_out(
+    disk: SmallDisk,
+    bench: Bench,
+    admin: Caller,
+    incoming: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(taking, "PAUSE", timedelta(0))
+    watch = _watch(admin)
+    for seed in range(3):
+        (incoming / f"{seed}.fits").write_bytes(_image(seed))
+    for _ in range(2):
+        looking.look(bench.gateway)
+    disk.fill()
+    assert taking.take(bench.gateway)
+    assert not taking.take(bench.gateway)
+    files = _files(admin, watch)
+    assert {(file["state"], file["reason"]) for file in files} == {
+        ("waiting", "There is no room left on the disk.")
+    }
+    disk.make_room()
+    taking.try_again(bench.gateway)
+    _work(bench)
+    assert {file["state"] for file in _files(admin, watch)} == {"taken"}

@@ -1,7 +1,10 @@
 """How does a file that is ready become a task?
 
-A file for which its user's quota has no room waits, and is tried again now and then: those of a
-watched folder always, those of a batch where only other runs have to end.
+A file for which there is no room waits, and is tried again now and then. Where its user's quota has
+none, that holds for those of a watched folder always, for those of a batch where only other runs
+have to end. A file of a watched folder that is gone is back where it was before it was complete: it
+may be there again at the next look, with all of a file system that was away. One that cannot be
+read waits. Nobody would look for those of a batch again, and they are refused.
 """
 
 from __future__ import annotations
@@ -49,12 +52,16 @@ _CHUNK = 1024 * 1024
 PAUSE = timedelta(minutes=1)
 _TRIED_AT_ONCE = 100
 _LONGEST_NAME = 250
-_FOR_NOW = {IntakeState.WAITING: " for now"}
-_GONE = "It is gone."
+_FOR_NOW = {IntakeState.SEEN: " for now", IntakeState.WAITING: " for now"}
+_DISK_FULL = "There is no room left on the disk."
 
 
 class _Refused(Exception):
     """The file will never be a task: says why."""
+
+
+class _Gone(Exception):
+    """There is no such file now."""
 
 
 class _NoRoom(Exception):
@@ -101,16 +108,25 @@ def try_again(gateway: Gateway) -> None:
 
 
 def _take_or_refuse(gateway: Gateway, file: IntakeFile, intake: Intake) -> None:
+    watched = intake.kind == IntakeKind.WATCH
+    unreadable = IntakeState.WAITING if watched else IntakeState.REFUSED
     try:
         _take(gateway, intake, file)
     except _Refused as error:
         _settle(gateway, file, IntakeState.REFUSED, str(error))
     except _NoRoom as error:
         _settle(gateway, file, IntakeState.WAITING, str(error))
+    except _Gone:
+        _settle(gateway, file, IntakeState.SEEN if watched else IntakeState.REFUSED, "It is gone.")
+    except PresetFileMissing as error:
+        _settle(gateway, file, unreadable, f"The preset cannot be used: {error}")
     except OSError as error:
-        if is_full(error) or not gateway.store.answers():
+        if is_full(error):
+            _have_all_wait(gateway, _DISK_FULL)
+        elif not gateway.store.answers():
             raise
-        _settle(gateway, file, IntakeState.REFUSED, f"It cannot be read: {error.strerror}.")
+        else:
+            _settle(gateway, file, unreadable, f"It cannot be read: {error.strerror}.")
 
 
 def _take(gateway: Gateway, intake: Intake, file: IntakeFile) -> None:
@@ -119,7 +135,8 @@ def _take(gateway: Gateway, intake: Intake, file: IntakeFile) -> None:
     try:
         size = local_files.find(gateway.settings, file.path).stat().st_size
     except FileNotFoundError as error:
-        raise _Refused(_GONE) from error
+        raise _Gone from error
+    of_preset = preset_files(gateway, preset)
     with gateway.database.writing() as session:
         # Not only at the end: a file that waits is not copied at every try.
         _owner_with_room(gateway, session, intake, size)
@@ -127,12 +144,9 @@ def _take(gateway: Gateway, intake: Intake, file: IntakeFile) -> None:
         image = received.enter_context(gateway.store.incoming())
         checksum = _copy(gateway, file, image)
         files = {IMAGE: image}
-        try:
-            for path in preset_files(gateway, preset):
-                files[path.name] = received.enter_context(gateway.store.incoming())
-                local_files.copy(path, files[path.name])
-        except PresetFileMissing as error:
-            raise _Refused(f"The preset cannot be used: {error}") from error
+        for path in of_preset:
+            files[path.name] = received.enter_context(gateway.store.incoming())
+            local_files.copy(path, files[path.name])
         for content in files.values():
             gateway.store.complete(content)
         with gateway.database.writing() as session:
@@ -152,7 +166,7 @@ def _copy(gateway: Gateway, file: IntakeFile, target: IO[bytes]) -> str:
                 file.fingerprint
             )
     except FileNotFoundError as error:
-        raise _Refused(_GONE) from error
+        raise _Gone from error
     if changed:
         # Somebody writes it anew: as it is then, it is another file, and seen as one.
         raise _Refused("It was changed while it was taken.")
@@ -234,9 +248,10 @@ def _owner_with_room(gateway: Gateway, session: Session, intake: Intake, size: i
 
 def _settle(gateway: Gateway, file: IntakeFile, state: IntakeState, reason: str) -> None:
     _log.warning("%s becomes no task%s: %s", file.path, _FOR_NOW.get(state, ""), reason)
-    observation.FILES.labels(state.value).inc()
+    if state != IntakeState.SEEN:
+        observation.FILES.labels(state.value).inc()
     values: dict[str, Any] = {"state": state, "reason": reason}
-    if state == IntakeState.WAITING:
+    if state in _FOR_NOW:
         values |= {"seen": now()}  # From here on it waits.
     with gateway.database.writing() as session:
         session.execute(
@@ -244,3 +259,16 @@ def _settle(gateway: Gateway, file: IntakeFile, state: IntakeState, reason: str)
             .where(IntakeFile.id == file.id, IntakeFile.state == IntakeState.READY)
             .values(**values)
         )
+
+
+def _have_all_wait(gateway: Gateway, reason: str) -> None:
+    """Let all that are ready wait: to try each would take, again and again, what stages need."""
+    with gateway.database.writing() as session:
+        waiting = session.scalars(
+            update(IntakeFile)
+            .where(IS_READY)
+            .values(state=IntakeState.WAITING, reason=reason, seen=now())
+            .returning(IntakeFile.id)
+        ).all()
+    _log.warning("%d files become no tasks for now: %s", len(waiting), reason)
+    observation.FILES.labels(IntakeState.WAITING.value).inc(len(waiting))
