@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import joinedload
 
 from gateway.core import Gateway
@@ -91,29 +91,32 @@ def deliver(gateway: Gateway) -> bool:
 
 def _claim(gateway: Gateway) -> Sequence[WebhookDelivery]:
     """Deliveries that are due, one for each address, so that a slow one keeps no other waiting."""
-    pending = (
-        select(WebhookDelivery)
+    due = (
+        select(WebhookDelivery.id)
         .join(Webhook)
         .where(IS_PENDING, WebhookDelivery.due <= now(), Webhook.active)
-        .order_by(WebhookDelivery.due, WebhookDelivery.id)
-        .limit(10 * CALLS)
     )
     with gateway.database.reading() as session:
-        if session.scalar(pending.limit(1)) is None:
+        if session.scalar(due.limit(1)) is None:
             return []
+    order = (WebhookDelivery.due, WebhookDelivery.id)
+    place = func.row_number().over(partition_by=WebhookDelivery.webhook_id, order_by=order)
+    numbered = due.add_columns(place.label("place")).subquery()
+    first = (
+        select(WebhookDelivery)
+        .where(WebhookDelivery.id.in_(select(numbered.c.id).where(numbered.c.place == 1)))
+        # Another process may have claimed it since: then it is not due any more.
+        .where(IS_PENDING, WebhookDelivery.due <= now())
+        .options(joinedload(WebhookDelivery.webhook))
+        .order_by(*order)
+        .limit(CALLS)
+        .with_for_update(skip_locked=True, of=WebhookDelivery)
+    )
     with gateway.database.writing() as session:
-        due = session.scalars(
-            pending.options(joinedload(WebhookDelivery.webhook)).with_for_update(
-                skip_locked=True, of=WebhookDelivery
-            )
-        ).all()
-        first: dict[int, WebhookDelivery] = {}
-        for each in due:
-            first.setdefault(each.webhook_id, each)
-        chosen = list(first.values())[:CALLS]
-        for each in chosen:
+        claimed = session.scalars(first).all()
+        for each in claimed:
             each.due = now() + HOLD
-    return chosen
+    return claimed
 
 
 def _call(gateway: Gateway, delivery: WebhookDelivery) -> None:

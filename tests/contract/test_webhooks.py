@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import io
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +140,23 @@ def test_what_is_not_taken_is_sent_again_later_and_later_and_then_given_up(
 def _let_pass(bench: Bench, time: timedelta) -> None:
     with bench.gateway.database.writing() as session:
         session.execute(update(WebhookDelivery).values(due=now() - time))
+
+
+def test_a_backlog_of_one_webhook_keeps_no_other_waiting(
+    bench: Bench, alice: Caller, bob: Caller, receiver: Receiver
+) -> None:
+    with receiving() as other:
+        slow, quick = _hook(alice, receiver.url)["id"], _hook(bob, other.url)["id"]
+        with bench.gateway.database.writing() as session:
+            old, young = now() - timedelta(minutes=10), now() - timedelta(minutes=1)
+            session.add_all(_due(slow, cause, old) for cause in range(200))
+            session.add(_due(quick, 200, young))
+        assert webhooks.deliver(bench.gateway)
+        assert (len(receiver.calls), len(other.calls)) == (1, 1)
+
+
+def _due(hook: int, cause: int, due: datetime) -> WebhookDelivery:
+    return WebhookDelivery(webhook_id=hook, cause=cause, event="run.done", body="{}", due=due)
 
 
 def test_a_redirect_is_not_followed(bench: Bench, alice: Caller, receiver: Receiver) -> None:
