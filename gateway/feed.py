@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.database import Database
 from gateway.models import Run, StageAttempt, Task, now
+from skyrelay import logs
 
 _log = logging.getLogger(__name__)
 
@@ -199,12 +200,16 @@ class Feed:
                 for user, watchers in owners.items():
                     self._tell_owner(user, watchers)
             except SQLAlchemyError as error:
-                _log.warning("watchers get nothing: %s", error)
+                _log.warning("live updates failed: %s", error)
+            except Exception:
+                # This thread must not end: nobody would hear of anything, and all would wait.
+                _log.exception("live updates failed")
             self._stopped.wait(LOOK)
 
     def _states(self, watched: Sequence[int]) -> dict[int, State]:
         states = self._states_where(Task.id.in_(watched))
-        return {number: states.get(number, GONE) for number in watched}
+        known = {number: states.get(number, GONE) for number in watched}
+        return {number: state for number, state in known.items() if state is not None}
 
     def _tell_owner(self, user: int, watchers: Sequence[OwnerWatcher]) -> None:
         begun = now()
@@ -215,7 +220,8 @@ class Feed:
         alive = self._alive(told)
         for watcher in watchers:
             for task, state in states.items():
-                watcher.put(task, state)
+                if state is not None:
+                    watcher.put(task, state)
             for task in set(watcher.told) & (told - alive):
                 watcher.put(task, GONE)
             watcher.since = max(watcher.since, begun - _LATE)
@@ -226,7 +232,8 @@ class Feed:
         with self._database.reading() as session:
             return set(session.scalars(select(Task.id).where(Task.id.in_(tasks))))
 
-    def _states_where(self, condition: ColumnElement[bool]) -> dict[int, State]:
+    def _states_where(self, condition: ColumnElement[bool]) -> dict[int, State | None]:
+        """The tasks and their states; None where that cannot be told."""
         query = (
             select(Task, Run, StageAttempt)
             .outerjoin(Run, Run.id == Task.celery_id)
@@ -245,9 +252,18 @@ class Feed:
                 if attempt is not None:
                     attempts[task.id].append(attempt)
         return {
-            number: self._serialize(task, run, attempts[number])
+            number: self._state(task, run, attempts[number])
             for number, (task, run) in found.items()
         }
+
+    def _state(self, task: Task, run: Run | None, attempts: Sequence[StageAttempt]) -> State | None:
+        try:
+            return self._serialize(task, run, attempts)
+        except Exception:
+            # The watchers of all other tasks are in the same round.
+            with logs.about(task=task.id):
+                _log.exception("its state cannot be told")
+            return None
 
     def _hand_out(self, states: dict[int, State]) -> None:
         with self._lock:

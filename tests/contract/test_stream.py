@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Generator
 from contextlib import ExitStack, closing
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from gateway.feed import Feed
+from gateway.models import Task, now
 from tests.support.gateway import Bench, Caller
 
 
@@ -125,3 +127,46 @@ def test_who_connects_again_is_told_what_was_missed(bench: Bench, alice: Caller)
     with closing(_own_events(alice, **{"Last-Event-ID": last})) as events:
         next(events)
         assert {next(events)[2]["id"] for _ in range(2)} == {task, other}
+
+
+def test_a_task_whose_state_cannot_be_told_keeps_nothing_from_the_watchers_of_others(
+    bench: Bench, alice: Caller
+) -> None:
+    broken, sound = alice.new_task(), alice.new_task()
+
+    def serialize(task: Task, *_: object) -> dict[str, Any]:
+        if task.id == broken:
+            raise KeyError("a stage of another installation")
+        return {"id": task.id}
+
+    feed = Feed(bench.gateway.database, serialize, most=3)
+    with bench.gateway.database.reading() as session:
+        owner = session.get_one(Task, broken).user_id
+    with (
+        feed.watching(broken) as first,
+        feed.watching(sound) as second,
+        feed.watching_tasks_of(owner, now() - timedelta(minutes=1)) as third,
+    ):
+        assert second.get(60.0) == {"id": sound}
+        assert third.get(60.0) == {sound: {"id": sound}}
+        assert first.get(0) is None, "it is not gone"
+    feed.stop()
+
+
+def test_an_error_that_nobody_foresaw_does_not_end_the_streams(
+    bench: Bench, alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = alice.new_task()
+    hand_out, rounds = Feed._hand_out, []
+
+    def fail_once(feed: Feed, states: Any) -> None:
+        rounds.append(states)
+        if len(rounds) == 1:
+            raise RuntimeError("nobody has foreseen this")
+        hand_out(feed, states)
+
+    monkeypatch.setattr(Feed, "_hand_out", fail_once)
+    feed = Feed(bench.gateway.database, lambda task, *_: {"id": task.id}, most=1)
+    with feed.watching(task) as watcher:
+        assert watcher.get(60.0) == {"id": task}
+    feed.stop()
