@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, Literal, NotRequired
 
 from flask import Blueprint, jsonify
@@ -11,12 +11,11 @@ from pydantic import Field
 from sqlalchemy.orm import Session
 from typing_extensions import TypedDict
 
-from gateway.accounts.quotas import QuotaExceeded
 from gateway.api import schemas
 from gateway.api.access import get_locked_task
 from gateway.api.auth import gateway
 from gateway.api.body import Body, read_body
-from gateway.api.errors import ApiError, invalid
+from gateway.api.errors import answer_to, invalid, sentence_of
 from gateway.api.processing import begin
 from gateway.api.sharing import share
 from gateway.api.task_numbers import task_numbers
@@ -66,20 +65,35 @@ def act_on_tasks() -> ResponseReturnValue:
         raise invalid(action=f"Must be one of {', '.join(_ACTIONS)}.")
     if action in (_add, _remove) and not body.texts("groups"):
         raise invalid(groups="This field is required.")
-    answers = [_answer(number, action, body) for number in task_numbers(body, _MOST_TASKS)]
-    gateway().store.empty_trash()
-    return jsonify(answers)
+    numbers = task_numbers(body, _MOST_TASKS)
+    return jsonify(list(_answers(numbers, action, body)))
 
 
-def _answer(number: int, action: _Action, body: Body) -> dict[str, Any]:
-    try:
-        with gateway().database.writing() as session:
-            more = action(session, number, body)
-    except ApiError as error:
-        return {"id": number, "status": "error", "error": error.sentence}
-    except QuotaExceeded as error:
-        return {"id": number, "status": "error", "error": str(error)}
-    return {"id": number, "status": "success", **more}
+def _answers(numbers: Sequence[int], action: _Action, body: Body) -> Iterator[dict[str, Any]]:
+    """What became of each; an error of one says nothing about those before it, which are done.
+
+    Where nothing was done yet while the database or the store is away, their error is raised.
+    """
+    done, away = False, ""
+    for number in numbers:
+        if away:
+            yield {"id": number, "status": "error", "error": away}
+            continue
+        try:
+            with gateway().database.writing() as session:
+                more = action(session, number, body)
+        except Exception as error:
+            answer = answer_to(error)
+            sentence = sentence_of(answer.get_json())
+            if answer.status_code == 503:
+                if not done:
+                    raise
+                # To wait for it once more for each of the others would take too long.
+                away = sentence
+            yield {"id": number, "status": "error", "error": sentence}
+        else:
+            done = True
+            yield {"id": number, "status": "success", **more}
 
 
 def _step(step: str) -> _Action:

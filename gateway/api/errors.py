@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from typing import Any
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, current_app, jsonify, request
 from sqlalchemy.exc import InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException
 
@@ -36,8 +37,13 @@ class ApiError(Exception):
     @property
     def sentence(self) -> str:
         """All that is said, where it stands in a list with others."""
-        said = (each for value in self.body.values() for each in _as_list(value))
-        return " ".join(map(str, said))
+        return sentence_of(self.body)
+
+
+def sentence_of(body: Mapping[str, Any]) -> str:
+    """All that the body of such an answer says."""
+    said = (each for value in body.values() for each in _as_list(value))
+    return " ".join(map(str, said))
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -92,6 +98,11 @@ def install(app: Flask) -> None:
     app.register_error_handler(StoreAway, _answer_store_away)
     app.register_error_handler(OSError, _answer_file_system)
     app.register_error_handler(Exception, _answer_unexpected)
+
+
+def answer_to(error: Exception) -> Response:
+    """What a request is answered that ends with this error."""
+    return current_app.make_response(current_app.handle_user_exception(error))
 
 
 def _answer(error: ApiError) -> Response:

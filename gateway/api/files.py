@@ -148,7 +148,6 @@ def delete(task_id: int, path: str) -> ResponseReturnValue:
             task_id=task_id,
             path=path,
         )
-    gateway().store.empty_trash()
     return Response(status=204)
 
 

@@ -159,7 +159,6 @@ def delete_task(task_id: int) -> ResponseReturnValue:
     """Delete a task with its files; a run of it is cancelled first."""
     with gateway().database.writing() as session:
         delete_one(session, task_id)
-    gateway().store.empty_trash()
     return Response(status=204)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from tests.support.gateway import Bench, Caller
 
@@ -76,3 +78,37 @@ def test_a_request_that_makes_no_sense_does_nothing(
     alice.new_task()
     assert alice.post("tasks/actions/", json=body).status_code == 400
     assert bench.commands() == []
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence", "third"),
+    [
+        (OSError(errno.EIO, "Input/output error"), "Internal error", "success"),
+        (OperationalError("", None, Exception("gone")), "database does not answer", "error"),
+    ],
+)
+def test_an_error_at_one_task_takes_nobody_the_answers_for_the_others(
+    bench: Bench,
+    alice: Caller,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    sentence: str,
+    third: str,
+) -> None:
+    tasks = [alice.new_task() for _ in range(3)]
+    create_run, tried = bench.store.create_run, []
+
+    def create(*given: Any) -> str:
+        tried.append(given)
+        if len(tried) == 2:
+            raise error
+        return create_run(*given)
+
+    monkeypatch.setattr(bench.store, "create_run", create)
+    answers = act(alice, "archive", tasks)
+    assert [answer["status"] for answer in answers] == ["success", "error", third]
+    assert sentence in answers[1]["error"]
+    begun = [answer["id"] for answer in answers if answer["status"] == "success"]
+    assert [command.task for command in bench.commands()] == begun
+    # While the database is away nobody waits for it once for each task.
+    assert len(tried) == (3 if third == "success" else 2)

@@ -16,6 +16,7 @@ from astropy.io import fits
 from sqlalchemy.orm import Query, Session
 
 from gateway.models import AuditEntry, Preset, Task
+from gateway.orchestration import janitor
 from skyrelay.store import TaskStore
 from tests.support.gateway import Bench, Caller
 
@@ -463,3 +464,22 @@ def test_a_task_that_does_not_exist_is_not_found(alice: Caller, task: str) -> No
     assert alice.get(f"tasks/{task}/state/").status_code == 404
     assert alice.process(task, "inspect").status_code == 404
     assert alice("DELETE", f"tasks/{task}/").status_code == 404
+
+
+@pytest.mark.parametrize("way", ["task", "file", "many"])
+def test_nobody_waits_until_the_files_of_what_is_deleted_are_removed(
+    bench: Bench, alice: Caller, way: str
+) -> None:
+    task = alice.new_task()
+    alice.post(f"tasks/{task}/files/a.fits", **_upload())
+    trash = bench.store.root / ".trash"
+    (trash / "much").mkdir()
+    if way == "task":
+        assert alice("DELETE", f"tasks/{task}/").status_code == 204
+    elif way == "file":
+        assert alice("DELETE", f"tasks/{task}/files/a.fits").status_code == 204
+    else:
+        alice.post("tasks/actions/", json={"action": "delete", "ids": [task]})
+    assert (trash / "much").exists()
+    janitor.empty_trash(bench.gateway)
+    assert list(trash.iterdir()) == []
