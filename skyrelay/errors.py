@@ -6,6 +6,19 @@ these two, and the stage service maps them to a retry or to a failed run in one 
 
 from __future__ import annotations
 
+import errno
+
+#: What a file system that is out of reach, or a machine short of processes, answers.
+_PASSING = {
+    errno.EIO,
+    errno.ESTALE,
+    errno.EREMOTEIO,
+    errno.ENOTCONN,
+    errno.ETIMEDOUT,
+    errno.EAGAIN,
+    errno.ENFILE,
+}
+
 
 class SkyrelayError(Exception):
     """Base of all failures that carry a sentence meant for the user."""
@@ -17,3 +30,12 @@ class Permanent(SkyrelayError):
 
 class Retriable(SkyrelayError):
     """Trying again may help: broker, network, remote service, a lost worker."""
+
+
+def may_pass(error: BaseException | None) -> bool:
+    """Whether the error, or what it comes from, is of the machine, and may be over soon."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _PASSING:
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -40,9 +40,15 @@ class FollowUpsProcess:
     def _keep_alive(self) -> None:
         # The child dies with the thread that has started it, and this one lives as long as we do.
         while not self._stopped.is_set():
-            child = subprocess.Popen(
-                [sys.executable, "-m", "gateway", "followups", "--parent", str(os.getpid())]
-            )
+            try:
+                child = subprocess.Popen(
+                    [sys.executable, "-m", "gateway", "followups", "--parent", str(os.getpid())]
+                )
+            except OSError as error:
+                # The machine may be short of processes or memory just now.
+                _log.error("the process of the follow-ups cannot be started: %s", error)
+                self._stopped.wait(_RESTART)
+                continue
             while child.poll() is None and not self._stopped.wait(_LOOK):
                 pass
             if self._stopped.is_set():

@@ -45,6 +45,9 @@ UNROUTABLE_PAUSE = timedelta(seconds=5)
 #: A row that this process cannot read is looked at again after this time: one of another version
 #: may have sent it by then, and the others go meanwhile.
 UNREADABLE_PAUSE = timedelta(seconds=10)
+#: A kill whose run cannot be marked as cancelled is sent, and again after this time: without the
+#: mark, a message of the run that still waits in a queue would begin it.
+UNMARKED_PAUSE = timedelta(seconds=5)
 #: Rows claimed at once.
 _BATCH = 200
 #: Seconds for which one thread of the process may keep the others waiting: what one has decided is
@@ -195,17 +198,31 @@ class Outbox:
         for row, message in batch:
             if time.monotonic() > ours_until:
                 return  # The broker kept us waiting, and others have sent the rest meanwhile.
-            if isinstance(message, KillRun):
-                # The mark is not synced: a power failure may take it, and leave this row.
-                self._store.cancel_run(message.task, message.run)
+            is_marked = not isinstance(message, KillRun) or self._mark(message)
             try:
                 publisher.publish(message)
-                self._sent.add(row)
+                if is_marked:
+                    self._sent.add(row)
+                else:
+                    self._put_off([row], UNMARKED_PAUSE)
             except Unroutable:
                 with logs.about(message):
                     said = message.to_json()
                     _log.error("NO QUEUE takes %s; it is kept and tried again", said)
                 self._put_off([row], UNROUTABLE_PAUSE)
+
+    def _mark(self, kill: KillRun) -> bool:
+        """Mark the run as cancelled, once more; whether that could be done.
+
+        The mark is not synced: a power failure may take it, and leave the row of the kill.
+        """
+        try:
+            self._store.cancel_run(kill.task, kill.run)
+        except OSError as error:
+            with logs.about(kill):
+                _log.error("the run cannot be marked as cancelled; tried again: %s", error)
+            return False
+        return True
 
     def _remove_sent(self) -> None:
         if rows := self._sent.take():

@@ -238,7 +238,7 @@ class EventConsumer:
                 _log.warning("%s; again in %.1f s", error, pause)
             except Exception:
                 _log.exception("the handler failed for a batch of %d", len(batch))
-                self._sleep(FIRST_PAUSE)
+                self._rest(connection, FIRST_PAUSE)
                 return False
             self._rest(connection, pause)
             pause = min(2 * pause, LONGEST_PAUSE)

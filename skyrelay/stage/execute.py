@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skyrelay.errors import Permanent, Retriable
+from skyrelay.errors import Permanent, Retriable, may_pass
 from skyrelay.messages import Outcome
 from skyrelay.parameters import PARAMETERS, unknown
 from skyrelay.products import outdated_by
@@ -146,8 +146,6 @@ def _guarded(
     stage, log = context.stage, context.log
     try:
         parts = work(importlib.import_module(stage.science))
-    except Permanent as error:
-        return _failed(log, config, str(error))
     except Retriable as error:
         log(f"Error! {error}")
         raise
@@ -156,6 +154,13 @@ def _guarded(
     except Exception as error:
         if is_disk_full(error):
             return _failed(log, config, DISK_FULL)
+        if may_pass(error):
+            reason = f"The worker's machine, or its file system, has failed: {error}"
+            with suppress(OSError):
+                log(f"Error! {reason}")
+            raise Retriable(reason) from error
+        if isinstance(error, Permanent):
+            return _failed(log, config, str(error))
         _log.exception("the science of %s failed in a way nobody foresaw", stage.step)
         sentence = f"Internal error in {stage.title.lower()}: {type(error).__name__}: {error}"
         return _failed(log, config, sentence)

@@ -103,7 +103,12 @@ class WorkerPool(SharedExtension):
     def _keep_a_worker(self) -> None:
         pause = FIRST_PAUSE
         while not self._stopping:
-            worker = WorkerProcess(self.container.service_name, self._settings, self._lifeline)
+            try:
+                worker = WorkerProcess(self.container.service_name, self._settings, self._lifeline)
+            except OSError as error:
+                # The machine may be short of processes or memory just now.
+                pause = self._wait_after(error, pause)
+                continue
             self._workers.add(worker)
             observation.WORKERS_STARTED.inc()
             try:
@@ -116,9 +121,13 @@ class WorkerPool(SharedExtension):
                 self._watch(worker)
             except WorkerGone as error:
                 if not self._stopping:
-                    _log.error("a worker did not come up (%s); again in %.0f s", error, pause)
-                    eventlet.sleep(pause)
-                    pause = min(2 * pause, LONGEST_PAUSE)
+                    pause = self._wait_after(error, pause)
             finally:
                 worker.end(0)
                 self._workers.discard(worker)
+
+    def _wait_after(self, error: Exception, pause: float) -> float:
+        """Wait before a worker is started again; the pause after the next failure."""
+        _log.error("a worker did not come up (%s); again in %.0f s", error, pause)
+        eventlet.sleep(pause)
+        return min(2 * pause, LONGEST_PAUSE)

@@ -80,6 +80,9 @@ class WorkerProcess:
                     pass_fds=(theirs.fileno(), lifeline.reading_end, log),
                     start_new_session=True,
                 )
+        except OSError:
+            self._channel.close()
+            raise
         finally:
             theirs.close()
 

@@ -6,11 +6,12 @@ import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from uuid import uuid4
 
 import pytest
 
-from skyrelay.broker.consumer import EventConsumer, News
+from skyrelay.broker.consumer import TRIES, EventConsumer, News
 from skyrelay.broker.publisher import Publisher
 from skyrelay.errors import Retriable
 from skyrelay.messages import StageStarted
@@ -49,6 +50,38 @@ def test_a_broker_is_heard_while_the_database_is_waited_for(
         assert wait_until(lambda: handled == [first, second]), handled
         assert "the broker is away" not in caplog.text
     finally:
+        consumer.stop()
+        thread.join()
+
+
+def test_a_consumer_is_awake_while_many_messages_fail_again_and_again(amqp_uri: str) -> None:
+    """Else it is taken for one that hangs, and its process is restarted."""
+    count = 6
+    published = threading.Event()
+    looks: list[float] = []
+    put_aside: list[News] = []
+
+    def handle(batch: Sequence[News]) -> None:
+        if any(isinstance(news, StageStarted) for news in batch):
+            published.wait(60)
+            looks.append(consumer._last_look)
+            raise ZeroDivisionError
+        put_aside.extend(batch)
+
+    consumer = EventConsumer(amqp_uri, handle)
+    thread = threading.Thread(target=consumer.run)
+    thread.start()
+    try:
+        assert wait_until(consumer.is_consuming)
+        with Publisher(amqp_uri) as publisher:
+            for _ in range(count):
+                publisher.publish(_started())
+        published.set()
+        assert wait_until(lambda: len(put_aside) == count)
+        tries_at_one_look = max(len(list(tries)) for _, tries in groupby(looks))
+        assert tries_at_one_look <= TRIES
+    finally:
+        published.set()
         consumer.stop()
         thread.join()
 
