@@ -12,11 +12,12 @@ from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session, undefer
 from typing_extensions import TypedDict
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from gateway.api import schemas, serializers
 from gateway.api.access import get_task
 from gateway.api.auth import gateway
-from gateway.api.errors import not_found
+from gateway.api.errors import answer_to, not_found
 from gateway.models import AttemptState, Run, StageAttempt
 from gateway.openapi import documented, media
 from gateway.permissions import Right
@@ -96,7 +97,8 @@ def read_log(task_id: int, step: str) -> ResponseReturnValue:
     """What a step says: as it works, and when it has ended.
 
     Who follows it asks for the range from where the last answer ended (``Range: bytes=1234-``); an
-    answer 416 means that nothing more was said. The header ``X-Log`` is ``live`` while it works.
+    answer 416 means that nothing more was said. The header ``X-Log``, also of that answer, is
+    ``live`` while it works.
     """
     if step not in _STEPS:
         raise not_found()
@@ -126,9 +128,13 @@ def _start_of(path: Path) -> bytes:
 
 
 def _log(content: bytes, state: str) -> Response:
-    response = send_file(
-        io.BytesIO(content), mimetype="text/plain", conditional=True, etag=False, max_age=0
-    )
+    try:
+        response = send_file(
+            io.BytesIO(content), mimetype="text/plain", conditional=True, etag=False, max_age=0
+        )
+    except RequestedRangeNotSatisfiable as error:
+        # Who follows the log hears by the header that nothing more will come.
+        response = answer_to(error)
     response.headers["X-Log"] = state
     return response
 

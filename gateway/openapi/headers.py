@@ -72,7 +72,11 @@ def header_parameters(view: _View, operation: Operation) -> list[dict[str, Any]]
 def headers_of_answer(view: _View, operation: Operation, status: int) -> dict[str, Any]:
     """The headers that an answer of this status may have, for the document."""
     if status not in operation.answers:
-        return {name: _described(name) for name in _OF_REFUSALS.get(status, ())}
+        refused = list(_OF_REFUSALS.get(status, ()))
+        if status == 416:
+            # What is said of the range that is there is said of the one that is not.
+            refused += operation.answers[206].headers
+        return {name: _described(name) for name in refused}
     names = list(operation.answers[status].headers)
     if 304 in operation.answers and status in (200, 206, 304):
         names.append("ETag")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 
@@ -16,10 +18,13 @@ class ServerAway(ClientError):
 class RequestRefused(ClientError):
     """The server refused; ``status`` is the HTTP status, ``body`` what it said."""
 
-    def __init__(self, status: int, body: Any) -> None:
+    def __init__(
+        self, status: int, body: Any, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         super().__init__(sentence_of(status, body))
         self.status = status
         self.body = body
+        self.headers = headers
 
 
 class NotAuthenticated(RequestRefused):

@@ -12,6 +12,8 @@ from skyrelay.client.transport import Transport
 
 #: Status of an answer to a range that begins where the file ends.
 _NOTHING_MORE = 416
+#: The header of a log that says whether the step works, and may say more.
+_STATE, _LIVE = "X-Log", "live"
 
 
 class ResultCalls(Transport):
@@ -139,9 +141,9 @@ class ResultCalls(Transport):
             response = self._request("GET", f"tasks/{task}/logs/{step}/", headers=headers)
         except RequestRefused as error:
             if error.status == _NOTHING_MORE:
-                return "", True
+                return "", error.headers.get(_STATE) == _LIVE
             raise
-        return response.text, response.headers["X-Log"] == "live"
+        return response.text, response.headers[_STATE] == _LIVE
 
 
 def _place(ra: float | str, dec: float | None) -> dict[str, Any]:

@@ -136,4 +136,4 @@ def _raise_refusal(response: requests.Response) -> None:
     if status in (502, 503, 504):
         raise ServerAway(sentence_of(status, body))
     kinds = {401: NotAuthenticated, 403: Forbidden, 404: NotFound, 409: Conflict}
-    raise kinds.get(status, RequestRefused)(status, body)
+    raise kinds.get(status, RequestRefused)(status, body, response.headers)

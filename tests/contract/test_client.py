@@ -176,6 +176,22 @@ def test_what_was_measured_is_read(bench: Bench, alice: Caller, client: Client) 
     assert {each["path"] for each in client.provenance(task)} >= {"objects.parquet"}
 
 
+def test_a_log_that_was_read_whole_before_its_step_ended_says_no_more(
+    bench: Bench, alice: Caller, client: Client
+) -> None:
+    task = alice.new_task()
+    alice.process(task, INSPECT.step)
+    command = bench.command()
+    bench.hear(bench.started(command))
+    attempt = bench.store.attempt(command)
+    with attempt.claimed():
+        (attempt.open_scratch() / INSPECT.log_name).write_text(INSPECT.log_name)
+        assert client.log(task, INSPECT.step) == (INSPECT.log_name, True)
+        assert client.log(task, INSPECT.step, len(INSPECT.log_name)) == ("", True)
+    bench.hear(bench.finished(command, product=INSPECT.log_name))
+    assert client.log(task, INSPECT.step, len(INSPECT.log_name)) == ("", False)
+
+
 def test_a_long_queue_is_read_page_by_page(
     alice: Caller, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

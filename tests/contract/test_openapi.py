@@ -86,6 +86,7 @@ def test_headers_that_clients_send_and_get_are_described(bench: Bench) -> None:
     log = described["/api/tasks/{task_id}/logs/{step}/", "get"]
     assert _headers(log) == {"Range"}
     assert log["responses"]["200"]["headers"].keys() == {"X-Log"}
+    assert log["responses"]["416"]["headers"].keys() == {"Content-Range", "X-Log"}
     for (path, _), operation in described.items():
         if path.startswith("/api/"):
             assert {"414", "431"} <= operation["responses"].keys()
