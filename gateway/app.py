@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import IO, NoReturn
 
 from flask import Flask, Request, current_app, request
@@ -16,6 +17,7 @@ from gateway.api import api, errors, openid
 from gateway.api.body import FILES_REFUSED
 from gateway.api.errors import detail
 from gateway.api.serializers import task_state
+from gateway.api.waiting import WAITING
 from gateway.core import Gateway
 from gateway.feed import FEED, Feed
 from gateway.openapi import pages
@@ -81,11 +83,14 @@ def create_app(gateway: Gateway) -> Flask:
     app.session_interface = _Sessions()
     app.secret_key = gateway.settings.secret_key
     app.extensions["skyrelay"] = gateway
-    # The other half of the threads answers whoever does not watch.
-    most = max(1, gateway.settings.skyrelay_web_threads // 2)
-    app.extensions[FEED] = Feed(gateway.database, task_state, most)
+    # The threads that are left answer whoever neither watches nor waits: those who ask for our
+    # health, too.
+    threads = gateway.settings.skyrelay_web_threads
+    app.extensions[FEED] = Feed(gateway.database, task_state, max(1, threads // 2))
+    room = threading.BoundedSemaphore(max(1, threads // 3))
+    app.extensions[WAITING] = room
     app.extensions[RENDERERS] = Renderers(
-        gateway.settings.skyrelay_renderers, gateway.settings.skyrelay_renderer_memory, most
+        gateway.settings.skyrelay_renderers, gateway.settings.skyrelay_renderer_memory, room
     )
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False

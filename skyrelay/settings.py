@@ -107,7 +107,10 @@ class Settings(BaseSettings):
     skyrelay_heartbeat: int = Field(20, ge=3, description="AMQP heartbeat in seconds")
     skyrelay_web_workers: int = Field(2, ge=1, description="processes of the web server")
     skyrelay_web_threads: int = Field(
-        24, ge=1, description="threads of each of them; half of them may serve streams"
+        24,
+        ge=1,
+        description="threads of each of them; half of them may serve streams, a third wait for "
+        "pictures, names and changes of images",
     )
     skyrelay_renderers: int = Field(
         1,

@@ -21,8 +21,8 @@ from skyrelay.store.files import is_full
 
 _log = logging.getLogger(__name__)
 
-#: Seconds after which a client should try again what failed because database or store was away.
-_RETRY_AFTER = "2"
+#: Seconds after which a client should try again what is not to be had just now.
+_SOON = 2
 
 
 class ApiError(Exception):
@@ -88,6 +88,13 @@ def throttled(seconds: float) -> ApiError:
     return error
 
 
+def try_again(sentence: str, seconds: int = _SOON) -> ApiError:
+    """It is not to be had just now, but may be after so many seconds."""
+    error = detail(503, sentence)
+    error.headers["Retry-After"] = str(seconds)
+    return error
+
+
 def install(app: Flask) -> None:
     """Make the application answer with these bodies."""
     app.register_error_handler(ApiError, _answer)
@@ -133,18 +140,12 @@ def _answer_quota(error: QuotaExceeded) -> Response:
 
 def _answer_away(error: Exception) -> Response:
     _log.error("the database does not answer: %s", error)
-    return _try_again("The database does not answer; try again in a moment.")
+    return _answer(try_again("The database does not answer; try again in a moment."))
 
 
 def _answer_store_away(error: StoreAway) -> Response:
     _log.error("the store of the tasks is away: %s", error)
-    return _try_again("The files of the tasks are out of reach; try again in a moment.")
-
-
-def _try_again(sentence: str) -> Response:
-    answer = detail(503, sentence)
-    answer.headers["Retry-After"] = _RETRY_AFTER
-    return _answer(answer)
+    return _answer(try_again("The files of the tasks are out of reach; try again in a moment."))
 
 
 def _answer_file_system(error: OSError) -> Response:

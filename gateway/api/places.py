@@ -19,7 +19,8 @@ from typing_extensions import TypedDict
 
 from gateway.api import query
 from gateway.api.auth import gateway
-from gateway.api.errors import invalid, refused
+from gateway.api.errors import invalid, refused, try_again
+from gateway.api.waiting import room_to_wait
 from gateway.openapi import documented
 from skyrelay.errors import Permanent, Retriable
 from skyrelay.settings import Settings
@@ -74,7 +75,8 @@ def place(field: str) -> tuple[float, float, float | None]:
     Raises
     ------
     ApiError
-        400 if it says nothing that is known here, 502 if those who might know do not answer.
+        400 if it says nothing that is known here, 502 if those who might know do not answer, 503 if
+        too many ask just now.
     """
     text = query.text(field, _LONGEST).strip()
     if not text or not text.isprintable():
@@ -82,11 +84,21 @@ def place(field: str) -> tuple[float, float, float | None]:
     from skyrelay.sky.targets import parse_circle  # It takes a second, and few requests need it.
 
     try:
-        return parse_circle(text) or (*_looked_up(text), None)
+        return parse_circle(text) or (*_looked_up_in_turn(text), None)
     except Permanent as error:
         raise invalid(**{field: str(error)}) from error
     except Retriable as error:
         raise refused(502, str(error)) from error
+
+
+def _looked_up_in_turn(name: str) -> tuple[float, float]:
+    with room_to_wait() as may_wait:
+        if not may_wait or not _AT_ONCE.acquire(timeout=_PATIENCE):
+            raise try_again("Too many names are looked up now; try again in a moment.")
+        try:
+            return _looked_up(name)
+        finally:
+            _AT_ONCE.release()
 
 
 def _looked_up(name: str) -> tuple[float, float]:
@@ -95,11 +107,6 @@ def _looked_up(name: str) -> tuple[float, float]:
 
     settings: Settings = gateway().settings
     hasty = settings.model_copy(update=_HASTE)
-    if not _AT_ONCE.acquire(timeout=_PATIENCE):
-        raise Retriable("Too many names are looked up now: try again in a moment.")
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            remote = Remote(hasty, settings.skyrelay_offline, Path(folder), _log.info)
-            return position_of(remote, name)
-    finally:
-        _AT_ONCE.release()
+    with tempfile.TemporaryDirectory() as folder:
+        remote = Remote(hasty, settings.skyrelay_offline, Path(folder), _log.info)
+        return position_of(remote, name)

@@ -1,8 +1,8 @@
 """How does a client change the image of a task: repair its file, crop it, remove stripes?
 
 The work is a run of one step, as any other, that can be watched and cancelled. The answer comes
-when it has ended, as STDWeb's clients expect; where it takes longer than they would wait, they are
-told which run to watch.
+when it has ended, as STDWeb's clients expect; where it takes longer than they would wait, or too
+many wait already, they are told which run to watch.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from gateway.api.auth import gateway
 from gateway.api.body import Body, read_body
 from gateway.api.errors import invalid, refused
 from gateway.api.processing import begin
+from gateway.api.waiting import room_to_wait
 from gateway.models import Run, RunState
 from gateway.openapi import Answer, documented
 from gateway.permissions import Right
@@ -62,7 +63,7 @@ class _StillRunning(TypedDict):
 
 _ANSWERS = {
     200: _Changed,
-    202: Answer(_StillRunning, "It takes longer: watch the run."),
+    202: Answer(_StillRunning, "It takes longer, or many wait: watch the run."),
 }
 
 
@@ -104,7 +105,8 @@ def _checked(prefix: str, given: dict[str, Any]) -> dict[str, Any]:
 
 def _change(task_id: int, stage: Stage, config: dict[str, Any], status: str) -> ResponseReturnValue:
     run = _start(task_id, stage, config)
-    ended = _wait_for(run)
+    with room_to_wait() as may_wait:
+        ended = _wait_for(run) if may_wait else None
     if ended is None:
         return jsonify({"id": task_id, "status": "running", "celery_id": run}), 202
     state, reasons = ended

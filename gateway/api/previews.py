@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 from gateway.api.access import get_task
 from gateway.api.auth import gateway
 from gateway.api.data_files import find
-from gateway.api.errors import ApiError, detail, not_found, refused
+from gateway.api.errors import ApiError, not_found, refused, try_again
 from gateway.api.files import check_path
 from gateway.openapi import NOTHING, Answer, documented, media
 from gateway.permissions import Right
@@ -28,7 +28,6 @@ _Wanted = TypeVar("_Wanted", ImageOptions, CutoutOptions)
 
 #: To be changed with what pictures look like: those that clients keep are then asked for anew.
 _VERSION = "1"
-_RETRY_AFTER = "2"
 _GIB = 1024**3
 #: The folder of smaller versions of images, beside those of the tasks.
 _CACHE = ".previews"
@@ -136,6 +135,4 @@ def _render(job: Job) -> bytes:
     except Unviewable as error:
         raise refused(400, str(error)) from error
     except TooBusy:
-        busy = detail(503, "Too many pictures are asked for; try again in a moment.")
-        busy.headers["Retry-After"] = _RETRY_AFTER
-        raise busy from None
+        raise try_again("Too many pictures are asked for; try again in a moment.") from None

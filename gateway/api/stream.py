@@ -14,7 +14,7 @@ from flask.typing import ResponseReturnValue
 
 from gateway.api.access import get_task
 from gateway.api.auth import current_user, feed, gateway
-from gateway.api.errors import detail
+from gateway.api.errors import try_again
 from gateway.feed import GONE, Feed, OwnerWatcher, TooManyWatchers, Watcher
 from gateway.models import now
 from gateway.openapi import documented, media
@@ -28,7 +28,7 @@ _SILENCE = 15.0
 _TICK = 1.0
 #: Seconds after which a stream ends: its client connects anew, and its rights are looked at again.
 _LONGEST = 600.0
-_RETRY_AFTER = "5"
+_RETRY_AFTER = 5
 
 _Watcher = TypeVar("_Watcher", Watcher, OwnerWatcher)
 
@@ -79,9 +79,8 @@ def _admitted(stack: ExitStack, watching: AbstractContextManager[_Watcher]) -> _
     try:
         return stack.enter_context(watching)
     except TooManyWatchers:
-        error = detail(503, "Too many streams are open: ask for state/ now and then instead.")
-        error.headers["Retry-After"] = _RETRY_AFTER
-        raise error from None
+        sentence = "Too many streams are open: ask for state/ now and then instead."
+        raise try_again(sentence, _RETRY_AFTER) from None
 
 
 def _streamed(events: Iterator[str], stack: ExitStack) -> Response:

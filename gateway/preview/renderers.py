@@ -42,13 +42,13 @@ class TooBusy(Exception):
 class Renderers:
     """``count`` processes, or none, that make pictures with at most ``memory`` MiB each.
 
-    At most ``waiting`` requests wait for them: the threads of the others answer everybody else.
+    Requests wait for them as long as there is ``room``, which they share with others that wait.
     """
 
-    def __init__(self, count: int, memory: int, waiting: int) -> None:
+    def __init__(self, count: int, memory: int, room: threading.Semaphore) -> None:
         self._count = count
         self._memory = memory
-        self._room = threading.BoundedSemaphore(max(1, waiting))
+        self._room = room
         self._idle: queue.LifoQueue[subprocess.Popen[bytes] | None] = queue.LifoQueue()
         self._living: set[subprocess.Popen[bytes]] = set()
         for _ in range(count):

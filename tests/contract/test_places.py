@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +102,28 @@ def test_who_asks_for_anything_else_is_answered_while_names_are_looked_up(
 ) -> None:
     monkeypatch.setattr(places, "_PATIENCE", 0.01)
     with places._AT_ONCE, places._AT_ONCE, places._AT_ONCE:
-        assert alice.get("resolve/?name=m31").status_code == 502
+        refused = alice.get("resolve/?name=m31")
+        assert refused.status_code == 503 and int(refused.headers["Retry-After"]) > 0
         assert alice.get("resolve/?name=10 20").status_code == 200
     assert alice.get("resolve/?name=m31").status_code == 200
+
+
+def test_names_that_are_looked_up_leave_threads_for_others(
+    tmp_path: Path, database_url: str, sky: SkyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "_PATIENCE", 3600.0)
+    sky.mend()
+    addresses = {"skyrelay_sesame_urls": sky.url("sesame")}
+    with opened(tmp_path, database_url, skyrelay_web_threads=3, **addresses) as gateway:
+        bench = Bench(gateway)
+        callers = [bench.caller(name) for name in ("alice", "bob")]
+        with ThreadPoolExecutor(2) as pool:
+            with places._AT_ONCE, places._AT_ONCE, places._AT_ONCE:
+                answers = [pool.submit(each.get, "resolve/?name=m31") for each in callers]
+                first, _ = wait(answers, 60.0, FIRST_COMPLETED)
+            assert [answer.result().status_code for answer in first] == [503]
+            assert sorted(answer.result().status_code for answer in answers) == [200, 503]
+        bench.close()
 
 
 def test_tasks_are_found_at_a_place(bench: Bench, alice: Caller, bob: Caller) -> None:

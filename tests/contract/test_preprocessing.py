@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from gateway.models import AuditEntry, Task
 from skyrelay.messages import Outcome, RunStage
 from skyrelay.records import SkyField
 from skyrelay.stages import ARCHIVE
-from tests.support.gateway import Bench, Caller
+from tests.support.gateway import Bench, Caller, opened
 from tests.support.measured import Field, measured_task
 from tests.support.processes import wait_until
 
@@ -125,6 +125,33 @@ def test_a_change_that_takes_long_is_answered_with_the_run_to_watch(
     assert answer.status_code == 202
     assert answer.json["status"] == "running"
     assert answer.json["celery_id"] == alice.get(f"tasks/{task}/state/").json["celery_id"]
+
+
+def test_changes_that_take_long_leave_threads_for_others(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preprocessing, "PATIENCE", 3600.0)
+    with opened(tmp_path, database_url, skyrelay_web_threads=3) as gateway:
+        bench = Bench(gateway)
+        callers = [bench.caller(name) for name in ("alice", "bob")]
+        tasks = [with_image(caller) for caller in callers]
+        commands: list[RunStage] = []
+
+        def both_have_begun() -> bool:
+            commands.extend(bench.commands())
+            return len(commands) == 2
+
+        with ThreadPoolExecutor(2) as pool:
+            answers = [
+                pool.submit(caller.post, f"tasks/{task}/crop/", json={"x1": 5})
+                for caller, task in zip(callers, tasks, strict=True)
+            ]
+            first, _ = wait(answers, 60.0, FIRST_COMPLETED)
+            assert wait_until(both_have_begun)
+            bench.hear(*(bench.finished(command) for command in commands))
+            assert [answer.result().status_code for answer in first] == [202]
+            assert sorted(answer.result().status_code for answer in answers) == [200, 202]
+        bench.close()
 
 
 def test_a_new_image_has_no_original_of_another_one(bench: Bench, alice: Caller) -> None:

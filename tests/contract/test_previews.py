@@ -54,7 +54,7 @@ def _sky(rows: int = 300, columns: int = 400) -> np.ndarray[Any, Any]:
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Renderers]:
     """Renderers for all tests: to begin one takes seconds, and they know nothing of a gateway."""
-    made = Renderers(1, 1024, 12)
+    made = Renderers(1, 1024, threading.BoundedSemaphore(12))
     yield made
     made.stop()
 
@@ -445,7 +445,7 @@ def test_many_may_look_at_once(alice: Caller, task: int) -> None:
 
 
 def test_where_no_pictures_are_made_it_is_said(bench: Bench, alice: Caller, task: int) -> None:
-    bench.app.extensions[RENDERERS] = Renderers(0, 1024, 12)
+    bench.app.extensions[RENDERERS] = Renderers(0, 1024, threading.BoundedSemaphore(12))
     answer = alice.get(f"tasks/{task}/preview/image.fits")
     assert answer.status_code == 400
     assert "No pictures are made here" in answer.text

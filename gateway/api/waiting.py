@@ -1,0 +1,24 @@
+"""How many requests may wait for something slow, so that threads are left for all others?"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flask import current_app
+
+#: Under this name the application keeps the semaphore of those that wait.
+WAITING = "skyrelay.waiting"
+
+
+@contextmanager
+def room_to_wait() -> Iterator[bool]:
+    """Whether this request may wait inside; where it may not, too many do already."""
+    room: threading.Semaphore = current_app.extensions[WAITING]
+    may_wait = room.acquire(blocking=False)
+    try:
+        yield may_wait
+    finally:
+        if may_wait:
+            room.release()
