@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from amqp.exceptions import NotFound
+from amqp.exceptions import InternalError, NotFound
 from kombu import Connection, Consumer, Message, Queue, binding
 
 from skyrelay.broker import topology
@@ -28,18 +28,18 @@ def take(amqp_uri: str, queue: str) -> list[Any]:
 def taken(amqp_uri: str, queue: str) -> list[Message]:
     """The messages of a queue with their headers, as soon as there is something in it."""
     taken: list[Message] = []
-    with Connection(amqp_uri) as connection:
 
-        def look() -> bool:
-            with connection.channel() as channel:
-                try:
-                    while (message := channel.basic_get(queue, no_ack=True)) is not None:
-                        taken.append(message)
-                except NotFound:
-                    return False
-            return bool(taken)
+    def look() -> bool:
+        with Connection(amqp_uri) as connection, connection.channel() as channel:
+            try:
+                while (message := channel.basic_get(queue, no_ack=True)) is not None:
+                    taken.append(message)
+            except (NotFound, InternalError):
+                # A queue that is just being made has a name before it has a process.
+                return False
+        return bool(taken)
 
-        wait_until(look)
+    wait_until(look)
     return taken
 
 
