@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from skyrelay import time_limits
+from skyrelay import task_states, time_limits
 from skyrelay.settings import get_settings
 
 
@@ -80,7 +80,7 @@ class Stage:
     @property
     def state_failed(self) -> str:
         """Task state after the stage has failed."""
-        return f"{self.state}_failed"
+        return task_states.failed(self.state)
 
     @property
     def log_name(self) -> str:

@@ -25,6 +25,7 @@ from gateway.api.idempotency import once_per_key, remember_answer
 from gateway.api.run_request import check_inputs, priority_of, steps_of
 from gateway.models import Preset, Task, User
 from gateway.openapi import File, documented
+from skyrelay import task_states
 from skyrelay.parameters import ParameterError, Validated, validate
 from skyrelay.products import IMAGE
 
@@ -113,7 +114,7 @@ def make_task(
             task = Task(
                 original_name=name,
                 title=title,
-                state="uploaded" if IMAGE in files else "initial",
+                state=task_states.UPLOADED if IMAGE in files else task_states.INITIAL,
                 user=session.get_one(User, current_user().id),
                 config=config,
                 groups=groups_named(session, body.texts("groups")),

@@ -20,6 +20,7 @@ from gateway.api.creation import LONGEST_NAME
 from gateway.models import Task
 from gateway.openapi import documented
 from gateway.permissions import Right
+from skyrelay import task_states
 from skyrelay.products import BROUGHT, IMAGE_WCS
 
 blueprint = Blueprint("duplication", __name__)
@@ -52,7 +53,7 @@ def duplicate(task_id: int) -> ResponseReturnValue:
         copy = Task(
             original_name=source.original_name,
             title=f"{source.title[: LONGEST_NAME - len(_MARK) - 1]} {_MARK}".strip(),
-            state="uploaded" if products_too else "duplicated",
+            state=task_states.UPLOADED if products_too else task_states.DUPLICATED,
             user_id=current_user().id,
             config=dict(source.config),
             **{name: getattr(source, name) for name in _POSITION},

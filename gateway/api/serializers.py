@@ -20,6 +20,7 @@ from gateway.models import (
     User,
     now,
 )
+from skyrelay import task_states
 from skyrelay.stages import stage_of
 from skyrelay.store import Entry
 
@@ -82,7 +83,7 @@ def task_state(task: Task, run: Run | None, attempts: Sequence[StageAttempt]) ->
     if run is not None and attempts:
         state = {**state, **_progress(run, attempts)}
     if task.reasons:
-        if task.state.endswith("_failed"):
+        if task_states.is_failed(task.state):
             state["error"] = " ".join(task.reasons)
         else:
             state["degraded"] = task.reasons

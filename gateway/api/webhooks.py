@@ -21,7 +21,7 @@ from gateway.api.errors import invalid, not_found, refused
 from gateway.followups.calls import Caller, CallFailed
 from gateway.followups.events import EVENTS
 from gateway.followups.webhooks import secret_of
-from gateway.models import LARGEST_ID, Webhook, WebhookDelivery, now
+from gateway.models import LARGEST_ID, DeliveryState, Webhook, WebhookDelivery, now
 from gateway.openapi import NOTHING, documented
 
 blueprint = Blueprint("webhooks", __name__)
@@ -61,7 +61,7 @@ class _WebhookAnswer(TypedDict):
 class _Delivery(TypedDict):
     id: Annotated[int, Field(examples=[11])]
     event: Annotated[str, Field(examples=["run.done"])]
-    state: Annotated[str, Field(description="pending, delivered, failed", examples=["delivered"])]
+    state: Annotated[str, Field(description=", ".join(DeliveryState), examples=["delivered"])]
     created: schemas.Moment
     due: Annotated[str | None, Field(description="Of the next try.", examples=[None])]
     tries: Annotated[
@@ -169,7 +169,7 @@ def redeliver(webhook_id: int, delivery_id: int) -> ResponseReturnValue:
         found = session.get(WebhookDelivery, delivery_id) if delivery_id <= LARGEST_ID else None
         if found is None or found.webhook_id != hook.id:
             raise not_found()
-        found.state, found.due = "pending", now()
+        found.state, found.due = DeliveryState.PENDING, now()
         remember_request(session, "webhook_redeliver", webhook=hook.id, delivery=found.id)
     return jsonify(_delivery(found)), 202
 
@@ -216,7 +216,7 @@ def _delivery(found: WebhookDelivery) -> dict[str, Any]:
         "event": found.event,
         "state": found.state,
         "created": serializers.moment(found.created),
-        "due": serializers.moment(found.due) if found.state == "pending" else None,
+        "due": serializers.moment(found.due) if found.state == DeliveryState.PENDING else None,
         "tries": found.tries,
         "last_error": found.last_error,
         "body": json.loads(found.body),

@@ -27,7 +27,7 @@ from gateway.followups.sending import CALLS
 from gateway.models import IS_FETCHING, Analysis, AnalysisState, Task, now
 from gateway.orchestration.runs import lock_task
 from gateway.skyportal.report import refusal
-from skyrelay import logs
+from skyrelay import logs, task_states
 from skyrelay.products import IMAGE
 
 _log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def _begin(gateway: Gateway, session: Session, analysis_id: int, image: IO[bytes
     task = _task_with_room(gateway, session, analysis, os.fstat(image.fileno()).st_size)
     forget_size(session, task.id)
     gateway.store.adopt(task.id, IMAGE, image)
-    task.state = "uploaded"
+    task.state = task_states.UPLOADED
     run = lifetime.start_first(gateway, session, task, analysis.steps)
     analysis.run_id = run.id if run else None
     analysis.state, analysis.due, analysis.last_error = AnalysisState.WAITING, now(), ""

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from gateway.models import Analysis, Duty, FollowUp, IntakeState, WebhookDelivery
+from gateway.models import Analysis, DeliveryState, Duty, FollowUp, IntakeState, WebhookDelivery
 from skyrelay import tracing
 
 #: How a try of a duty ends.
@@ -22,7 +22,7 @@ _DONE, _PUT_OFF = "done", "put off"
 #: What is called.
 _WEBHOOK, _ANALYSIS = "webhook", "analysis"
 #: How a call ends, by the state of its delivery; where that has none yet, it will be made again.
-_ENDINGS = {"delivered": "taken", "failed": "given up"}
+_ENDINGS: dict[str, str] = {DeliveryState.DELIVERED: "taken", DeliveryState.FAILED: "given up"}
 _FAILED = "failed"
 #: Of a file of which nothing is decided yet.
 _UNDECIDED = {IntakeState.SEEN, IntakeState.READY}

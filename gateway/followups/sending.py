@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from gateway.followups.calls import Caller, CallFailed
-from gateway.models import now
+from gateway.models import DeliveryState, now
 from skyrelay.settings import Settings
 
 #: Calls made at once.
@@ -46,9 +46,9 @@ def after(
     delays = settings.skyrelay_webhook_delays
     values: dict[str, Any] = {"tries": tries, "last_error": tried["error"]}
     if not tried["error"]:
-        values["state"] = "delivered"
+        values["state"] = DeliveryState.DELIVERED
     elif len(tries) > len(delays):
-        values["state"] = "failed"
+        values["state"] = DeliveryState.FAILED
     else:
         values["due"] = now() + timedelta(seconds=delays[len(tries) - 1])
     return values

@@ -22,7 +22,7 @@ from sqlalchemy.orm import joinedload
 from gateway.core import Gateway
 from gateway.followups import duties, observation
 from gateway.followups.sending import CALLS, HOLD, KEPT, after, send
-from gateway.models import IS_PENDING, Duty, FollowUp, Webhook, WebhookDelivery, now
+from gateway.models import IS_PENDING, DeliveryState, Duty, FollowUp, Webhook, WebhookDelivery, now
 from skyrelay import logs
 
 _log = logging.getLogger(__name__)
@@ -146,6 +146,7 @@ def forget_old(gateway: Gateway) -> None:
     with gateway.database.writing() as session:
         session.execute(
             delete(WebhookDelivery).where(
-                WebhookDelivery.created < now() - KEPT, WebhookDelivery.state != "pending"
+                WebhookDelivery.created < now() - KEPT,
+                WebhookDelivery.state != DeliveryState.PENDING,
             )
         )

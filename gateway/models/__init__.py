@@ -37,7 +37,7 @@ from gateway.models.users import (
     User,
     user_groups,
 )
-from gateway.models.webhooks import IS_PENDING, Webhook, WebhookDelivery
+from gateway.models.webhooks import IS_PENDING, DeliveryState, Webhook, WebhookDelivery
 
 __all__ = [
     "IS_FETCHING",
@@ -59,6 +59,7 @@ __all__ = [
     "BrowserSession",
     "CoverageCell",
     "DeadLetter",
+    "DeliveryState",
     "Duty",
     "FollowUp",
     "Group",

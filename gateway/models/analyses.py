@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from gateway.models.base import Base, JsonObject, PlainText, UtcDateTime, now
 from gateway.models.runs import IS_WAITING
-from gateway.models.webhooks import IS_PENDING
+from gateway.models.webhooks import IS_PENDING, DeliveryState
 
 
 class AnalysisState(StrEnum):
@@ -22,9 +22,9 @@ class AnalysisState(StrEnum):
     #: For the run, if it has one, and to be put together.
     WAITING = "waiting"
     #: The answer, ``body``, is to be delivered.
-    PENDING = "pending"
-    DELIVERED = "delivered"
-    FAILED = "failed"
+    PENDING = DeliveryState.PENDING.value
+    DELIVERED = DeliveryState.DELIVERED.value
+    FAILED = DeliveryState.FAILED.value
 
 
 #: Condition of a partial index: see `gateway.models.runs`.

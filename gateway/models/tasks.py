@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from gateway.models.base import Base, JsonObject, UtcDateTime, now
 from gateway.models.users import Group, User
+from skyrelay import task_states
 
 task_groups = Table(
     "task_groups",
@@ -49,7 +50,7 @@ class Task(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     original_name: Mapped[str] = mapped_column(String(250), default="")
     title: Mapped[str] = mapped_column(String(250), default="")
-    state: Mapped[str] = mapped_column(String(50), default="initial", index=True)
+    state: Mapped[str] = mapped_column(String(50), default=task_states.INITIAL, index=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
     created: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     modified: Mapped[datetime] = mapped_column(UtcDateTime, default=now, onupdate=now)

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from gateway.models.base import Base, JsonObject, PlainText, UtcDateTime, now
+
+
+class DeliveryState(StrEnum):
+    """How a call stands."""
+
+    #: To be made, for the first time or again.
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
 
 #: Condition of a partial index: see `gateway.models.runs`.
 IS_PENDING = text("state = 'pending'")
@@ -54,7 +65,7 @@ class WebhookDelivery(Base):
     cause: Mapped[int]
     event: Mapped[str] = mapped_column(String(50))
     body: Mapped[str] = mapped_column(Text)
-    state: Mapped[str] = mapped_column(String(20), default="pending")
+    state: Mapped[str] = mapped_column(String(20), default=DeliveryState.PENDING)
     created: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     due: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     tries: Mapped[list[dict[str, Any]]] = mapped_column(JsonObject, default=list)

@@ -12,6 +12,7 @@ from gateway.models import IS_OUT, LIVE, AttemptState, Run, RunState, StageAttem
 from gateway.orchestration.ledger import Ledger
 from gateway.orchestration.queueing import QUEUES, Queues
 from gateway.orchestration.runs import lock_task
+from skyrelay import task_states
 from skyrelay.messages import KillRun
 
 _LIVE = (
@@ -73,7 +74,7 @@ def _cancel(gateway: Gateway, ledger: Ledger, task: Task, reason: str) -> int:
     # Locked: another transaction may be sending one of them on at this moment.
     live = ledger.connection.execute(_LIVE, {"run": run.id}).scalars().all()
     ledger.give_up_attempts(run, AttemptState.CANCELLED)
-    ledger.end(run, RunState.CANCELLED, "cancelled")
+    ledger.end(run, RunState.CANCELLED, task_states.CANCELLED)
     ledger.write()
     # What the model knows of it is old now.
     ledger.session.expire(task, ["state", "celery_id", "reasons", "completed", "modified"])

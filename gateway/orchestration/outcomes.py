@@ -5,7 +5,6 @@ Everybody here holds the lock of the task's row.
 
 from __future__ import annotations
 
-import errno
 import logging
 from uuid import UUID
 
@@ -18,10 +17,11 @@ from gateway.models import AttemptState, Duty, RunState, StageAttempt
 from gateway.orchestration.ledger import Ledger
 from gateway.orchestration.open_runs import OpenAttempt, OpenRun
 from gateway.orchestration.queueing import Queues
-from skyrelay import logs
+from skyrelay import logs, task_states
 from skyrelay.messages import Outcome, RunStage, StageFinished
 from skyrelay.records import AttemptRecord
 from skyrelay.stages import ARCHIVE, PHOTOMETRY, SIMPLE_TRANSIENTS, SUBTRACTION, stage_of
+from skyrelay.store.files import is_full
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Outcomes:
         if event.outcome is Outcome.CANCELLED:
             run.reasons = [*run.reasons, *event.reasons]
             self._ledger.give_up_attempts(run, AttemptState.CANCELLED)
-            self._ledger.end(run, RunState.CANCELLED, "cancelled")
+            self._ledger.end(run, RunState.CANCELLED, task_states.CANCELLED)
         elif _is_part(run, attempt):
             attempt.fraction = 1.0
             self._join_if_complete(run)
@@ -109,7 +109,7 @@ class Outcomes:
                 store.cancel_run(run.task_id, UUID(run.id))
             except OSError as error:
                 # A full disk takes no mark, and no products; the run must end all the same.
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT) and not store.answers():
+                if not is_full(error) and not store.answers():
                     raise
                 with logs.about(task=run.task_id, run=run.id):
                     _log.exception("the run cannot be marked as over")

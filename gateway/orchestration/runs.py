@@ -17,7 +17,7 @@ from gateway.core import Gateway
 from gateway.models import Run, RunState, Task
 from gateway.orchestration.ledger import Ledger
 from gateway.orchestration.queueing import Queues
-from skyrelay import logs
+from skyrelay import logs, task_states
 
 _LOCK = (
     select(Task)
@@ -87,7 +87,7 @@ def start(
     logs.know(task=task.id, run=run.id)
     session.add(run)
     task.celery_id = run.id
-    task.state = "running"
+    task.state = task_states.RUNNING
     task.config = task.config | config
     task.reasons = []
     task.completed = None

@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from skyrelay import task_states
+
 
 class Answer(BaseModel):
     """An answer; fields of later versions are kept."""
@@ -66,7 +68,7 @@ class TaskState(Answer):
     @property
     def failed(self) -> bool:
         """Whether the last run failed."""
-        return not self.running and self.state.endswith("failed")
+        return not self.running and task_states.is_failed(self.state)
 
 
 class Started(Answer):

@@ -40,7 +40,6 @@ from skyrelay.stage.execute import (
     execute,
     execute_join,
     execute_part,
-    is_disk_full,
 )
 from skyrelay.stage.provenance import products_in, software
 from skyrelay.stages import Stage, stage_of
@@ -53,6 +52,7 @@ from skyrelay.store import (
     StoreMissing,
     TaskStore,
 )
+from skyrelay.store.files import is_full
 
 _log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ def _with_claim(attempt: Attempt, work: Callable[[bool], Answer]) -> Answer:
     except StoreMissing as error:
         return Away(reason=str(error))
     except OSError as error:
-        if is_disk_full(error):
+        if is_full(error):
             attempt.clear()
             return _failed_without_record(DISK_FULL)
         # Its file system may have gone while the science was at work in it.

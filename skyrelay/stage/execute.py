@@ -6,7 +6,6 @@ The warm workers of the services and the command line both come here; everything
 
 from __future__ import annotations
 
-import errno
 import importlib
 import json
 import logging
@@ -25,6 +24,7 @@ from skyrelay.settings import Settings
 from skyrelay.stage.context import Piece, StageContext, StageLog
 from skyrelay.stages import Stage
 from skyrelay.store import files
+from skyrelay.store.files import is_full
 
 _log = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ def _guarded(
     except MemoryError:
         return _failed(log, config, "The image needs more memory than this worker has.")
     except Exception as error:
-        if is_disk_full(error):
+        if is_full(error):
             return _failed(log, config, DISK_FULL)
         if may_pass(error):
             reason = f"The worker's machine, or its file system, has failed: {error}"
@@ -171,11 +171,6 @@ def _guarded(
     return StageResult(
         outcome, tuple(context.degraded), context.config, context.field, context.values, parts
     )
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Whether there is no room for a file that was to be written."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _failed(log: StageLog, config: dict[str, Any], reason: str) -> StageResult:

@@ -41,7 +41,7 @@ from gateway.models import (
     User,
     now,
 )
-from skyrelay import logs
+from skyrelay import logs, task_states
 from skyrelay.products import IMAGE
 from skyrelay.store.files import is_full
 
@@ -207,7 +207,7 @@ def _make_task(
     task = Task(
         original_name=Path(file.path).name[-_LONGEST_NAME:],
         title="",
-        state="uploaded",
+        state=task_states.UPLOADED,
         user=user,
         config=(preset.config if preset else {}) | intake.config,
         groups=list(session.scalars(select(Group).where(Group.name.in_(intake.groups)))),
