@@ -245,6 +245,11 @@ def _run_of(news: News) -> UUID | None:
     return place.run if place else None
 
 
+def until(file: Path) -> str:
+    """A ``program`` for a trial: its stage lasts until there is this file."""
+    return f"until test -e {file}; do sleep 0.05; done"
+
+
 def group_of(pid: int) -> list[int]:
     """Living processes of the session that ``pid`` leads."""
     found = []

@@ -32,12 +32,17 @@ def prepare(context: StageContext) -> None:
 
 
 def run_part(context: StageContext, part: int) -> None:
-    """Do as told for this part: ``{"acts": {"2": "permanent"}}``."""
+    """Do as told for this part: ``{"acts": {"2": "permanent"}}``.
+
+    With ``hold`` it waits until there is that file.
+    """
     order = _order(context)
     _leave(context, f"begun {part}")
     context.log(f"Part {part} begins")
     assert (context.shared / "prepared").read_text() == "prepared"
     time.sleep(order.get("seconds", 0.0))
+    while "hold" in order and not Path(order["hold"]).exists():
+        time.sleep(0.05)
     match order.get("acts", {}).get(str(part)):
         case "permanent":
             raise Permanent("It cannot be done.")
