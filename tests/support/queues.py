@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from amqp.exceptions import InternalError, NotFound
@@ -27,20 +27,21 @@ def take(amqp_uri: str, queue: str) -> list[Any]:
 
 def taken(amqp_uri: str, queue: str) -> list[Message]:
     """The messages of a queue with their headers, as soon as there is something in it."""
-    taken: list[Message] = []
+    found: list[Message] = []
 
     def look() -> bool:
-        with Connection(amqp_uri) as connection, connection.channel() as channel:
-            try:
-                while (message := channel.basic_get(queue, no_ack=True)) is not None:
-                    taken.append(message)
-            except (NotFound, InternalError):
-                # A queue that is just being made has a name before it has a process.
-                return False
-        return bool(taken)
+        # A queue that is being made at this moment breaks the connection of who asks for it.
+        with (
+            suppress(NotFound, InternalError),
+            Connection(amqp_uri) as connection,
+            connection.channel() as channel,
+        ):
+            while (message := channel.basic_get(queue, no_ack=True)) is not None:
+                found.append(message)
+        return bool(found)
 
-    wait_until(look)
-    return taken
+    assert wait_until(look), f"nothing came into {queue}"
+    return found
 
 
 class Echo:
