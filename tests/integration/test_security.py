@@ -32,7 +32,7 @@ from tests.support.authority import authority
 from tests.support.postgres import cluster
 from tests.support.processes import wait_until
 from tests.support.servers import PROJECT, TRIAL
-from tests.support.station import station
+from tests.support.station import station, until
 
 PASSWORD = "a-password-for-tests"
 #: Who does it, in the log of the node.
@@ -193,19 +193,19 @@ def test_the_monitor_sees_the_lengths_of_queues_and_changes_nothing(
     monitor = ("monitor", PASSWORD)
 
     def length() -> int:
-        answer = requests.get(queue, auth=monitor, timeout=10)
+        answer = requests.get(queue, auth=monitor, timeout=60)
         assert answer.status_code == 200, answer.text
         content = answer.json()
         # The broker counts every few seconds; KEDA adds what waits and what is in hand.
         return int(content.get("messages_ready", 0) + content.get("messages_unacknowledged", 0))
 
     assert wait_until(lambda: length() == 1)
-    assert requests.delete(queue, auth=monitor, timeout=10).status_code == 401
+    assert requests.delete(queue, auth=monitor, timeout=60).status_code == 401
     taking = {"count": 1, "ackmode": "ack_requeue_false", "encoding": "auto"}
-    answer = requests.post(f"{queue}/get", json=taking, auth=monitor, timeout=10)
+    answer = requests.post(f"{queue}/get", json=taking, auth=monitor, timeout=60)
     assert answer.status_code in (400, 401), answer.text
     for name in ("gateway", "stage"):
-        assert requests.get(queue, auth=(name, PASSWORD), timeout=10).status_code == 401
+        assert requests.get(queue, auth=(name, PASSWORD), timeout=60).status_code == 401
 
 
 def test_users_are_made_again_with_another_password_or_name(
@@ -244,9 +244,11 @@ def test_everything_runs_over_tls_and_only_with_the_right_authority(
         get_settings.cache_clear()
         with station(tmp_path, uri) as place:
             place.ready_replica()
-            command = place.order(seconds=0.5)
+            go = tmp_path / "go"
+            command = place.order(program=until(go))
+            assert wait_until(lambda: place.of(command, StageProgressed)), place.logs()
+            go.touch()
             assert place.finished(command).outcome is Outcome.DONE
-            assert wait_until(lambda: place.of(command, StageProgressed))
         monkeypatch.setenv("SKYRELAY_BROKER_CA", str(others / "ca.crt"))
         get_settings.cache_clear()
         with pytest.raises(OSError, match="certificate verify failed"):

@@ -134,7 +134,7 @@ class Cluster:
         return True
 
     def _execute(self, statement: str) -> None:
-        with psycopg.connect(self.url(), autocommit=True, connect_timeout=5) as connection:
+        with psycopg.connect(self.url(), autocommit=True, connect_timeout=60) as connection:
             connection.execute(statement)
 
 

@@ -16,7 +16,7 @@ def is_alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> bool:
+def wait_until(condition: Callable[[], object], seconds: float = 180.0) -> bool:
     """Whether the condition came true; the time is a bound for a hung test, not a measure."""
     deadline = time.monotonic() + seconds
     while not condition():

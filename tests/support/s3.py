@@ -67,11 +67,11 @@ class S3Server:
 
     def be_busy(self, requests_refused: int) -> None:
         """Answer so many of the next requests with 503 SlowDown."""
-        requests.post(f"{self.address}{_BUSY}/{requests_refused}", timeout=10)
+        requests.post(f"{self.address}{_BUSY}/{requests_refused}", timeout=60)
 
     def let_look_aged(self, seconds: int) -> None:
         """Let every object look older by so many seconds than it is; 0: no longer."""
-        requests.post(f"{self.address}{_AGED}/{seconds}", timeout=10)
+        requests.post(f"{self.address}{_AGED}/{seconds}", timeout=60)
 
 
 @contextmanager
@@ -98,8 +98,8 @@ def s3_server(log: Path, certificates: Path | None = None) -> Iterator[S3Server]
 
 def _answers(server: S3Server) -> bool:
     try:
-        return requests.get(server.address, timeout=5, verify=server.authority).ok
-    except requests.ConnectionError:
+        return requests.get(server.address, timeout=60, verify=server.authority).ok
+    except requests.RequestException:
         return False
 
 

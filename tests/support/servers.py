@@ -59,7 +59,7 @@ class Server:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
-    def stop(self, seconds: float = 60.0) -> int:
+    def stop(self, seconds: float = 120.0) -> int:
         """Ask it to end; its exit code."""
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(seconds)
