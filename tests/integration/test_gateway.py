@@ -17,6 +17,7 @@ from skyrelay.client import (
     NotFound,
     RequestRefused,
     ServerAway,
+    TaskState,
 )
 from skyrelay.messages import RunStage
 from skyrelay.stack.broker_node import BrokerNode
@@ -25,7 +26,7 @@ from tests.support.gateway import PASSWORD
 from tests.support.processes import is_alive, wait_until
 from tests.support.queues import take
 from tests.support.servers import TRIAL, Installation, answers, installation
-from tests.support.station import Replica
+from tests.support.station import Replica, until
 
 
 @pytest.fixture
@@ -51,15 +52,18 @@ def test_a_task_goes_through_a_real_stage_and_comes_out_measured(
     place.command("user", "create", "alice", "--password-stdin", text=PASSWORD)
     client = place.client(address, "alice")
     assert client.token == place.command("user", "token", "alice").strip()
-    image = tmp_path / "m51.fits"
+    image, go = tmp_path / "m51.fits", tmp_path / "go"
     image.write_bytes(b"image")
-    task = client.create_task(image, title="M 51", config={"trial": {"seconds": 0.2}})
+    task = client.create_task(image, title="M 51", config={"trial": {"program": until(go)}})
     assert [entry.name for entry in client.files(task.id)] == ["image.fits"]
     started = client.process(task.id, ["trial", "trial"])
-    seen = []
-    state = client.wait(task.id, on_progress=lambda now: seen.append(now.state), interval=0.02)
+
+    def on_progress(now: TaskState) -> None:
+        if now.state == "trial":
+            go.touch()
+
+    state = client.wait(task.id, on_progress=on_progress, interval=0.05, timeout=120)
     assert (state.state, state.running, state.error) == ("trial_done", False, ""), place.logs()
-    assert "trial" in seen
     assert client.read(task.id, "second.txt") == b"second"
     assert client.download(task.id, "product.txt", tmp_path).read_bytes() == b"product"
     assert client.task(task.id).config["trial_done"] is True
@@ -107,7 +111,7 @@ def test_cancel_ends_a_stage_in_the_middle_and_a_run_that_waits_never_starts(
         order = {"seconds": 600, "children": True, "trace": str(trace)}
         client.process(task, ["trial"], {"trial": order})
         if trace is traces[0]:
-            assert wait_until(trace.exists), place.logs()
+            assert wait_until(lambda: _has_begun(traces[0])), place.logs()
     worker = int(traces[0].read_text().split()[1])
     assert client.cancel(tasks[1]) == 1
     assert client.cancel(tasks[0]) == 1
@@ -122,9 +126,15 @@ def test_cancel_ends_a_stage_in_the_middle_and_a_run_that_waits_never_starts(
     assert [entry.name for entry in client.files(tasks[0])] == []
 
 
+def _has_begun(trace: Path) -> bool:
+    """Whether the science has left its first line; the file is there a moment before."""
+    return trace.exists() and bool(trace.read_text())
+
+
 def test_a_message_outlives_a_gateway_that_dies_before_it_is_published(
     tmp_path: Path, database_url: str, broker: BrokerNode
 ) -> None:
+    broker.start()  # A test before us may have stopped it.
     uri = broker.add_vhost("outbox")
     (nowhere,) = free_ports(1)
     away = f"amqp://guest:guest@{LOOPBACK}:{nowhere}//"
@@ -148,6 +158,7 @@ def test_a_message_outlives_a_gateway_that_dies_before_it_is_published(
 def test_the_gateway_waits_for_a_broker_that_comes_later(
     tmp_path: Path, database_url: str, broker: BrokerNode
 ) -> None:
+    broker.start()
     uri = broker.add_vhost("later")
     broker.stop()
     try:
@@ -186,7 +197,7 @@ def test_a_kill_is_published_when_a_running_task_is_deleted(
     trace = tmp_path / "trace"
     task = client.create_task(original_name="a.fits").id
     client.process(task, ["trial"], {"trial": {"seconds": 600, "trace": str(trace)}})
-    assert wait_until(trace.exists), place.logs()
+    assert wait_until(lambda: _has_begun(trace)), place.logs()
     worker = int(trace.read_text().split()[1])
     client.delete(task)
     assert wait_until(lambda: not is_alive(worker))
@@ -263,7 +274,7 @@ def test_without_a_secret_the_gateway_says_so(place: Installation) -> None:
 
 
 def test_a_client_follows_a_run_and_its_stream_does_not_keep_the_server_up(
-    place: Installation, replica: Replica
+    place: Installation, replica: Replica, tmp_path: Path
 ) -> None:
     place.events()
     server, address = place.web()
@@ -272,12 +283,10 @@ def test_a_client_follows_a_run_and_its_stream_does_not_keep_the_server_up(
     task = client.create_task(original_name="a.fits").id
     with closing(client.follow(task)) as stream:
         assert next(stream).state == "initial"
-        client.process(task, ["trial"], {"trial": {"seconds": 1.5}})
-        seen = []
-        for state in stream:
-            seen.append(state.state)
-            if state.state == "trial_done":
-                break
-        assert "trial" in seen
+        go = tmp_path / "go"
+        client.process(task, ["trial"], {"trial": {"program": until(go)}})
+        assert "trial" in (state.state for state in stream)
+        go.touch()
+        assert "trial_done" in (state.state for state in stream)
         assert server.stop() == 0
     assert not server.running

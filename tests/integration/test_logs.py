@@ -20,7 +20,7 @@ from tests.support.gateway import PASSWORD
 from tests.support.processes import wait_until
 from tests.support.proxy import Proxy, proxy
 from tests.support.servers import TRIAL, Installation, installation
-from tests.support.station import Replica
+from tests.support.station import Replica, until
 
 #: What a replica says that is about no attempt.
 OF_THE_REPLICA = {
@@ -85,16 +85,18 @@ def test_every_line_of_a_chain_is_an_object_and_names_the_attempt_that_it_is_abo
     talking: Talking,
 ) -> None:
     client, tasks = talking.client, talking.place.folder / "tasks"
+    go, go_on = (talking.place.folder / name for name in ("go", "go-on"))
     good = talking.task(seconds=0.2)
     run = client.process(good, ["trial", "trial"]).celery_id
     assert client.wait(good, interval=0.05).state == "trial_done"
 
     # Its end cannot be recorded; that is said in a native thread of the replica.
-    deadly = talking.task(seconds=1, act="die")
+    deadly = talking.task(program=until(go), act="die")
     broken = client.process(deadly, ["trial"]).celery_id
     assert wait_until(lambda: list((tasks / ".runs" / broken).glob("0*1")))
     (attempt,) = (tasks / ".runs" / broken).glob("0*1")
     (attempt / "superseded").mkdir()
+    go.touch()
     assert client.wait(deadly, interval=0.05).state == "trial_failed"
 
     # Its outcome is told by the thread that sends, while the broker is away.
@@ -103,10 +105,11 @@ def test_every_line_of_a_chain_is_an_object_and_names_the_attempt_that_it_is_abo
     assert wait_until(lambda: client.state(killed).state == "trial")
     client.cancel(killed)
     assert wait_until(lambda: talking.said("replica", "group ended"))
-    late = talking.task(seconds=1)
+    late = talking.task(program=until(go_on))
     client.process(late, ["trial"])
     assert wait_until(lambda: client.state(late).state == "trial")
     talking.proxy.refuse()
+    go_on.touch()
     assert wait_until(lambda: talking.said("replica", "the broker did not take a message"))
     talking.proxy.accept_again()
     assert client.wait(late, interval=0.05).state == "trial_done"

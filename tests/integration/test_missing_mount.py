@@ -9,7 +9,7 @@ import pytest
 from skyrelay.messages import Outcome, RunStage, StageFinished
 from tests.support.mounts import LEFT_BEHIND, unmounted
 from tests.support.processes import wait_until
-from tests.support.station import Station
+from tests.support.station import Station, until
 
 AWAY = "the store is away"
 
@@ -39,9 +39,11 @@ def test_a_stage_under_which_the_mount_goes_is_done_again_when_it_is_back(
     station: Station,
 ) -> None:
     replica = station.ready_replica()
-    command = station.order(seconds=1.5)
+    go = station.folder / "go"
+    command = station.order(program=until(go))
     station.wait_for_begin(command)
     with unmounted(station.store.root):
+        go.touch()
         assert wait_until(lambda: replica.said(AWAY)), station.logs()
         assert not _ended(station, command)
     finished = station.finished(command)

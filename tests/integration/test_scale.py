@@ -6,7 +6,7 @@ from collections import Counter
 
 from skyrelay.messages import Outcome, RunStage
 from tests.support.processes import wait_until
-from tests.support.station import Station
+from tests.support.station import Station, until
 
 
 def _spans(station: Station, commands: list[RunStage]) -> list[tuple[float, float]]:
@@ -31,7 +31,10 @@ def _all_done(station: Station, commands: list[RunStage]) -> None:
 def test_as_many_stages_run_at_once_as_there_are_slots(station: Station) -> None:
     for slots in (1, 1, 2):
         station.ready_replica(slots=slots)
-    commands = [station.order(seconds=1.0) for _ in range(12)]
+    go = station.folder / "go"
+    commands = [station.order(program=until(go), seconds=0.5) for _ in range(12)]
+    assert wait_until(lambda: sum(map(station.begun, commands)) == 4), station.logs()
+    go.touch()
     _all_done(station, commands)
     assert _most_at_once(_spans(station, commands)) == 4
     share = Counter(station.workers(command)[0] for command in commands)
@@ -40,9 +43,12 @@ def test_as_many_stages_run_at_once_as_there_are_slots(station: Station) -> None
 
 def test_a_replica_that_comes_takes_its_share_of_the_backlog(station: Station) -> None:
     station.ready_replica()
-    commands = [station.order(seconds=0.5) for _ in range(20)]
+    go = station.folder / "go"
+    commands = [station.order(program=until(go)) for _ in range(20)]
     station.wait_for_begin(commands[0])
     station.ready_replica()
+    assert wait_until(lambda: sum(map(station.begun, commands)) == 2), station.logs()
+    go.touch()
     _all_done(station, commands)
     workers = {station.workers(command)[0] for command in commands}
     assert len(workers) == 2
@@ -59,7 +65,7 @@ def test_a_replica_that_goes_leaves_its_share_to_the_others(station: Station) ->
 
 def test_a_busy_replica_holds_no_message_that_another_could_take(station: Station) -> None:
     station.ready_replica()
-    busy = station.order(seconds=30)
+    busy = station.order(seconds=600)
     station.wait_for_begin(busy)
     waiting = station.order()
     # It must not be in the hands of the replica that is busy when the idle one comes.

@@ -7,17 +7,22 @@ import requests
 
 from skyrelay.broker import topology
 from skyrelay.broker.connection import connect
+from skyrelay.broker.consumer import DeadLetter
 from skyrelay.broker.publisher import declare_topology
 from skyrelay.messages import Lane, Outcome, StageFinished, StageProgressed, StageStarted, place_in
 from skyrelay.stack.ports import LOOPBACK, free_ports
 from tests.support.processes import is_alive, wait_until
 from tests.support.report import Report
-from tests.support.station import PRODUCTS, Station, group_of
+from tests.support.station import PRODUCTS, Station, group_of, until
 
 
 def test_a_stage_that_ends_well_publishes_its_products_whole(station: Station) -> None:
     station.ready_replica()
-    command = station.order(seconds=0.4)
+    go = station.folder / "go"
+    command = station.order(program=until(go))
+    for kind in (StageStarted, StageProgressed):
+        assert wait_until(lambda kind=kind: station.of(command, kind)), station.logs()
+    go.touch()
     finished = station.finished(command)
     assert finished.outcome is Outcome.DONE
     assert station.files(command) == PRODUCTS
@@ -26,7 +31,6 @@ def test_a_stage_that_ends_well_publishes_its_products_whole(station: Station) -
     assert record.config["trial_done"] is True
     assert record.values["answer"].value == 42
     assert len(station.of(command, StageStarted)) == 1
-    assert wait_until(lambda: station.of(command, StageProgressed))
     assert station.leftovers() == []
 
 
@@ -42,7 +46,7 @@ def test_a_run_that_the_store_does_not_know_is_no_failure_of_the_replica(station
     assert "the same TASKS_PATH?" in finished.reasons[0]
     known = station.order(act="permanent")
     assert station.finished(known).outcome is Outcome.FAILED
-    metrics = requests.get(f"http://{LOOPBACK}:{port}/metrics", timeout=10).text
+    metrics = requests.get(f"http://{LOOPBACK}:{port}/metrics", timeout=60).text
     assert 'skyrelay_stage_running_seconds_count{outcome="failed",stage="trial"} 1.0' in metrics
     assert replica.times_said("nothing of its run is in the store") == 1
     assert replica.times_said("outcome=failed") == 1
@@ -77,13 +81,13 @@ def test_a_failed_stage_leaves_only_its_log(station: Station, act: str, sentence
 
 
 def test_a_second_delivery_is_answered_from_the_record(station: Station) -> None:
-    station.ready_replica()
+    replica = station.ready_replica()
     command = station.order()
-    first = station.finished(command)
+    station.finished(command)
     station.publisher.publish(command)
-    assert wait_until(lambda: len(station.of(command, StageFinished)) == 2)
-    second = station.of(command, StageFinished)[1]
-    assert (second.outcome, second.finished) == (first.outcome, first.finished)
+    assert wait_until(lambda: replica.times_said("finished") >= 2)
+    assert wait_until(lambda: len(station.of(command, StageFinished)) >= 2)
+    assert len(station.ends(command)) == 1
     assert station.begun(command) == 1
 
 
@@ -109,14 +113,15 @@ def test_a_worker_whose_attempt_was_superseded_ends_no_run_and_the_next_attempt_
     station: Station,
 ) -> None:
     station.ready_replica()
-    command = station.order(program=f"until test -e {station.folder}/go; do sleep 0.05; done")
+    go = station.folder / "go"
+    command = station.order(program=until(go))
     station.wait_for_begin(command)
     attempt = station.store.attempt(command)
     (attempt.folder / "superseded").write_text("Nothing was heard of it.")
-    (station.folder / "go").touch()
+    go.touch()
     finished = station.finished(command)
     assert (finished.outcome, finished.attempt) == (Outcome.DONE, 2), station.logs()
-    assert len(station.of(command, StageFinished)) == 1
+    assert len(station.ends(command)) == 1
     assert station.begun(command) == 2
     assert station.files(command) == PRODUCTS
     assert station.leftovers() == []
@@ -124,11 +129,11 @@ def test_a_worker_whose_attempt_was_superseded_ends_no_run_and_the_next_attempt_
 
 def test_a_stage_that_takes_too_long_is_stopped_and_fails(station: Station) -> None:
     station.ready_replica()
-    command = station.order(seconds=60, children=True, detached=True, time_limit=1.0)
+    command = station.order(seconds=60, children=True, detached=True, time_limit=6.0)
     station.wait_for_begin(command)
     finished = station.finished(command)
     assert finished.outcome is Outcome.FAILED
-    assert finished.reasons == ("It took longer than 1 s and was stopped.",)
+    assert finished.reasons == ("It took longer than 6 s and was stopped.",)
     assert group_of(station.workers(command)[0]) == []
     assert station.detached(command) == []
     assert station.files(command) == {"image.fits", "trial.log"}
@@ -161,9 +166,12 @@ def test_a_replica_for_large_images_takes_nothing_else(station: Station) -> None
 
 def test_a_draining_replica_finishes_its_stage(station: Station) -> None:
     replica = station.ready_replica()
-    command = station.order(seconds=2)
+    go = station.folder / "go"
+    command = station.order(program=until(go))
     station.wait_for_begin(command)
     replica.terminate()
+    assert wait_until(lambda: replica.said("draining"))
+    go.touch()
     assert station.finished(command).outcome is Outcome.DONE
     assert replica.wait() == 0
     assert station.begun(command) == 1
@@ -184,13 +192,15 @@ def test_a_stage_that_outlasts_the_grace_is_handed_to_another_replica(
     station: Station, report: Report
 ) -> None:
     replicas = [station.ready_replica(drain_grace=0.5) for _ in range(2)]
-    command = station.order(seconds=6)
+    go = station.folder / "go"
+    command = station.order(program=until(go))
     assert wait_until(lambda: any(replica.said("started") for replica in replicas))
     station.wait_for_begin(command)
     first, second = sorted(replicas, key=lambda replica: not replica.said("started"))
     first.terminate()
     with report.time("SIGTERM (grace 0.5 s) to the stage's next beginning, by another replica"):
         station.wait_for_begin(command, times=2)
+    go.touch()
     assert first.wait() == 0
     assert station.finished(command).outcome is Outcome.DONE, station.logs()
     assert second.said("finished")
@@ -206,8 +216,13 @@ def test_a_message_that_nobody_can_read_is_put_aside_with_the_reason(station: St
     station.publisher.publish(good)
     assert station.finished(good).outcome is Outcome.DONE
     assert station.begun(good) == 1
-    assert wait_until(lambda: len(station.dead_letters()) == 2)
-    garbage, newer_version = station.dead_letters()
+
+    def letters() -> list[DeadLetter]:
+        """Each once, also if the broker was told of it twice."""
+        return list({letter.body: letter for letter in station.dead_letters()}.values())
+
+    assert wait_until(lambda: len(letters()) == 2)
+    garbage, newer_version = letters()
     assert garbage.reason.startswith("The message could not be read: message: Invalid JSON")
     assert newer_version.reason.startswith("The message could not be read: RunStage.version")
     assert {letter.meant_for for letter in (garbage, newer_version)} == {"trial"}
@@ -244,6 +259,10 @@ def test_a_worker_that_has_grown_is_replaced_after_its_stage(station: Station) -
 def test_one_replica_with_two_slots_works_on_two_stages_at_once(station: Station) -> None:
     replica = station.ready_replica(slots=2)
     assert wait_until(lambda: len(replica.warmed) == 2)
-    commands = [station.order(seconds=1.0) for _ in range(2)]
+    go = station.folder / "go"
+    commands = [station.order(program=until(go)) for _ in range(2)]
+    for command in commands:
+        station.wait_for_begin(command)
+    go.touch()
     times = [station.finished(command) for command in commands]
     assert times[1].started < times[0].finished and times[0].started < times[1].finished

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -69,7 +70,7 @@ class Replica:
         self._process.kill()
         self._process.wait()
 
-    def wait(self, seconds: float = 60.0) -> int:
+    def wait(self, seconds: float = 120.0) -> int:
         """The exit code, when it has ended."""
         return self._process.wait(seconds)
 
@@ -182,11 +183,16 @@ class Station:
         """All that was put aside."""
         return [item for item in self.news if isinstance(item, DeadLetter)]
 
-    def finished(self, command: RunStage, seconds: float = 60.0) -> StageFinished:
+    def finished(self, command: RunStage) -> StageFinished:
         """The first outcome of a run; waits for it."""
-        assert wait_until(lambda: self.of(command, StageFinished), seconds), self.logs()
+        assert wait_until(lambda: self.of(command, StageFinished)), self.logs()
         finished: StageFinished = self.of(command, StageFinished)[0]
         return finished
+
+    def ends(self, command: RunStage) -> set[tuple[Outcome, int, datetime]]:
+        """The outcomes of a run; one that the broker was told twice is one."""
+        told = self.of(command, StageFinished)
+        return {(event.outcome, event.attempt, event.finished) for event in told}
 
     def wait_for_begin(self, command: RunStage, times: int = 1) -> None:
         """Wait until the science has begun so often."""
