@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
-from os import kill
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import pytest
 from skyrelay.client import Client
 from tests.support.gateway import opened
 from tests.support.invariants import of_the_disk
-from tests.support.processes import is_alive, wait_until
+from tests.support.processes import children_of, is_alive, wait_until
 from tests.support.servers import TRIAL, Installation, installation
 from tests.support.station import Replica
 
@@ -46,6 +44,13 @@ class Divided:
         order = {"parts": PARTS, "trace": str(self.trace), **order}
         self.client.process(self.task, ["divided"], {"divided": order})
 
+    def start_on_both_replicas(self) -> Path:
+        """Begin a run whose parts last until the file that is returned is there."""
+        go = self.place.folder / "go"
+        self.start(hold=str(go))
+        assert wait_until(lambda: len(self.workers()) == 2), self.place.logs()
+        return go
+
     def wait(self) -> Any:
         """The state after the run."""
         return self.client.wait(self.task, interval=0.05, timeout=120)
@@ -56,7 +61,7 @@ class Divided:
 
     def workers(self) -> set[int]:
         """Process ids of the workers that began a part."""
-        lines = self.trace.read_text().splitlines()
+        lines = self.trace.read_text().splitlines() if self.trace.exists() else []
         return {int(line.split("pid=")[1].split()[0]) for line in lines if "begun" in line}
 
     def assert_sound(self, *, unharmed: bool = True) -> None:
@@ -82,7 +87,7 @@ def divided(tmp_path: Path, database_url: str, amqp_uri: str) -> Iterator[Divide
 
 
 def test_the_parts_are_done_on_all_replicas_and_joined_once(divided: Divided) -> None:
-    divided.start(seconds=1.0)
+    divided.start_on_both_replicas().touch()
     assert divided.wait().state == "divided_done", divided.place.logs()
     assert divided.product() == "1 2 3 4"
     assert len(divided.workers()) == 2
@@ -122,22 +127,23 @@ def test_a_part_is_tried_again_and_one_that_cannot_be_done_is_left_out(divided: 
 
 
 def test_a_kill_ends_the_parts_on_every_replica(divided: Divided) -> None:
-    divided.start(seconds=60.0)
-    assert wait_until(lambda: divided.trace.exists() and len(divided.workers()) == 2)
+    divided.start_on_both_replicas()
     workers = divided.workers()
     assert divided.client.cancel(divided.task) == 1
     assert wait_until(lambda: not any(is_alive(worker) for worker in workers))
     assert divided.client.state(divided.task).state == "cancelled"
-    assert wait_until(lambda: not list((divided.place.folder / "tasks" / ".runs").iterdir()), 90)
+    assert wait_until(lambda: not list((divided.place.folder / "tasks" / ".runs").iterdir()))
     assert divided.client.files(divided.task) == []
     assert divided.times("ended 1") == 0
     divided.assert_sound()
 
 
 def test_the_parts_of_a_replica_that_dies_are_done_by_the_other(divided: Divided) -> None:
-    divided.start(seconds=1.5)
-    assert wait_until(lambda: divided.trace.exists() and len(divided.workers()) == 2)
-    kill(divided.replicas[0].pid, signal.SIGKILL)
+    go = divided.start_on_both_replicas()
+    workers = children_of(divided.replicas[0].pid)
+    divided.replicas[0].kill()
+    assert wait_until(lambda: not any(map(is_alive, workers)))
+    go.touch()
     assert divided.wait().state == "divided_done", divided.place.logs()
     assert divided.product() == "1 2 3 4"
     for part in range(1, PARTS + 1):
