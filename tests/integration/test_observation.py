@@ -25,7 +25,7 @@ from skyrelay.stack.ports import LOOPBACK, free_ports
 from skyrelay.stage.programs import OTHER
 from skyrelay.stages import STAGES
 from tests.support.collector import Collector, collector
-from tests.support.figures import Figures
+from tests.support.figures import Figures, readable
 from tests.support.gateway import PASSWORD, Bench, opened
 from tests.support.processes import children_of, wait_until
 from tests.support.queues import taken
@@ -85,6 +85,7 @@ def observed(tmp_path: Path, amqp_uri: str) -> Iterator[Observed]:
             **TRIAL,
             skyrelay_web_workers=2,
             skyrelay_webhook_networks="127.0.0.0/8",
+            skyrelay_webhook_delays="[3600]",
             skyrelay_watch_interval=0.2,
             skyrelay_queue_window=1,
             skyrelay_traces=traces.address,
@@ -173,7 +174,8 @@ def test_figures_and_traces_tell_of_runs_that_ended_well_failed_and_were_killed(
     client.process(deadly, ["trial"])
     assert client.wait(deadly, interval=0.05).state == "trial_failed"
 
-    stage = Figures(observed.stage)
+    # The gateway may hear of an end before the replica knows that it was heard.
+    stage = Figures.when(observed.stage, lambda told: told("skyrelay_in_hand") == 0)
     assert stage("skyrelay_stage_running_seconds_count", stage="trial", outcome="done") == 2
     assert stage("skyrelay_stage_running_seconds_sum", outcome="done") > 0.4
     assert stage("skyrelay_stage_running_seconds_count", outcome="failed") == 2
@@ -195,13 +197,19 @@ def test_figures_and_traces_tell_of_runs_that_ended_well_failed_and_were_killed(
     # Four images of five bytes, among much else.
     assert web("skyrelay_http_received_bytes_total") > 20
     assert web("skyrelay_http_sent_bytes_total") > 0
-    events = Figures(observed.events)
+    events = Figures.when(
+        observed.events,
+        lambda told: (
+            told("skyrelay_run_seconds_count", outcome="failed") == 2
+            and sum(readable(told).values()) == 3
+        ),
+    )
     assert events("skyrelay_run_seconds_count", outcome="done") == 1
     assert events("skyrelay_run_seconds_count", outcome="failed") == 2
     assert web("skyrelay_run_seconds_count", outcome="cancelled") == 1
     assert events("skyrelay_open_runs") == 0
     assert events("skyrelay_queue_consumers", queue="work.trial") == 1
-    assert events("skyrelay_backlog_readable") == 3
+    assert sum(readable(events).values()) == 3
     assert events("skyrelay_store_free_bytes") > 0
     # The tasks are in a folder.
     assert not stage.has("skyrelay_store_seconds_count")
@@ -265,8 +273,8 @@ def test_bytes_are_counted_that_were_read_whatever_was_announced(observed: Obser
 def labels_are_bounded(observed: Observed) -> None:
     """Whatever is asked for, and whatever happens: each label has one of few known values."""
     for path in ("/api/tasks/99999/", "/nothing/of/the/kind", "/api/tasks/1/files/%00"):
-        requests.get(f"{observed.web}{path}", timeout=10)
-    requests.request("BREW", f"{observed.web}/api/tasks/", timeout=10)
+        requests.get(f"{observed.web}{path}", timeout=60)
+    requests.request("BREW", f"{observed.web}/api/tasks/", timeout=60)
     steps = {stage.step for stage in (*STAGES, TRIAL_STAGE, DIVIDED)}
     queues = {queue.name for queue in topology.queues((0.3, 0.6))}
     queues |= {"work.trial", "work.trial.large"}
@@ -304,7 +312,7 @@ def test_a_message_carries_its_trace_and_waits_in_sight(observed: Observed) -> N
             "Authorization": f"Token {client.token}",
             "traceparent": f"00-{outer}-00f067aa0ba902b7-01",
         },
-        timeout=10,
+        timeout=60,
     )
     run = UUID(begun.json()["celery_id"])
 
@@ -312,17 +320,23 @@ def test_a_message_carries_its_trace_and_waits_in_sight(observed: Observed) -> N
         figures = Figures(observed.events)
         where = {"queue": "work.trial"}
         return (
-            figures("skyrelay_queue_messages", **where),
-            figures("skyrelay_queue_consumers", **where),
-        ) == (1, 0)
+            figures("skyrelay_queue_messages", **where) >= 1
+            and figures("skyrelay_queue_consumers", **where) == 0
+        )
 
     assert wait_until(waiting)
-    (message,) = taken(observed.amqp_uri, "work.trial")
+    # Of the processes with an outbox, another may send again what the first is slow to remove.
+    message = taken(observed.amqp_uri, "work.trial")[0]
     version, trace, span, flags = message.headers["traceparent"].split("-")
     assert (version, UUID(trace), flags) == ("00", run, "01")
     spans = observed.collector
-    assert wait_until(lambda: "send RunStage" in spans.of(str(run)))
-    assert spans.of(str(run))["send RunStage"].id == span
+
+    def sent() -> set[str]:
+        return {
+            each.id for each in spans.spans if (each.trace, each.name) == (run, "send RunStage")
+        }
+
+    assert wait_until(lambda: span in sent())
     # The request is part of the run's trace, and linked to that of the client.
     request = "POST /api/tasks/<int:task_id>/process/"
     assert wait_until(lambda: request in spans.of(str(run)))
