@@ -73,6 +73,8 @@ class _Link:
                         server.recv(1 << 16)
                     self.aborted = True
                     return
+                if source is self._client and self._proxy.stops_at(data):
+                    continue
                 time.sleep(self._proxy.delay)
                 other[source].sendall(data)
 
@@ -98,6 +100,7 @@ class Proxy:
         #: See `break_at`.
         self.answered = False
         self._fatal = b""
+        self._last = b""
         (self.port,) = free_ports(1)
         self._links: list[_Link] = []
         self._lock = threading.Lock()
@@ -144,6 +147,18 @@ class Proxy:
         found = bool(self._fatal) and self._fatal in data
         if found:
             self._fatal = b""
+        return found
+
+    def stop_at(self, said: str) -> None:
+        """Swallow everything as soon as a client says this; the server does not hear it."""
+        self._last = said.encode()
+
+    def stops_at(self, data: bytes) -> bool:
+        """Whether what a client has said is what `stop_at` waits for; not any more then."""
+        found = bool(self._last) and self._last in data
+        if found:
+            self.swallowing = True
+            self._last = b""
         return found
 
     def reset(self) -> None:
