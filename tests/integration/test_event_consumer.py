@@ -18,7 +18,7 @@ from skyrelay.messages import StageStarted
 from tests.support.processes import wait_until
 
 #: Seconds between heartbeats: those of a broker are missed after twice that.
-HEARTBEAT = 2
+HEARTBEAT = 5
 
 
 def test_a_broker_is_heard_while_the_database_is_waited_for(
@@ -45,7 +45,7 @@ def test_a_broker_is_heard_while_the_database_is_waited_for(
             publisher.publish(first)
             assert wait_until(lambda: tried)
             publisher.publish(second)
-        assert wait_until(lambda: tried[-1] - tried[0] > 3 * HEARTBEAT)
+        assert wait_until(lambda: time.monotonic() - tried[0] > 3 * HEARTBEAT)
         back.set()
         assert wait_until(lambda: handled == [first, second]), handled
         assert "the broker is away" not in caplog.text

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 from skyrelay.client import Client
 from skyrelay.stack.stack import Stack
 from tests.support.observing import HANGS, make_task, process
-from tests.support.processes import processes_with, wait_until
+from tests.support.processes import is_alive, processes_with, wait_until
 
 
 def science_of(stack: Stack, run: str) -> dict[int, str]:
@@ -19,6 +20,15 @@ def science_of(stack: Stack, run: str) -> dict[int, str]:
     }
 
 
+def hold(stack: Stack, run: str) -> bool:
+    """Whether a program of the run stands still from now on, so that its stage cannot end."""
+    seen = science_of(stack, run)
+    for pid in seen:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+    return any(map(is_alive, seen))
+
+
 def test_a_cancel_in_mid_stage_leaves_the_folder_as_it_was(
     client: Client, whole_stack: Stack, observed: dict[str, Path]
 ) -> None:
@@ -26,7 +36,7 @@ def test_a_cancel_in_mid_stage_leaves_the_folder_as_it_was(
     process(client, task, "inspect")
     before = {(entry.name, entry.size, entry.modified) for entry in client.files(task)}
     run = client.process(task, ["photometry", "subtraction"]).celery_id
-    assert wait_until(lambda: science_of(whole_stack, run)), "no external program was seen"
+    assert wait_until(lambda: hold(whole_stack, run)), "no external program was seen"
     assert client.cancel(task) == 2
     assert client.state(task).state == "cancelled"
     assert not client.state(task).running
