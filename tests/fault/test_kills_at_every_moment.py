@@ -26,6 +26,7 @@ from tests.support.invariants import verdict
 from tests.support.processes import processes_with, wait_until
 from tests.support.proxy import Proxy
 from tests.support.servers import TRIAL, Installation, installation
+from tests.support.station import until
 from tests.trial_service.stage import RUN_VARIABLE, STAMPS
 
 #: Users who begin runs and kill them, at the same time: more than there are slots.
@@ -39,9 +40,9 @@ LATEST = 0.8
 
 @pytest.fixture(scope="session")
 def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An image on which SExtractor works for half a minute."""
+    """An image on which SExtractor works for far longer than `KILL_SECONDS`."""
     path = tmp_path_factory.mktemp("noise") / "noise.fits"
-    pixels = np.random.default_rng(1).normal(100.0, 5.0, (3000, 3000))
+    pixels = np.random.default_rng(1).normal(100.0, 5.0, (4000, 4000))
     fits.writeto(path, pixels.astype(np.float32))
     return path
 
@@ -259,11 +260,13 @@ def test_a_run_killed_while_its_outcome_is_on_its_way_is_over(
         for stop in (Fleet.cancel, Fleet.delete):
             task = made.clients[0].create_task(original_name="a.fits").id
             trace = tmp_path / f"trace-{task}"
-            order = {"trace": str(trace), "stamps": True, "seconds": 1.0}
+            go = tmp_path / f"go-{task}"
+            order = {"trace": str(trace), "stamps": True, "program": until(go)}
             run = made.process(task, ["trial", "trial"], order)
             traces[run] = trace
             assert wait_until(lambda at=task: made.clients[0].state(at).state == "trial")
             assert network.swallow("skyrelay outcomes") == 1
+            go.touch()
             last = gateway.store.folder(task) / STAMPS / "0.second"
             assert wait_until(last.exists), made.logs()
             with gateway.database.reading() as session:

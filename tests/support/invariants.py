@@ -35,14 +35,20 @@ from tests.trial_service import divided
 from tests.trial_service.stage import RUN_VARIABLE, STAMPS, lock_of
 from tests.trial_service.stages import DIVIDED, TRIAL
 
-#: Seconds within which whatever a run has started must be dead: the grace for those who do not
-#: obey, the 0.2 s beyond it that are promised, the second after which a replica that no kill has
-#: reached looks into the store, and as much again, twice, for a machine with much else to do.
-KILL_SECONDS = float(servers.TRIAL["skyrelay_kill_grace"]) + 0.2 + 1.0 + 2.0
-
 #: Seconds after the end of a run within which its science may still say that it begins: it was
-#: claimed before, and its kill is on its way.
-BEGIN_SECONDS = 2.0
+#: claimed before, and its kill is on its way. A worker gives way to everybody else, so this may
+#: take long; what nobody stops takes longer still, as SExtractor and the children of a trial.
+BEGIN_SECONDS = 15.0
+
+#: Seconds within which whatever a run has started must be dead: those, and the grace for those who
+#: do not obey.
+KILL_SECONDS = float(servers.TRIAL["skyrelay_kill_grace"]) + BEGIN_SECONDS
+
+#: Seconds for which others may clear away the folders of runs, before the janitor does it.
+_CLEARING = 2.0
+
+#: Bound for what takes moments, as the end of a process that was killed.
+_MOMENTS = 60.0
 
 #: Later than any time that the janitor waits.
 _LATER = timedelta(hours=1)
@@ -277,7 +283,7 @@ def _after_a_stop(moment: datetime, lines: list[_Line]) -> Iterator[str]:
 
 
 def of_the_disk(
-    gateway: Gateway, *, unharmed: bool = False, seconds: float = 10.0
+    gateway: Gateway, *, unharmed: bool = False, seconds: float = _MOMENTS
 ) -> Iterator[str]:
     """Nothing of any run remains; what crashes have left, the janitor takes away, hours later.
 
@@ -289,7 +295,8 @@ def of_the_disk(
         wait_until(lambda: not _left_to_the_janitor(gateway), seconds)
         yield from (f"left to the janitor: {path}" for path in _left_to_the_janitor(gateway))
     else:
-        wait_until(lambda: not list(gateway.store.runs()), seconds)
+        # Whoever is at it may end; with those who are gone it would be in vain to wait for longer.
+        wait_until(lambda: not list(gateway.store.runs()), _CLEARING)
     with patch.object(janitor, "now", lambda: now() + _LATER):
         janitor.clean_up(gateway)
         janitor.drop_orphans(gateway)
@@ -328,7 +335,7 @@ def _unused_versions(root: Path) -> list[Path]:
 
 
 def of_the_process_table(
-    fleet: Fleet, traces: Mapping[str, Path], seconds: float = 10.0
+    fleet: Fleet, traces: Mapping[str, Path], seconds: float = _MOMENTS
 ) -> Iterator[str]:
     """Whatever lives belongs to a process that is kept alive, and works on no run any more."""
     ours = set(traces)
@@ -382,7 +389,7 @@ def _run_of(pid: int) -> str:
     )
 
 
-def of_the_broker(amqp_uri: str, *, seconds: float = 10.0) -> Iterator[str]:
+def of_the_broker(amqp_uri: str, *, seconds: float = _MOMENTS) -> Iterator[str]:
     """No message is left.
 
     Asked after all consumers have ended: what they had not acknowledged is in its queue again.
