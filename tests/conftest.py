@@ -6,6 +6,7 @@ import os
 import secrets
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,8 @@ def amqp_uri(broker: BrokerNode) -> Iterator[str]:
     # RabbitMQ 3.10 breaks when queues with confirmed dead-lettering are deleted while it is still
     # recovering them; after a restart the old virtual host is left alone.
     if broker.running and broker.pid == pid:
-        broker.delete_vhost(vhost)
+        with suppress(RuntimeError):  # A busy node gives its queues too little time to end.
+            broker.delete_vhost(vhost)
 
 
 @pytest.fixture(scope="session")

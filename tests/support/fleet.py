@@ -25,7 +25,7 @@ from tests.support.servers import PROJECT, Installation, answers
 PAUSE = 0.3
 
 #: Seconds for which a request is sent again to one web server or the other.
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 #: In the environment of all processes of one fleet.
 FLEET_VARIABLE = "SKYRELAY_TEST_FLEET"
@@ -63,7 +63,7 @@ class Kept:
         """Send it a signal."""
         self._process.send_signal(number)
 
-    def end(self, seconds: float = 30.0) -> None:
+    def end(self, seconds: float = 120.0) -> None:
         """Ask it to end, and see to it; it does not come up again."""
         self._stopping.set()
         self._process.terminate()

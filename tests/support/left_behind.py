@@ -9,11 +9,12 @@ import os
 import secrets
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
 from tests.support.keeper import keeper
-from tests.support.processes import processes_with
+from tests.support.processes import processes_with, wait_until
 
 #: Inherited by every process that the tests start, however it detaches itself.
 SESSION_VARIABLE = "SKYRELAY_TEST_SESSION"
@@ -30,9 +31,15 @@ def no_process_is_left_behind() -> Iterator[None]:
     with keeper(mark) as kept:
         os.environ[SESSION_VARIABLE] = session
         yield
-        left = processes_with(mark)
-        left.pop(os.getpid(), None)
+
+        def others() -> dict[int, str]:
+            return {p: command for p, command in processes_with(mark).items() if p != os.getpid()}
+
+        # Those whom a guard kills may not have ended yet.
+        wait_until(lambda: not others(), 30.0)
+        left = others()
         for pid in left:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         kept.communicate(b"done\n")
     assert not left, f"processes left behind (and killed now): {left}"
