@@ -24,8 +24,9 @@ from skyrelay.stack.broker_node import BrokerNode, Place
 #: Client, distribution and port mapper ports; whatever else runs, in a new namespace they are free.
 PORTS = (5672, 25672, 4369)
 
-#: Seconds after which a silent neighbour counts as down, at least; the default of 60 is for people.
-NET_TICKTIME = 4
+#: Seconds after which a silent neighbour counts as down, more or less: the default of 60 is for
+#: people, and a node that got no processor for a while is not to be taken for one.
+NET_TICKTIME = 10
 
 #: Bound for a node that hangs; three of them at once take long on a busy machine.
 START_SECONDS = 300.0
