@@ -27,19 +27,26 @@ def test_of_two_process_calls_at_the_same_instant_exactly_one_wins(
         barrier = threading.Barrier(len(clients))
         answers_of: list[list[int]] = [[] for _ in clients]
 
+        def begin(client: Client) -> int:
+            try:
+                # It is cancelled long before it could end.
+                run = client.process(task, ["trial"], {"trial": {"seconds": 60}}).celery_id
+            except RequestRefused as error:
+                return error.status
+            made.accepted[run] = task
+            return 200
+
         def call(client: Client, answers: list[int]) -> None:
-            for _ in range(trials):
-                barrier.wait()
-                try:
-                    # It is cancelled long before it could end.
-                    run = client.process(task, ["trial"], {"trial": {"seconds": 60}}).celery_id
-                    made.accepted[run] = task
-                    answers.append(200)
-                except RequestRefused as error:
-                    answers.append(error.status)
-                barrier.wait()
-                if client is clients[0]:
-                    client.cancel(task)
+            try:
+                for _ in range(trials):
+                    barrier.wait()
+                    answers.append(begin(client))
+                    barrier.wait()
+                    if client is clients[0]:
+                        client.cancel(task)
+            except BaseException:
+                barrier.abort()  # Else the other one would wait for ever.
+                raise
 
         calls = zip(clients, answers_of, strict=True)
         threads = [threading.Thread(target=call, args=each) for each in calls]
