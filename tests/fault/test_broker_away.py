@@ -16,14 +16,18 @@ from tests.support.processes import wait_until
 from tests.support.proxy import Proxy
 from tests.support.report import Report
 from tests.support.servers import Installation
-from tests.support.station import Station, group_of
+from tests.support.station import Station, group_of, until
 
 
 def test_a_broker_restart_in_mid_stage_costs_nothing(broker: BrokerNode, station: Station) -> None:
-    station.ready_replica()
-    command = station.order(seconds=12)
+    replica = station.ready_replica()
+    go = station.folder / "go"
+    command = station.order(program=until(go))
     station.wait_for_begin(command)
+    before = replica.times_said("consuming")
     broker.restart()
+    assert wait_until(lambda: replica.times_said("consuming") > before), station.logs()
+    go.touch()
     finished = station.finished(command)
     assert finished.outcome is Outcome.DONE
     following = station.order()
@@ -33,9 +37,11 @@ def test_a_broker_restart_in_mid_stage_costs_nothing(broker: BrokerNode, station
 
 def test_an_outcome_waits_for_its_broker(broker: BrokerNode, station: Station) -> None:
     station.ready_replica()
-    command = station.order(seconds=1.5)
+    go = station.folder / "go"
+    command = station.order(program=until(go))
     station.wait_for_begin(command)
     broker.kill()
+    go.touch()
     assert wait_until(lambda: station.ended(command) == 1)
     time.sleep(0.5)
     broker.start()
@@ -47,10 +53,13 @@ def test_a_replica_that_drains_while_its_broker_is_away_does_its_stage_once(
     broker: BrokerNode, station: Station, report: Report
 ) -> None:
     replica = station.ready_replica()
-    command = station.order(seconds=2, children="obedient")
+    go = station.folder / "go"
+    command = station.order(program=until(go), children="obedient")
     station.wait_for_begin(command)
     broker.kill()
     replica.terminate()
+    assert wait_until(lambda: replica.said("draining"))
+    go.touch()
     assert wait_until(lambda: station.ended(command) == 1), station.logs()
     assert replica.running, "its outcome has not been sent"
     broker.start()
@@ -67,11 +76,13 @@ def test_a_stage_that_is_handed_back_while_the_broker_is_away_is_done_by_another
     broker: BrokerNode, station: Station
 ) -> None:
     replica = station.ready_replica(drain_grace=0.5)
-    command = station.order(seconds=6)
+    go = station.folder / "go"
+    command = station.order(program=until(go))
     station.wait_for_begin(command)
     broker.kill()
     replica.terminate()
     assert replica.wait() == 0
+    go.touch()
     broker.start()
     station.ready_replica()
     assert station.finished(command).outcome is Outcome.DONE
@@ -132,10 +143,11 @@ def test_health_turns_red_without_a_broker_and_comes_back(
                 return error.code
 
     assert wait_until(lambda: status("/readyz") == 200)
-    assert (status("/healthz"), status("/livez"), status("/nothing")) == (200, 200, 404)
+    assert wait_until(lambda: (status("/healthz"), status("/livez")) == (200, 200))
+    assert status("/nothing") == 404
     broker.stop()
     assert wait_until(lambda: status("/healthz") == 503)
-    assert status("/livez") == 200, "to restart it would mend nothing"
+    assert wait_until(lambda: status("/livez") == 200), "to restart it would mend nothing"
     broker.start()
     assert wait_until(lambda: status("/healthz") == 200)
 

@@ -22,7 +22,7 @@ from tests.support.invariants import of_the_process_table, verdict
 from tests.support.processes import wait_until
 from tests.support.report import Report
 from tests.support.servers import TRIAL, installation
-from tests.support.station import Station
+from tests.support.station import Station, until
 
 
 @pytest.fixture
@@ -36,9 +36,11 @@ def test_a_disk_that_fills_up_during_a_stage_leaves_the_task_as_it_was(
     disk: SmallDisk, station: Station
 ) -> None:
     station.ready_replica()
-    command = station.order(seconds=1.5)
+    go = station.folder / "go"
+    command = station.order(program=until(go))
     station.wait_for_begin(command)
     disk.fill()
+    go.touch()
     finished = station.finished(command)
     assert (finished.outcome, finished.reasons) == (Outcome.FAILED, (DISK_FULL,))
     assert station.files(command) <= {"image.fits", "trial.log"}
@@ -94,9 +96,11 @@ def test_a_user_hears_of_a_full_disk_and_goes_on_when_there_is_room(
         assert not list(of_the_process_table(made, traces))
         disk.make_room()
         assert client.state(task).state == "initial"
-        begin(task, seconds=1.5)
+        go = tmp_path / "go"
+        begin(task, program=until(go))
         assert wait_until(lambda: client.state(task).state == "trial"), made.logs()
         disk.fill()
+        go.touch()
         state = client.wait(task)
         assert (state.state, state.error) == ("trial_failed", DISK_FULL), made.logs()
         disk.make_room()
