@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from skyrelay import threads
 from skyrelay.settings import get_settings
 from skyrelay.stack import roles
 from skyrelay.stack.administrator import Administrator, administrator
@@ -253,8 +254,8 @@ class Stack:
             "SKYRELAY_DRAIN_GRACE": str(DRAIN_SECONDS),
         }
         # Several stages run at a time, on few cores: numerical libraries shall not each take all.
-        threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-        return {**threads, **inherited, **own, **self._given}
+        ours = {**threads.at_most(1), "PYTHONUNBUFFERED": "1"}
+        return {**ours, **inherited, **own, **self._given}
 
     def _secret_key(self) -> str:
         path = self.folder / "secret_key"

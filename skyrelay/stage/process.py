@@ -12,20 +12,12 @@ import eventlet
 from eventlet.event import Event
 from eventlet.semaphore import Semaphore
 
+from skyrelay import threads
 from skyrelay.messages import RunStage
 from skyrelay.settings import Settings
 from skyrelay.stage import group
 from skyrelay.stage.answers import LINE, Line, Ready
 from skyrelay.stage.output import Output
-
-#: Numerical libraries that would each start a thread per processor.
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
 
 _MIB = 1024.0**2
 
@@ -195,5 +187,5 @@ class WorkerProcess:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    threads = {name: str(settings.skyrelay_worker_threads) for name in _THREAD_VARIABLES}
-    return {**os.environ, **threads, "PYTHONUNBUFFERED": "1", "MPLBACKEND": "Agg"}
+    limits = threads.at_most(settings.skyrelay_worker_threads)
+    return {**os.environ, **limits, "PYTHONUNBUFFERED": "1", "MPLBACKEND": "Agg"}

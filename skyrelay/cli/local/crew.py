@@ -13,14 +13,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from skyrelay import threads
 from skyrelay.cli.local.job import LINE, Began, Job, JobDone, Line, Ready, StepDone
 from skyrelay.messages import Outcome
 from skyrelay.stage import group
 
-#: Numerical libraries that would each start a thread per processor; the workers are the threads.
-_ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
-)
 #: Seconds between looks at time limits and at workers that are gone.
 _TICK = 0.5
 #: Seconds between SIGTERM and SIGKILL.
@@ -87,7 +84,7 @@ class Crew:
             stdout=subprocess.DEVNULL,
             env={
                 **os.environ,
-                **_ONE_THREAD,
+                **threads.at_most(1),
                 "MPLBACKEND": "Agg",
                 group.MARK_VARIABLE: mark,
             },
