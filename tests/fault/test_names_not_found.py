@@ -43,7 +43,7 @@ def test_a_replica_ends_while_it_looks_for_its_broker(
 ) -> None:
     replica = station.ready_replica()
     names.begin_to_take_for_ever()
-    broker.stop()
+    broker.kill()
     assert wait_until(lambda: names.looked_for_by(replica.pid))
     replica.terminate()
     assert replica.wait() == 0
@@ -57,7 +57,7 @@ def test_a_replica_that_ends_meanwhile_does_its_stage_to_the_end_of_its_grace(
     command = station.order(seconds=600)
     station.wait_for_begin(command)
     names.begin_to_take_for_ever()
-    broker.stop()
+    broker.kill()
     assert wait_until(lambda: names.looked_for_by(replica.pid))
     replica.terminate()
     assert replica.wait() == 0
@@ -74,7 +74,7 @@ def test_the_processes_of_the_gateway_end_while_they_look_for_their_broker(
     assert wait_until(lambda: "listening to the stages" in events.log.read_text())
     (worker,) = children_of(web.pid)
     names.begin_to_take_for_ever()
-    broker.stop()
+    broker.kill()
     assert wait_until(lambda: names.looked_for_by(events.pid, worker)), place.logs()
     assert events.stop() == 0, place.logs()
     assert web.stop() == 0, place.logs()
