@@ -7,8 +7,8 @@ janitor comes by every half minute, and looks through the folders of all tasks n
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator, Sequence, Set
+from datetime import timedelta
 from itertools import islice
 from typing import TypeVar
 from uuid import UUID
@@ -24,6 +24,7 @@ from gateway.orchestration.outcomes import Outcomes
 from gateway.orchestration.queueing import Queues
 from gateway.orchestration.runs import hold_tasks, lock_task
 from skyrelay import logs
+from skyrelay.store import StoredRun
 
 _log = logging.getLogger(__name__)
 
@@ -45,8 +46,10 @@ _T = TypeVar("_T")
 
 def clean_up(gateway: Gateway) -> None:
     """One round: what concerns runs."""
-    _end_runs_without_folder(gateway)
-    _close_runs(gateway)
+    # Once: on S3 each look at all of them, or at one, is a request.
+    stored = list(gateway.store.runs())
+    _end_runs_without_folder(gateway, {str(each.run) for each in stored if each.is_there})
+    _close_runs(gateway, stored)
 
 
 def drop_orphans(gateway: Gateway) -> None:
@@ -96,16 +99,16 @@ def empty_trash(gateway: Gateway) -> None:
     gateway.store.empty_trash()
 
 
-def _close_runs(gateway: Gateway) -> None:
+def _close_runs(gateway: Gateway, stored: Iterable[StoredRun]) -> None:
     """Take away the folders of runs that are over."""
-    for chunk in _batched(gateway.store.runs()):
-        known = _runs(gateway, [str(run_id) for run_id, _ in chunk])
-        for run_id, made in chunk:
+    for chunk in _batched(stored):
+        known = _runs(gateway, [str(each.run) for each in chunk])
+        for each in chunk:
             try:
-                _close_if_over(gateway, run_id, made, known.get(str(run_id)))
+                _close_if_over(gateway, each, known.get(str(each.run)))
             except OSError:
                 # One folder that cannot be touched is no reason to leave the others.
-                with logs.about(run=run_id):
+                with logs.about(run=each.run):
                     _log.exception("its folder cannot be cleared away")
 
 
@@ -114,23 +117,27 @@ def _runs(gateway: Gateway, ids: Sequence[str]) -> dict[str, Run]:
         return {run.id: run for run in session.scalars(select(Run).where(Run.id.in_(ids)))}
 
 
-def _close_if_over(gateway: Gateway, run_id: UUID, made: datetime, run: Run | None) -> None:
+def _close_if_over(gateway: Gateway, stored: StoredRun, run: Run | None) -> None:
     if run is None:
-        over = now() - made > _ORPHAN
+        over = now() - stored.changed > _ORPHAN
     elif run.ended is None:
         over = False
-        if gateway.store.is_cancelled(run_id) and now() - made > _YOUNG:
+        if stored.cancelled and now() - stored.changed > _YOUNG:
             _cancel_again(gateway, run)
     else:
         over = now() - run.ended > _YOUNG
     if over:
-        gateway.store.close_run(run_id)
+        gateway.store.close_run(stored.run)
 
 
-def _end_runs_without_folder(gateway: Gateway) -> None:
-    """A run whose folder is gone can never go on; its messages are dropped by every replica."""
+def _end_runs_without_folder(gateway: Gateway, there: Set[str]) -> None:
+    """A run whose folder is gone can never go on; its messages are dropped by every replica.
+
+    ``there``: those whose folder was there when all were listed.
+    """
     for run_id, task_id in _open_runs(gateway):
-        if gateway.store.has_run(UUID(run_id)):
+        # The listing may have taken longer than a run is young.
+        if run_id in there or gateway.store.has_run(UUID(run_id)):
             continue
         with gateway.database.writing() as session:
             hold_tasks(session, {task_id})

@@ -3,7 +3,7 @@
 from skyrelay.settings import Settings
 from skyrelay.store.attempt import Attempt, AttemptBusy, ClaimLost, RunOver, RunUnknown
 from skyrelay.store.presence import StoreAway, StoreMissing
-from skyrelay.store.tasks import Entry, TaskStore
+from skyrelay.store.tasks import Entry, StoredRun, TaskStore
 
 __all__ = [
     "Attempt",
@@ -14,6 +14,7 @@ __all__ = [
     "RunUnknown",
     "StoreAway",
     "StoreMissing",
+    "StoredRun",
     "TaskStore",
     "open_store",
 ]

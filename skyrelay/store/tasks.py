@@ -52,6 +52,20 @@ class Entry:
     is_dir: bool
 
 
+@dataclass(frozen=True)
+class StoredRun:
+    """What is in the store of a run.
+
+    ``changed``: when its folder was made or changed last; ``is_there``: what `TaskStore.has_run`
+    says; ``cancelled``: no attempt of it starts or publishes anything any more.
+    """
+
+    run: UUID
+    changed: datetime
+    is_there: bool
+    cancelled: bool
+
+
 class TaskStore:
     """The files of all tasks under one folder of a local or shared file system.
 
@@ -386,13 +400,12 @@ class TaskStore:
             if self.has_run(run):
                 (self._run_folder(run) / CANCELLED).touch()
 
-    def is_cancelled(self, run: UUID) -> bool:
-        """Whether the run was cancelled and its folder is still there."""
-        return (self._run_folder(run) / CANCELLED).exists()
-
-    def runs(self) -> Iterator[tuple[UUID, datetime]]:
-        """The runs that have a folder, and when it was made or changed last."""
-        return self._dated(RUNS, UUID)
+    def runs(self) -> Iterator[StoredRun]:
+        """The runs of which anything is in the store."""
+        check(self.root)
+        for run, changed in self._dated(RUNS, UUID):
+            cancelled = (self._run_folder(run) / CANCELLED).exists()
+            yield StoredRun(run, changed, is_there=True, cancelled=cancelled)
 
     def _dated(self, name: str, read: Callable[[str], _T]) -> Iterator[tuple[_T, datetime]]:
         """What the names in a folder of ours say, and when each was made or changed last."""

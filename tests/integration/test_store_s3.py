@@ -415,6 +415,16 @@ def test_every_operation_of_a_store_is_known_before_it_is_asked(
     assert set(asked) == set(figures.OPERATIONS)
 
 
+def test_of_a_run_whose_configuration_is_gone_it_is_said_that_something_is_left(
+    store: S3TaskStore,
+) -> None:
+    message = command_of(store)
+    with store.attempt(message).claimed():
+        store.bucket.delete([message.config])
+        (found,) = store.runs()
+    assert (found.run, found.is_there) == (message.run, False)
+
+
 def test_a_presigned_address_serves_ranges_and_the_name_of_the_file(
     tmp_path: Path, url: str, store: S3TaskStore
 ) -> None:

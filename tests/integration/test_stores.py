@@ -177,6 +177,13 @@ def test_a_cancelled_run_neither_starts_nor_publishes(store: TaskStore) -> None:
     assert list(store.runs()) == []
 
 
+def test_the_runs_are_told_with_what_became_of_them(store: TaskStore, other: TaskStore) -> None:
+    going, cancelled = command_of(store).run, command_of(store).run
+    store.cancel_run(TASK, cancelled)
+    found = {each.run: (each.is_there, each.cancelled) for each in other.runs()}
+    assert found == {going: (True, False), cancelled: (True, True)}
+
+
 def test_an_attempt_that_was_superseded_publishes_nothing_and_its_run_goes_on(
     store: TaskStore, other: TaskStore
 ) -> None:

@@ -274,7 +274,7 @@ class Bench:
 
 def runs_on_disk(gateway: Gateway) -> set[UUID]:
     """The runs that have a folder in the store."""
-    return {run for run, _ in gateway.store.runs()}
+    return {each.run for each in gateway.store.runs()}
 
 
 def _about(command: RunStage) -> dict[str, Any]:

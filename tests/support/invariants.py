@@ -313,7 +313,7 @@ def of_the_disk(
 def _left_to_the_janitor(gateway: Gateway) -> list[Path]:
     """Versions that no task uses, what was uploaded, and folders of runs that came to their end."""
     root = gateway.store.root
-    ids = [str(run) for run, _ in gateway.store.runs()]
+    ids = [str(each.run) for each in gateway.store.runs()]
     closed = (RunState.DONE, RunState.DEGRADED, RunState.FAILED)
     with gateway.database.reading() as session:
         over = session.scalars(select(Run.id).where(Run.id.in_(ids), Run.state.in_(closed)))

@@ -30,7 +30,16 @@ from skyrelay.store.s3.attempt import S3Attempt
 from skyrelay.store.s3.bucket import Bucket, Conflict, Listed
 from skyrelay.store.s3.lease import Lease
 from skyrelay.store.s3.manifest import Change, Manifest, StoredFile
-from skyrelay.store.tasks import CONFIG, INCOMING, TRIES, UNSETTLED, VERSIONS, Entry, TaskStore
+from skyrelay.store.tasks import (
+    CONFIG,
+    INCOMING,
+    TRIES,
+    UNSETTLED,
+    VERSIONS,
+    Entry,
+    StoredRun,
+    TaskStore,
+)
 
 #: Names this folder among all that use the bucket.
 _PLACE = ".place"
@@ -380,21 +389,22 @@ class S3TaskStore(TaskStore):
         found = self.bucket.listing(f"{folder}/{_MARKS}")
         return {item.key.removeprefix(f"{folder}/") for item in found} & {CONFIG, CANCELLED}
 
-    def is_cancelled(self, run: UUID) -> bool:
-        return CANCELLED in self.marks(run)
-
     def has_run(self, run: UUID) -> bool:
         return CONFIG in self.marks(run)
 
-    def runs(self) -> Iterator[tuple[UUID, datetime]]:
-        last: dict[UUID, datetime] = {}
-        for item in self.bucket.listing(f"{RUNS}/"):
+    def runs(self) -> Iterator[StoredRun]:
+        for name, listed in groupby(self.bucket.listing(f"{RUNS}/"), _run_of):
             try:
-                run = UUID(item.key.split("/")[1])
+                run = UUID(name)
             except ValueError:
                 continue
-            last[run] = max(item.modified, last.get(run, item.modified))
-        yield from last.items()
+            modified = {item.key.removeprefix(f"{RUNS}/{name}/"): item.modified for item in listed}
+            yield StoredRun(
+                run,
+                max(modified.values()),
+                is_there=CONFIG in modified,
+                cancelled=CANCELLED in modified,
+            )
 
     def close_run(self, run: UUID) -> None:
         folder = self._key(self._run_folder(run))
@@ -422,6 +432,10 @@ class S3TaskStore(TaskStore):
 
 def _top_of(item: Listed) -> str:
     return item.key.partition("/")[0]
+
+
+def _run_of(item: Listed) -> str:
+    return item.key.split("/")[1]
 
 
 def _checked(relative: str) -> str:
