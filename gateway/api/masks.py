@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import math
 import os
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
-from typing import Annotated, Any, NotRequired
+from typing import IO, Annotated, Any, NotRequired
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
@@ -127,18 +127,25 @@ def draw_mask(task_id: int, of: str) -> ResponseReturnValue:
         "inverted": bool(body.flag("inverted")),
         "width": across,
     }
-    with gateway().database.writing() as session:
-        task = get_locked_task(session, task_id, Right.EDIT)
-        refuse_while_running(task, "another mask")
-        forget_size(session, task_id)
-        answer: dict[str, Any] = dict(drawing)
+    answer: dict[str, Any] = dict(drawing)
+    with ExitStack() as received:
+        files: dict[str, IO[bytes]] = {}
         if areas:
-            answer["masked"] = _write(session, task, of, areas, drawing)
-        else:
-            _remove(task_id, of)
-        remember_request(session, "mask_update", task_id=task_id, of=of, areas=len(areas))
-        if of == "image" and body.flag("inspect") is not False:
-            answer["celery_id"] = begin(session, task, [INSPECT.step], {}).id
+            # The image may have to be fetched, and the mask to be sent: nobody is to wait for it.
+            with gateway().database.reading() as session:
+                refuse_while_running(get_task(session, task_id, Right.EDIT), "another mask")
+            files, answer["masked"] = _drawn(task_id, of, areas, drawing, received)
+        with gateway().database.writing() as session:
+            task = get_locked_task(session, task_id, Right.EDIT)
+            refuse_while_running(task, "another mask")
+            forget_size(session, task_id)
+            if files:
+                _adopt(session, task, files)
+            else:
+                _remove(task_id, of)
+            remember_request(session, "mask_update", task_id=task_id, of=of, areas=len(areas))
+            if of == "image" and body.flag("inspect") is not False:
+                answer["celery_id"] = begin(session, task, [INSPECT.step], {}).id
     return jsonify(answer)
 
 
@@ -180,24 +187,26 @@ def _positive(given: Any) -> float | None:
     return number if math.isfinite(number) and 0 < number <= _WIDEST else None
 
 
-def _write(
-    session: Session, task: Task, of: str, areas: list[Area], drawing: dict[str, Any]
-) -> float:
-    """Make the mask one of the task's files; which share of the image it masks."""
+def _drawn(
+    task_id: int, of: str, areas: list[Area], drawing: dict[str, Any], received: ExitStack
+) -> tuple[dict[str, IO[bytes]], float]:
+    """The mask and its areas, complete, by name; which share of the image it masks."""
     image, mask, notes = _files(of)
-    height, width = shape = _shape(task.id, image)
-    store = gateway().store
-    with store.incoming() as pixels, store.incoming() as said:
-        across = drawing["width"] or width
-        masked = write_drawn_mask(pixels, shape, areas, across, hide=drawing["inverted"])
-        said.write(json.dumps(drawing, indent=4).encode())
-        for content in (pixels, said):
-            store.complete(content)
-        size = sum(os.fstat(content.fileno()).st_size for content in (pixels, said))
-        check_bytes(gateway(), session, task.user, size)
-        store.adopt(task.id, mask, pixels)
-        store.adopt(task.id, notes, said)
-    return masked / (width * height)
+    height, width = shape = _shape(task_id, image)
+    files = {name: received.enter_context(gateway().store.incoming()) for name in (mask, notes)}
+    across = drawing["width"] or width
+    masked = write_drawn_mask(files[mask], shape, areas, across, hide=drawing["inverted"])
+    files[notes].write(json.dumps(drawing, indent=4).encode())
+    for content in files.values():
+        gateway().store.complete(content)
+    return files, masked / (width * height)
+
+
+def _adopt(session: Session, task: Task, files: dict[str, IO[bytes]]) -> None:
+    size = sum(os.fstat(content.fileno()).st_size for content in files.values())
+    check_bytes(gateway(), session, task.user, size)
+    for name, content in files.items():
+        gateway().store.adopt(task.id, name, content)
 
 
 def _remove(task_id: int, of: str) -> None:

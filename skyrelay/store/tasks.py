@@ -287,7 +287,11 @@ class TaskStore:
         return tempfile.NamedTemporaryFile(dir=self.root / INCOMING)
 
     def complete(self, received: IO[bytes]) -> None:
-        """Have the disk take an `incoming` file: what was accepted must survive a power failure."""
+        """Have the store take an `incoming` file: what was accepted must survive a power failure.
+
+        Takes its time, and so is done before anybody is kept waiting. What is never adopted is
+        removed some day.
+        """
         received.flush()
         os.fsync(received.fileno())
 

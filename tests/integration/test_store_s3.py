@@ -24,6 +24,7 @@ from skyrelay.store import AttemptBusy, ClaimLost, RunOver, figures
 from skyrelay.store.presence import StoreAway
 from skyrelay.store.s3 import bucket, lease
 from skyrelay.store.s3.bucket import Bucket, Conflict
+from skyrelay.store.s3.manifest import UPLOADS
 from skyrelay.store.s3.tasks import SEARCHED, S3TaskStore
 from tests.support.attempts import TASK, command_of, names, put, record_of, work
 from tests.support.authority import authority
@@ -438,10 +439,35 @@ def test_a_presigned_address_serves_ranges_and_the_name_of_the_file(
         redirecting.address(TASK, "absent.fits")
 
 
+def _objects(store: S3TaskStore) -> set[str]:
+    """The keys of all that is, or was, a file of the task, or is to become one."""
+    places = (f"{TASK}/objects/", UPLOADS)
+    return {item.key for place in places for item in store.bucket.listing(place)}
+
+
+def test_what_was_brought_is_sent_once_and_goes_with_its_task(store: S3TaskStore) -> None:
+    message = command_of(store)
+    brought = store.manifest(TASK).files["image.fits"]
+    first = store.attempt(message)
+    with first.claimed():
+        work(first)
+        first.publish_piece(record_of(first))
+    join = store.attempt(message.model_copy(update={"part": 2, "parts": 1}))
+    with join.claimed():
+        work(join)
+        join.publish(record_of(join))
+    assert store.manifest(TASK).files["image.fits"] == brought
+    assert brought.key in _objects(store)
+    store.delete(TASK)
+    assert _objects(store) == set()
+
+
 def test_what_crashes_have_left_is_removed_and_nothing_else(
     store: S3TaskStore, monkeypatch: pytest.MonkeyPatch, server: S3Server
 ) -> None:
     put(store, "old.txt", b"newer")
+    with store.incoming() as received:
+        store.complete(received)
     store.bucket.put(f"{TASK}/objects/0/never.txt", b"never published")
     key = store.bucket._prefix + f"{TASK}/objects/1/half.fits"
     server.client().create_multipart_upload(Bucket=BUCKET, Key=key)
@@ -451,8 +477,8 @@ def test_what_crashes_have_left_is_removed_and_nothing_else(
     assert set(store.orphans()) == {TASK}
     store.drop_orphans(TASK, gone=False)
     store.drop_incoming(datetime.now(UTC) + timedelta(seconds=5))
-    kept = {stored.key for stored in store.manifest(TASK).files.values()}
-    assert {item.key for item in store.bucket.listing(f"{TASK}/objects/")} == kept
+    assert _objects(store) == {stored.key for stored in store.manifest(TASK).files.values()}
+    assert store.path(TASK, "old.txt").read_text() == "newer"
     uploads = server.client().list_multipart_uploads(Bucket=BUCKET, Prefix=key)
     assert not uploads.get("Uploads")
 
@@ -468,7 +494,7 @@ def test_what_no_manifest_names_is_looked_for_once_a_day_by_one_of_all_processes
     with counted() as asked:
         assert set(store.orphans()) == set()
     # The mark of the look before, and of no task its manifest: all objects are young.
-    assert asked == {"GetObject": 1, "PutObject": 1, "ListObjectsV2": 1}
+    assert asked == {"GetObject": 1, "PutObject": 1, "ListObjectsV2": 2}
     monkeypatch.setattr("skyrelay.store.s3.tasks._YOUNG", timedelta(seconds=-5))
     for each in (store, other):
         with counted() as asked:
@@ -480,7 +506,7 @@ def test_what_no_manifest_names_is_looked_for_once_a_day_by_one_of_all_processes
             assert set(other.orphans()) == tasks
     finally:
         server.let_look_aged(0)
-    assert asked == {"GetObject": 1 + len(tasks), "PutObject": 1, "ListObjectsV2": 1}
+    assert asked == {"GetObject": 1 + len(tasks), "PutObject": 1, "ListObjectsV2": 2}
 
 
 def test_what_is_left_of_a_task_is_told_before_the_next_task_is_looked_at(

@@ -29,7 +29,7 @@ from skyrelay.store.presence import StoreAway
 from skyrelay.store.s3 import mirror
 from skyrelay.store.s3.lease import Lease
 from skyrelay.store.s3.live import sent_as_it_grows
-from skyrelay.store.s3.manifest import Change, Manifest
+from skyrelay.store.s3.manifest import UPLOADS, Change, Manifest
 from skyrelay.store.tasks import CONFIG
 
 if TYPE_CHECKING:
@@ -129,7 +129,8 @@ class S3Attempt(Attempt):
         only = None if log_name is None else {log_name, RECORD_IN_TASK}
         self._check_that_it_counts()
         place = f"{task}/objects"
-        sent = mirror.send(self.store.bucket, scratch, place, keep=(f"{place}/",), only=only)
+        lasting = (f"{place}/", UPLOADS)
+        sent = mirror.send(self.store.bucket, scratch, place, keep=lasting, only=only)
 
         def publication(before: Manifest) -> Manifest:
             self._check_that_it_counts()
@@ -146,7 +147,7 @@ class S3Attempt(Attempt):
         self._check_that_it_counts()
         key = self._piece_key(self.message.part)
         place = key.removesuffix("/manifest.json")
-        lasting = (f"{self.message.task}/objects/", f"{self._key(self.pieces)}/")
+        lasting = (f"{self.message.task}/objects/", UPLOADS, f"{self._key(self.pieces)}/")
         sent = mirror.send(self.store.bucket, scratch, place, keep=lasting)
 
         def publication(_: Manifest) -> Manifest:

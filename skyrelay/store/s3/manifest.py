@@ -12,6 +12,10 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, Field
 
+#: Below it lies what was uploaded before it was known whose it would be. One manifest names it, or
+#: none; so it lasts as long as the other objects of that one's task.
+UPLOADS = ".uploads/"
+
 
 class StoredFile(BaseModel, frozen=True):
     """A file of a folder: where its bytes are, and how it is known again on this machine."""

@@ -1,9 +1,10 @@
 """Where are the files of a task that lives in a bucket?
 
-``<id>/manifest.json`` says which objects below ``<id>/objects/`` are its files. Stages and readers
-that need files work on this machine: the store's folder has scratch and a mirror of what was asked
-for lately, arranged as a local store is, and is worth nothing without the bucket. Keys of runs are
-those that the files of a local store have.
+``<id>/manifest.json`` says which objects are its files: what stages have made lies below
+``<id>/objects/``, what users have brought below ``.uploads/``. Stages and readers that need files
+work on this machine: the store's folder has scratch and a mirror of what was asked for lately,
+arranged as a local store is, and is worth nothing without the bucket. Keys of runs are those that
+the files of a local store have.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 from skyrelay.messages import RunStage
 from skyrelay.records import AttemptRecord
@@ -29,7 +31,7 @@ from skyrelay.store.s3 import mirror
 from skyrelay.store.s3.attempt import S3Attempt
 from skyrelay.store.s3.bucket import Bucket, Conflict, Listed
 from skyrelay.store.s3.lease import Lease
-from skyrelay.store.s3.manifest import Change, Manifest, StoredFile
+from skyrelay.store.s3.manifest import UPLOADS, Change, Manifest, StoredFile
 from skyrelay.store.tasks import (
     CONFIG,
     INCOMING,
@@ -72,6 +74,7 @@ class S3TaskStore(TaskStore):
         self._cache = cache
         self._redirect = redirect
         self._looked = 0.0
+        self._uploaded: WeakKeyDictionary[IO[bytes], StoredFile] = WeakKeyDictionary()
         with self.incoming() as name:
             name.write(secrets.token_hex(8).encode())
             name.flush()
@@ -134,7 +137,8 @@ class S3TaskStore(TaskStore):
     def create(self, task: int) -> Path:
         # What is there is of a task that was never committed: SQLite gives its number again.
         self.change(self.manifest_key(task), lambda _: Manifest(), missing=Manifest())
-        return self.folder(task)
+        # On this machine it is made when somebody asks for it: others wait for us now.
+        return self._link(task)
 
     def duplicate(self, source: int, task: int, names: Set[str] | None = None) -> None:
         copies = {}
@@ -148,9 +152,10 @@ class S3TaskStore(TaskStore):
         self.change(self.manifest_key(task), lambda _: copy, missing=copy)
 
     def delete(self, task: int) -> None:
+        uploads = [key for key in self._named(task) if key.startswith(UPLOADS)]
         # First of all the manifest: without it nothing can be published.
         self.bucket.delete([self.manifest_key(task)])
-        self.bucket.delete([item.key for item in self.bucket.listing(f"{task}/")])
+        self.bucket.delete([*uploads, *(item.key for item in self.bucket.listing(f"{task}/"))])
         super().delete(task)
 
     def unsettle(self, task: int) -> None:
@@ -169,7 +174,8 @@ class S3TaskStore(TaskStore):
         """Those on this machine; and once a day, for one process of all, those in the bucket.
 
         The latter have objects that no manifest names. They are told while the bucket is listed:
-        a request for a thousand objects, and one for the manifest of each task with old ones.
+        a request for a thousand objects, and one for the manifest of each task. In the end, what
+        was uploaded and is no task's is removed here: there is nobody whose it could be told to be.
         """
         yield from super().orphans()
         if self._begins_search():
@@ -188,13 +194,18 @@ class S3TaskStore(TaskStore):
 
     def _with_unnamed_objects(self) -> Iterator[int]:
         limit = datetime.now(UTC) - _YOUNG
+        # Listed before any manifest is read: all of these were named by now, or never will be.
+        uploads = {i.key for i in self.bucket.listing(UPLOADS) if i.modified < limit}
         # Objects are listed in the order of their keys: those of a task come together.
         for task, listed in groupby(self.bucket.listing(""), _top_of):
             if task.isdecimal():
                 place = f"{task}/objects/"
                 old = {i.key for i in listed if i.key.startswith(place) and i.modified < limit}
-                if old and old - self._named(int(task)):
+                named = self._named(int(task)) if old or uploads else set()
+                uploads -= named
+                if old - named:
                     yield int(task)
+        self.bucket.delete(list(uploads))
 
     def drop_orphans(self, task: int, *, gone: bool) -> None:
         limit = datetime.now(UTC) - _YOUNG
@@ -244,18 +255,23 @@ class S3TaskStore(TaskStore):
             raise FileNotFoundError(relative)
         return self.bucket.address(stored.key, PurePosixPath(name).name)
 
-    def adopt(self, task: int, relative: str, received: IO[bytes]) -> int:
-        name = _checked(relative)
+    def complete(self, received: IO[bytes]) -> None:
+        received.flush()
         path = Path(received.name)
-        key = f"{task}/objects/{secrets.token_hex(8)}/{name}"
         status = path.stat()
+        key = f"{UPLOADS}{secrets.token_hex(16)}"
         self.bucket.upload(path, key)
-        stored = StoredFile(key=key, size=status.st_size, modified=status.st_mtime_ns)
+        self._uploaded[received] = StoredFile(
+            key=key, size=status.st_size, modified=status.st_mtime_ns
+        )
+
+    def adopt(self, task: int, relative: str, received: IO[bytes]) -> int:
+        name, stored = _checked(relative), self._uploaded[received]
         self.change(
             self.manifest_key(task),
             lambda before: Manifest(files={**before.files, name: stored}),
         )
-        return status.st_size
+        return stored.size
 
     def drop_incoming(self, before: datetime) -> None:
         super().drop_incoming(before)
