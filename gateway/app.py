@@ -5,23 +5,22 @@ from __future__ import annotations
 import threading
 from typing import IO, NoReturn
 
-from flask import Flask, Request, current_app, request
+from flask import Flask, Request, request
 from flask.globals import request_ctx
 from flask.sessions import SecureCookieSessionInterface
 from flask.wrappers import Response
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.wsgi import FileWrapper
 
-from gateway import health, landing, observation
+from gateway import current, health, landing, observation
 from gateway.api import api, errors, openid
 from gateway.api.body import FILES_REFUSED
 from gateway.api.errors import detail
 from gateway.api.serializers import task_state
-from gateway.api.waiting import WAITING
 from gateway.core import Gateway
-from gateway.feed import FEED, Feed
+from gateway.feed import Feed
 from gateway.openapi import pages
-from gateway.preview.renderers import RENDERERS, Renderers
+from gateway.preview.renderers import Renderers
 from gateway.proxies import BehindProxies
 
 
@@ -37,8 +36,7 @@ class _Request(Request):
     ) -> IO[bytes]:
         if self.environ.get(FILES_REFUSED):
             raise detail(400, "No file is taken here.")
-        gateway: Gateway = current_app.extensions["skyrelay"]
-        return gateway.store.incoming()
+        return current.gateway().store.incoming()
 
 
 class _SeekableFile(FileWrapper):
@@ -82,16 +80,7 @@ def create_app(gateway: Gateway) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = gateway.settings.skyrelay_max_upload
     app.session_interface = _Sessions()
     app.secret_key = gateway.settings.secret_key
-    app.extensions["skyrelay"] = gateway
-    # The threads that are left answer whoever neither watches nor waits: those who ask for our
-    # health, too.
-    threads = gateway.settings.skyrelay_web_threads
-    app.extensions[FEED] = Feed(gateway.database, task_state, max(1, threads // 2))
-    room = threading.BoundedSemaphore(max(1, threads // 3))
-    app.extensions[WAITING] = room
-    app.extensions[RENDERERS] = Renderers(
-        gateway.settings.skyrelay_renderers, gateway.settings.skyrelay_renderer_memory, room
-    )
+    current.install(app, _parts(gateway))
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
@@ -118,3 +107,13 @@ def _harden(response: Response) -> Response:
     # What users upload must never be taken for a page of ours.
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     return response
+
+
+def _parts(gateway: Gateway) -> current.Parts:
+    settings = gateway.settings
+    # The threads that are left answer whoever neither watches nor waits: those who ask for our
+    # health, too.
+    feed = Feed(gateway.database, task_state, max(1, settings.skyrelay_web_threads // 2))
+    room = threading.BoundedSemaphore(max(1, settings.skyrelay_web_threads // 3))
+    renderers = Renderers(settings.skyrelay_renderers, settings.skyrelay_renderer_memory, room)
+    return current.Parts(gateway, feed, room, renderers)

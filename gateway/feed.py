@@ -24,9 +24,6 @@ from skyrelay import logs
 
 _log = logging.getLogger(__name__)
 
-#: Name under which the web application keeps its feed.
-FEED = "skyrelay_feed"
-
 #: Seconds between two looks.
 LOOK = 0.5
 #: A change may be written down with the moment of its making, and be seen only so much later.

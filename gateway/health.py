@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from flask import Blueprint, Response, current_app, jsonify
+from flask import Blueprint, Response, jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from gateway.core import Gateway
+from gateway import current
 from gateway.openapi import Answer, documented, media
 from skyrelay import exposition
 
@@ -36,7 +36,7 @@ def alive() -> ResponseReturnValue:
 @documented({200: _Ready, 503: Answer(_Ready, "The database does not answer.")})
 def ready() -> ResponseReturnValue:
     """The process can do its work. A broker that is away delays messages and refuses nobody."""
-    gateway: Gateway = current_app.extensions["skyrelay"]
+    gateway = current.gateway()
     database = gateway.database.answers()
     answer = {
         "status": "ok" if database else "the database does not answer",

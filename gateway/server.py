@@ -11,8 +11,7 @@ from gunicorn.glogging import Logger
 from gateway import observation
 from gateway.app import create_app
 from gateway.core import Gateway, open_gateway
-from gateway.feed import FEED, Feed
-from gateway.preview.renderers import RENDERERS, Renderers
+from gateway.current import parts_of
 from gateway.request_limits import HEADER_SIZE, HEADERS, REQUEST_LINE
 from skyrelay import exposition
 from skyrelay.settings import Settings
@@ -98,18 +97,18 @@ def _end_with_the_server(server: Any, _: Any) -> None:
 
 def _get_ready(worker: Any) -> None:
     """Called by gunicorn in each of its processes when it has its application."""
-    feed: Feed = worker.wsgi.extensions[FEED]
-    feed.serving = lambda: bool(worker.alive)  # A stream must not outlive it for long.
-    renderers: Renderers = worker.wsgi.extensions[RENDERERS]
-    renderers.warm()
+    parts = parts_of(worker.wsgi)
+    parts.feed.serving = lambda: bool(worker.alive)  # A stream must not outlive it for long.
+    parts.renderers.warm()
 
 
 def _stop_publishing(_: Any, worker: Any) -> None:
     """Called by gunicorn when one of its processes ends: send what has just been decided."""
     gateway: Gateway | None = getattr(worker.app, "gateway", None)
     if gateway is not None:
-        worker.wsgi.extensions[FEED].stop()
-        worker.wsgi.extensions[RENDERERS].stop()
+        parts = parts_of(worker.wsgi)
+        parts.feed.stop()
+        parts.renderers.stop()
         gateway.close()
         observation.end()
 

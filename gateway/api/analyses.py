@@ -25,11 +25,12 @@ from werkzeug.datastructures import FileStorage
 from gateway.accounts.quotas import check_upload
 from gateway.api import query, schemas, serializers
 from gateway.api.auditing import remember_request
-from gateway.api.auth import called_by_services, current_user, gateway
+from gateway.api.auth import called_by_services, current_user
 from gateway.api.body import Body, checked_config, parse_moment, read_body
 from gateway.api.creation import LONGEST_NAME, make_task
 from gateway.api.errors import invalid, not_found, refused
 from gateway.api.run_request import steps_of
+from gateway.current import gateway
 from gateway.followups.calls import Caller, CallFailed
 from gateway.measurements.lightcurve import LARGEST_RADIUS
 from gateway.models import LARGEST_ID, Analysis, AnalysisState

@@ -9,9 +9,9 @@ from sqlalchemy import ColumnElement, select
 from gateway.api import account_schemas as schemas
 from gateway.api import serializers
 from gateway.api.access import require_staff
-from gateway.api.auth import gateway
 from gateway.api.body import parse_moment
 from gateway.api.errors import invalid
+from gateway.current import gateway
 from gateway.models import LARGEST_ID, AuditEntry
 from gateway.openapi import documented
 

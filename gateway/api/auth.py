@@ -11,8 +11,7 @@ from flask import current_app, g, request
 from gateway.accounts import tokens
 from gateway.api.body import read_body
 from gateway.api.errors import detail, unauthenticated
-from gateway.core import Gateway
-from gateway.feed import FEED, Feed
+from gateway.current import gateway
 from gateway.models import LARGEST_ID, Task, User
 from skyrelay import logs
 
@@ -25,18 +24,6 @@ _NOT_PROVIDED = "Authentication credentials were not provided."
 
 #: Names that STDWeb's pages and scripts know.
 SESSION_COOKIE, CSRF_COOKIE, CSRF_HEADER = "sessionid", "csrftoken", "X-CSRFToken"
-
-
-def gateway() -> Gateway:
-    """The gateway that the present request has reached."""
-    found: Gateway = current_app.extensions["skyrelay"]
-    return found
-
-
-def feed() -> Feed:
-    """What this process hands on to those who watch tasks."""
-    found: Feed = current_app.extensions[FEED]
-    return found
 
 
 def current_user() -> User:

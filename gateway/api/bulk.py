@@ -13,13 +13,13 @@ from typing_extensions import TypedDict
 
 from gateway.api import schemas
 from gateway.api.access import get_locked_task
-from gateway.api.auth import gateway
 from gateway.api.body import Body, read_body
 from gateway.api.errors import answer_to, invalid, sentence_of
 from gateway.api.processing import begin
 from gateway.api.sharing import share
 from gateway.api.task_numbers import task_numbers
 from gateway.api.tasks import delete_one
+from gateway.current import gateway
 from gateway.openapi import documented
 from gateway.permissions import Right
 from skyrelay.stages import ARCHIVE, CLEANUP

@@ -13,9 +13,9 @@ from typing_extensions import TypedDict
 
 from gateway.api import query, schemas, tabular
 from gateway.api.access import get_task
-from gateway.api.auth import gateway
 from gateway.api.errors import ApiError, invalid, not_found
 from gateway.api.files import check_path
+from gateway.current import gateway
 from gateway.measurements import columns
 from gateway.measurements.products import CANDIDATES, READ, Row, read_products
 from gateway.openapi import documented

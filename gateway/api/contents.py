@@ -14,7 +14,6 @@ from typing_extensions import TypedDict
 
 from gateway.api import query, schemas, serializers
 from gateway.api.access import get_task
-from gateway.api.auth import gateway
 from gateway.api.conversion import converted, twin_of
 from gateway.api.data_files import find
 from gateway.api.errors import invalid, not_found
@@ -22,6 +21,7 @@ from gateway.api.files import check_path
 from gateway.contents import table
 from gateway.contents.headers import read_headers
 from gateway.contents.kind import FITS, PARQUET, VOTABLE, kind_of
+from gateway.current import gateway
 from gateway.measurements.votable import Unreadable
 from gateway.openapi import documented, media
 from gateway.permissions import Right

@@ -18,11 +18,12 @@ from gateway.accounts.quotas import check_bytes, check_run, check_task, check_up
 from gateway.api import schemas, serializers
 from gateway.api.access import groups_named
 from gateway.api.auditing import remember_request, remember_run
-from gateway.api.auth import current_user, gateway
+from gateway.api.auth import current_user
 from gateway.api.body import Body, field_config, read_body, warnings_of
 from gateway.api.errors import invalid
 from gateway.api.idempotency import once_per_key, remember_answer
 from gateway.api.run_request import check_inputs, priority_of, steps_of
+from gateway.current import gateway
 from gateway.models import Preset, Task, User
 from gateway.openapi import File, documented
 from skyrelay import task_states

@@ -15,8 +15,8 @@ from typing_extensions import TypedDict
 
 from gateway import local_files
 from gateway.api import query, schemas, serializers
-from gateway.api.auth import gateway
 from gateway.api.errors import invalid, not_found
+from gateway.current import gateway
 from gateway.openapi import Answer, documented
 from skyrelay.store import Entry
 

@@ -13,8 +13,9 @@ from typing_extensions import TypedDict
 from gateway.api import schemas, serializers
 from gateway.api.access import require_staff
 from gateway.api.auditing import remember_request
-from gateway.api.auth import current_user, gateway
+from gateway.api.auth import current_user
 from gateway.api.errors import not_found, refused
+from gateway.current import gateway
 from gateway.models import LARGEST_ID, DeadLetter
 from gateway.openapi import NOTHING, documented
 from gateway.orchestration import dead_letters

@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 
 from gateway.api import schemas
 from gateway.api.access import require_staff
-from gateway.api.auth import gateway
+from gateway.current import gateway
 from gateway.openapi import documented
 
 blueprint = Blueprint("disk", __name__)

@@ -14,9 +14,10 @@ from gateway.accounts.quotas import check_bytes, check_task, size_of
 from gateway.api import schemas, serializers
 from gateway.api.access import get_locked_task
 from gateway.api.auditing import remember_request
-from gateway.api.auth import current_user, gateway
+from gateway.api.auth import current_user
 from gateway.api.body import read_body
 from gateway.api.creation import LONGEST_NAME
+from gateway.current import gateway
 from gateway.models import Task
 from gateway.openapi import documented
 from gateway.permissions import Right

@@ -15,10 +15,10 @@ from gateway.accounts.quotas import check_bytes, check_upload, forget_size
 from gateway.api import schemas, serializers
 from gateway.api.access import get_locked_task, get_task, refuse_while_running
 from gateway.api.auditing import remember_request
-from gateway.api.auth import gateway
 from gateway.api.body import read_body
 from gateway.api.conversion import converted, twin_of
 from gateway.api.errors import not_found, refused
+from gateway.current import gateway
 from gateway.openapi import FORM, MULTIPART, NOTHING, Answer, File, documented, media
 from gateway.permissions import Right
 from skyrelay.products import IMAGE, IMAGE_ORIGINAL

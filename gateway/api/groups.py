@@ -13,9 +13,10 @@ from gateway.accounts.users import check_name, find_group
 from gateway.api import account_schemas as schemas
 from gateway.api.access import require_staff
 from gateway.api.auditing import remember_request
-from gateway.api.auth import current_user, gateway
+from gateway.api.auth import current_user
 from gateway.api.body import Body, read_body
 from gateway.api.errors import invalid, not_found, refused
+from gateway.current import gateway
 from gateway.models import LARGEST_ID, Group, User, user_groups
 from gateway.openapi import NOTHING, documented
 from skyrelay.errors import Permanent

@@ -18,9 +18,10 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from gateway.api.auth import current_user, gateway
+from gateway.api.auth import current_user
 from gateway.api.body import read_body
 from gateway.api.errors import detail
+from gateway.current import gateway
 from gateway.models import AnsweredRequest
 
 HEADER, LONGEST = "Idempotency-Key", 200

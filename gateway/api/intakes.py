@@ -17,12 +17,13 @@ from gateway import local_files
 from gateway.api import query, schemas, serializers
 from gateway.api.access import groups_named, require_staff
 from gateway.api.auditing import remember_request
-from gateway.api.auth import current_user, gateway
+from gateway.api.auth import current_user
 from gateway.api.body import Body, field_config, read_body, warnings_of
 from gateway.api.creation import LONGEST_NAME, files_of_preset, find_preset
 from gateway.api.errors import invalid, not_found, refused
 from gateway.api.idempotency import once_per_key, remember_answer
 from gateway.api.run_request import check_inputs, priority_of, steps_of
+from gateway.current import gateway
 from gateway.followups.intake.files import is_fits
 from gateway.models import LARGEST_ID, Intake, IntakeFile, IntakeKind, IntakeState
 from gateway.openapi import NOTHING, documented

@@ -17,12 +17,13 @@ from typing_extensions import TypedDict
 
 from gateway.api import schemas, serializers
 from gateway.api.access import get_locked_task, get_task
-from gateway.api.auth import current_user, gateway
+from gateway.api.auth import current_user
 from gateway.api.body import Body, checked_config, read_body
 from gateway.api.creation import check_quotas, make_task
 from gateway.api.errors import invalid, refused
 from gateway.api.files import store_upload
 from gateway.api.processing import begin
+from gateway.current import gateway
 from gateway.models import Task, User
 from gateway.openapi import FORM, MULTIPART, File, documented, media
 from gateway.permissions import Right, visible_to

@@ -14,9 +14,10 @@ from gateway.accounts import passwords, throttle, tokens
 from gateway.api import account_schemas as schemas
 from gateway.api import serializers
 from gateway.api.auditing import remember_request, remote_address
-from gateway.api.auth import CSRF_COOKIE, SESSION_COOKIE, current_user, gateway, open_to_all
+from gateway.api.auth import CSRF_COOKIE, SESSION_COOKIE, current_user, open_to_all
 from gateway.api.body import Body, read_body
 from gateway.api.errors import ApiError, detail, invalid, throttled
+from gateway.current import gateway
 from gateway.models import User
 from gateway.openapi import NOTHING, documented
 from skyrelay.errors import Permanent

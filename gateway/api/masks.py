@@ -22,11 +22,11 @@ from gateway.accounts.quotas import check_bytes, forget_size
 from gateway.api import schemas
 from gateway.api.access import get_locked_task, get_task, refuse_while_running
 from gateway.api.auditing import remember_request
-from gateway.api.auth import gateway
 from gateway.api.body import Body, read_body
 from gateway.api.errors import detail, invalid, not_found, refused
 from gateway.api.processing import begin
 from gateway.contents.headers import read_headers
+from gateway.current import gateway
 from gateway.models import Task
 from gateway.openapi import documented
 from gateway.permissions import Right

@@ -15,9 +15,10 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from gateway.accounts import openid
-from gateway.api.auth import gateway, open_to_all
+from gateway.api.auth import open_to_all
 from gateway.api.errors import detail, not_found
 from gateway.api.login import begin_session
+from gateway.current import gateway
 from gateway.openapi import Answer, documented
 from skyrelay.errors import Permanent
 from skyrelay.settings import Settings

@@ -18,9 +18,9 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from gateway.api import query
-from gateway.api.auth import gateway
 from gateway.api.errors import invalid, refused, try_again
 from gateway.api.waiting import room_to_wait
+from gateway.current import gateway
 from gateway.openapi import documented
 from skyrelay.errors import Permanent, Retriable
 from skyrelay.settings import Settings

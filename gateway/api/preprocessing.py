@@ -17,11 +17,11 @@ from typing_extensions import TypedDict
 
 from gateway.api import schemas
 from gateway.api.access import get_locked_task
-from gateway.api.auth import gateway
 from gateway.api.body import Body, read_body
 from gateway.api.errors import invalid, refused
 from gateway.api.processing import begin
 from gateway.api.waiting import room_to_wait
+from gateway.current import gateway
 from gateway.models import Run, RunState
 from gateway.openapi import Answer, documented
 from gateway.permissions import Right

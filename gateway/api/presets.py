@@ -15,10 +15,11 @@ from gateway import local_files
 from gateway.api import schemas, serializers
 from gateway.api.access import require_staff
 from gateway.api.auditing import remember_request
-from gateway.api.auth import current_user, gateway
+from gateway.api.auth import current_user
 from gateway.api.body import Body, field_config, read_body, warnings_of
 from gateway.api.creation import LONGEST_NAME
 from gateway.api.errors import invalid, not_found
+from gateway.current import gateway
 from gateway.models import LARGEST_ID, Preset
 from gateway.openapi import NOTHING, documented
 

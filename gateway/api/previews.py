@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
 from gateway.api.access import get_task
-from gateway.api.auth import gateway
 from gateway.api.data_files import find
 from gateway.api.errors import ApiError, not_found, refused, try_again
 from gateway.api.files import check_path
+from gateway.current import gateway, renderers
 from gateway.openapi import NOTHING, Answer, documented, media
 from gateway.permissions import Right
 from gateway.preview.jobs import Job, Unviewable
 from gateway.preview.options import BadOption, CutoutOptions, ImageOptions, parse
-from gateway.preview.renderers import RENDERERS, Renderers, TooBusy
+from gateway.preview.renderers import TooBusy
 from skyrelay.products import CATALOGUE, CUSTOM_MASK, IMAGE_WCS, OBJECTS
 
 blueprint = Blueprint("previews", __name__)
@@ -129,9 +129,8 @@ def _tag(job: Job, path: Path, folder: Path | None) -> str:
 
 
 def _render(job: Job) -> bytes:
-    renderers: Renderers = current_app.extensions[RENDERERS]
     try:
-        return renderers.render(job)
+        return renderers().render(job)
     except Unviewable as error:
         raise refused(400, str(error)) from error
     except TooBusy:

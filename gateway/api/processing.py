@@ -16,11 +16,12 @@ from gateway.accounts.quotas import check_run
 from gateway.api import schemas, serializers
 from gateway.api.access import get_locked_task, get_standing, get_task
 from gateway.api.auditing import remember_request, remember_run
-from gateway.api.auth import current_user, gateway, tells_standing
+from gateway.api.auth import current_user, tells_standing
 from gateway.api.body import BadConfig, Body, checked_config, read_body, warnings_of
 from gateway.api.errors import refused
 from gateway.api.idempotency import once_per_key, remember_answer
 from gateway.api.run_request import check_inputs, priority_of, steps_of
+from gateway.current import gateway
 from gateway.models import Run, StageAttempt, Task, User
 from gateway.openapi import documented
 from gateway.orchestration import runs

@@ -16,8 +16,8 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from gateway.api import schemas, serializers
 from gateway.api.access import get_task
-from gateway.api.auth import gateway
 from gateway.api.errors import answer_to, not_found
+from gateway.current import gateway
 from gateway.models import AttemptState, Run, StageAttempt
 from gateway.openapi import documented, media
 from gateway.permissions import Right

@@ -20,8 +20,9 @@ from typing_extensions import TypedDict
 from gateway.api import query, schemas
 from gateway.api.access import get_locked_task, require_staff
 from gateway.api.auditing import remember_request
-from gateway.api.auth import current_user, gateway
+from gateway.api.auth import current_user
 from gateway.api.errors import not_found, refused
+from gateway.current import gateway
 from gateway.models import IS_OPEN, AttemptState, Run, RunState, StageAttempt, Task
 from gateway.openapi import documented
 from gateway.orchestration.cancel import NotRunning, cancel, cancel_all

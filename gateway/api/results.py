@@ -16,8 +16,9 @@ from typing_extensions import TypedDict
 
 from gateway.api import query, schemas, tabular
 from gateway.api.access import get_task
-from gateway.api.auth import current_user, gateway
+from gateway.api.auth import current_user
 from gateway.api.errors import invalid, not_found
+from gateway.current import gateway
 from gateway.measurements import columns
 from gateway.measurements.products import READ, Row, TaskProducts, read_products
 from gateway.measurements.votable import MOST_ROWS

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from gateway.api.access import get_task
-from gateway.api.auth import gateway
 from gateway.api.body import Body
 from gateway.api.errors import ApiError, invalid, refused
+from gateway.current import gateway
 from gateway.permissions import Right
 from skyrelay.errors import Permanent
 from skyrelay.stages import PHOTOMETRY, SIMPLE_TRANSIENTS, STACK, STAGES

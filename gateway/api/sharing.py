@@ -14,9 +14,9 @@ from typing_extensions import TypedDict
 from gateway.api import schemas, serializers
 from gateway.api.access import get_locked_task, groups_named
 from gateway.api.auditing import remember_request
-from gateway.api.auth import gateway
 from gateway.api.body import read_body
 from gateway.audit import differences
+from gateway.current import gateway
 from gateway.models import Task
 from gateway.openapi import documented
 from gateway.permissions import Right

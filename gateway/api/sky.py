@@ -14,11 +14,11 @@ from sqlalchemy import ColumnElement, and_, true
 from typing_extensions import TypedDict
 
 from gateway.api import places, query, schemas, tabular
-from gateway.api.auth import gateway
 from gateway.api.body import read_body
 from gateway.api.errors import invalid, refused
 from gateway.api.task_rows import Placed, placed_tasks
 from gateway.api.tasks import TaskFilters, wanted
+from gateway.current import gateway
 from gateway.measurements import columns, coverage, lightcurve, stdweb
 from gateway.models import Source, Task
 from gateway.openapi import documented

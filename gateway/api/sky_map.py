@@ -11,8 +11,8 @@ from sqlalchemy import select
 from typing_extensions import TypedDict
 
 from gateway.api import query, schemas
-from gateway.api.auth import gateway
 from gateway.api.tasks import TaskFilters, wanted
+from gateway.current import gateway
 from gateway.models import Task
 from gateway.openapi import documented
 

@@ -14,10 +14,11 @@ from typing_extensions import TypedDict
 
 from gateway.api.access import get_task
 from gateway.api.auditing import remember_request
-from gateway.api.auth import current_user, gateway
+from gateway.api.auth import current_user
 from gateway.api.body import read_body
 from gateway.api.errors import ApiError, detail, invalid, not_found, refused
 from gateway.api.task_numbers import task_numbers
+from gateway.current import gateway
 from gateway.openapi import documented
 from gateway.permissions import Right
 from gateway.skyportal.client import SkyPortal, SkyPortalError

@@ -13,8 +13,9 @@ from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
 from gateway.api.access import get_task
-from gateway.api.auth import current_user, feed, gateway
+from gateway.api.auth import current_user
 from gateway.api.errors import try_again
+from gateway.current import feed, gateway
 from gateway.feed import GONE, Feed, OwnerWatcher, TooManyWatchers, Watcher
 from gateway.models import now
 from gateway.openapi import documented, media

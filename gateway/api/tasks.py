@@ -17,12 +17,13 @@ from gateway import lifetime
 from gateway.api import query, schemas, serializers
 from gateway.api.access import get_locked_task, get_task, groups_named, refuse_while_running
 from gateway.api.auditing import remember_request
-from gateway.api.auth import current_user, gateway
+from gateway.api.auth import current_user
 from gateway.api.body import field_config, read_body, warnings_of
 from gateway.api.creation import LONGEST_NAME
 from gateway.api.errors import invalid
 from gateway.api.task_rows import TaskPlaced, placed_tasks
 from gateway.audit import differences
+from gateway.current import gateway
 from gateway.models import Task, User
 from gateway.openapi import NOTHING, documented
 from gateway.permissions import Right, sees_all, visible_to

@@ -19,9 +19,9 @@ from gateway.api import account_schemas as schemas
 from gateway.api import serializers
 from gateway.api.access import groups_named, require_staff
 from gateway.api.auditing import remember_request
-from gateway.api.auth import gateway
 from gateway.api.body import Body, read_body
 from gateway.api.errors import invalid, not_found, refused
+from gateway.current import gateway
 from gateway.models import LARGEST_ID, User
 from gateway.openapi import NOTHING, documented
 from skyrelay.errors import Permanent

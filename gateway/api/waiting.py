@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flask import current_app
-
-#: Under this name the application keeps the semaphore of those that wait.
-WAITING = "skyrelay.waiting"
+from gateway import current
 
 
 @contextmanager
 def room_to_wait() -> Iterator[bool]:
     """Whether this request may wait inside; where it may not, too many do already."""
-    room: threading.Semaphore = current_app.extensions[WAITING]
+    room = current.room()
     may_wait = room.acquire(blocking=False)
     try:
         yield may_wait

@@ -15,9 +15,10 @@ from typing_extensions import TypedDict
 
 from gateway.api import query, schemas, serializers
 from gateway.api.auditing import remember_request
-from gateway.api.auth import current_user, gateway
+from gateway.api.auth import current_user
 from gateway.api.body import Body, read_body
 from gateway.api.errors import invalid, not_found, refused
+from gateway.current import gateway
 from gateway.followups.calls import Caller, CallFailed
 from gateway.followups.events import EVENTS
 from gateway.followups.webhooks import secret_of

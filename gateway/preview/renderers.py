@@ -18,8 +18,6 @@ from enum import StrEnum
 from gateway import observation
 from gateway.preview.jobs import Head, Job, Unviewable
 
-#: Under this name the application has them.
-RENDERERS = "skyrelay.renderers"
 #: What is drawn.
 _IMAGE, _CUTOUT = "image", "cutout"
 #: Seconds for a picture; the first of a large image reads it whole.

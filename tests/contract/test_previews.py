@@ -21,11 +21,11 @@ from astropy.table import Table
 from PIL import Image
 from werkzeug.test import TestResponse
 
-from gateway.feed import FEED
+from gateway.current import parts_of
 from gateway.preview.jobs import Job
 from gateway.preview.levels import sweep
 from gateway.preview.planes import opened_planes
-from gateway.preview.renderers import RENDERERS, Renderers
+from gateway.preview.renderers import Renderers
 from tests.support.figures import Growth
 from tests.support.gateway import Bench, Caller
 
@@ -62,9 +62,9 @@ def pool() -> Iterator[Renderers]:
 @pytest.fixture(autouse=True)
 def shared(bench: Bench, pool: Renderers) -> None:
     """The gateway of the test has these renderers."""
-    bench.app.extensions[RENDERERS] = pool
+    parts_of(bench.app).renderers = pool
     # The test that ends its gateway must not end them.
-    bench.close = bench.app.extensions[FEED].stop  # type: ignore[method-assign]
+    bench.close = parts_of(bench.app).feed.stop  # type: ignore[method-assign]
 
 
 @pytest.fixture
@@ -445,7 +445,7 @@ def test_many_may_look_at_once(alice: Caller, task: int) -> None:
 
 
 def test_where_no_pictures_are_made_it_is_said(bench: Bench, alice: Caller, task: int) -> None:
-    bench.app.extensions[RENDERERS] = Renderers(0, 1024, threading.BoundedSemaphore(12))
+    parts_of(bench.app).renderers = Renderers(0, 1024, threading.BoundedSemaphore(12))
     answer = alice.get(f"tasks/{task}/preview/image.fits")
     assert answer.status_code == 400
     assert "No pictures are made here" in answer.text

@@ -17,12 +17,11 @@ from werkzeug.test import TestResponse
 from gateway import accounts
 from gateway.app import create_app
 from gateway.core import Gateway, open_gateway
-from gateway.feed import FEED
+from gateway.current import parts_of
 from gateway.migrate import migrate
 from gateway.models import Group, OutboxMessage, Task, now
 from gateway.new_store import make_store
 from gateway.orchestration.advance import record
-from gateway.preview.renderers import RENDERERS
 from skyrelay.messages import (
     KillRun,
     Message,
@@ -160,8 +159,9 @@ class Bench:
 
     def close(self) -> None:
         """Let nothing of the application go on."""
-        self.app.extensions[FEED].stop()
-        self.app.extensions[RENDERERS].stop()
+        parts = parts_of(self.app)
+        parts.feed.stop()
+        parts.renderers.stop()
 
     def state(self, task: int) -> str:
         """The task's state in the database."""
