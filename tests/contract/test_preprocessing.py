@@ -22,6 +22,12 @@ from tests.support.measured import Field, measured_task
 from tests.support.processes import wait_until
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks waits for as long as the machine takes to play the stage."""
+    monkeypatch.setattr(preprocessing, "PATIENCE", 300.0)
+
+
 def with_image(caller: Caller, content: bytes = b"image", **fields: Any) -> int:
     task = caller.new_task(**fields)
     put(caller, task, "image.fits", content)
