@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from skyrelay.imaging.fits import Image, Pixels, read_image, write_image
+from skyrelay.imaging.arrays import Pixels
+from skyrelay.imaging.fits import Image, read_image, write_image
 from skyrelay.imaging.mask import read_custom_mask
 from skyrelay.parameters.findings import forget
 from skyrelay.products import IMAGE, IMAGE_ORIGINAL

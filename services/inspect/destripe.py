@@ -8,7 +8,7 @@ import numpy as np
 from astropy.stats import mad_std
 
 from services.inspect.changes import image_to_change, pixels_to_leave_out, replace_image, use_up
-from skyrelay.imaging.fits import Pixels
+from skyrelay.imaging.arrays import Pixels
 from skyrelay.stage.context import StageContext
 
 #: Axis along which the median is taken, by direction of the stripes.

@@ -49,7 +49,7 @@ def blind_wcs(context: StageContext, frame: Frame, objects: Table) -> WCS:
     context.config.update(blind_match_wcs=False, blind_matched=True)
     field = sky_field(wcs, frame.shape)
     context.log(
-        f"The field is at {field.ra:.4f} {field.dec:+.4f}, {3600 * field.pixel_scale:.3f} arcsec/px"
+        f"The field is at {field.ra:.4f} {field.dec:+.4f}, {3600 * pixel_scale(wcs):.3f} arcsec/px"
     )
     return wcs
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,9 @@ _MEMORY = 256 * 2**20
 _CLIP = 4.0
 #: Part of a star's light by which it may differ between frames: the seeing changes.
 _UNSTEADY = 0.2
+
+#: A plane that is to be filled, or was.
+OnDisk = np.memmap[Any, np.dtype[np.float32]]
 
 
 class Planes:
@@ -34,12 +38,12 @@ class Planes:
         """The frame that gives the pixels."""
         return np.asarray(self._planes[0])
 
-    def new(self) -> Pixels:
+    def new(self) -> OnDisk:
         """A plane to be filled, not yet one of the stack."""
         path = self._folder / f"plane{len(self._planes):05d}.dat"
         return np.memmap(path, dtype=np.float32, mode="w+", shape=self._shape)
 
-    def add(self, plane: Pixels) -> None:
+    def add(self, plane: OnDisk) -> None:
         """Make a filled plane one of the stack."""
         plane.flush()
         self._planes.append(plane)

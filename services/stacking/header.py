@@ -71,19 +71,18 @@ def _multiply(header: fits.Header, keyword: str, factor: float) -> None:
 
 
 def _with_times(header: fits.Header, frames: Sequence[About], log: Log) -> fits.Header:
-    timed = [frame for frame in frames if frame.start is not None and frame.middle is not None]
+    timed = [
+        (frame.start, frame.middle.mjd, frame.exposure)
+        for frame in frames
+        if frame.start is not None and frame.middle is not None
+    ]
     if not timed:
         return header
     if len(timed) < len(frames):
         log(f"Warning: The time of {len(frames) - len(timed)} frames is not known")
-    start = min(frame.start for frame in timed)
-    weights = [frame.exposure for frame in timed]
-    middle = Time(
-        np.average(
-            [frame.middle.mjd for frame in timed], weights=None if None in weights else weights
-        ),
-        format="mjd",
-        scale="utc",
-    )
+    starts, middles, exposures = zip(*timed, strict=True)
+    start = min(starts)
+    weights = None if None in exposures else exposures
+    middle = Time(np.average(middles, weights=weights), format="mjd", scale="utc")
     log(f"The middle of the exposures is {middle.isot}")
     return with_times(header, start, middle)

@@ -12,11 +12,12 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from services.stacking import combination, registration
-from services.stacking.combination import Plane, Planes
+from services.stacking.combination import OnDisk, Planes
 from services.stacking.frame import About, Frame, about, load
 from services.stacking.header import stack_header
 from skyrelay.errors import Permanent
 from skyrelay.imaging import stack_frames
+from skyrelay.imaging.arrays import Pixels
 from skyrelay.imaging.fits import write_image
 from skyrelay.imaging.stack_frames import Matrix, StackFrames
 from skyrelay.imaging.star_patterns import by_stars, match_stars
@@ -43,7 +44,7 @@ class _Stack:
     noises: list[float] = field(default_factory=list)
     skies: list[float] = field(default_factory=list)
 
-    def add(self, frame: Frame, plane: Plane, matrix: Matrix | None, known: About) -> None:
+    def add(self, frame: Frame, plane: OnDisk, matrix: Matrix | None, known: About) -> None:
         self.planes.add(plane)
         self.frames.append(stack_frames.Frame(frame.name, matrix))
         self.about.append(known)
@@ -137,7 +138,7 @@ def _add(context: StageContext, stack: _Stack | None, frame: Frame) -> _Stack:
     return stack
 
 
-def _register(context: StageContext, stack: _Stack, frame: Frame, plane: Plane) -> Matrix | None:
+def _register(context: StageContext, stack: _Stack, frame: Frame, plane: Pixels) -> Matrix | None:
     """Fill the plane with the frame on the pixels of the stack; how, if not by its coordinates."""
     if stack.wcs is None or frame.wcs is None:
         matrix = match_stars(frame.data, stack.planes.first)
@@ -159,8 +160,8 @@ def _register(context: StageContext, stack: _Stack, frame: Frame, plane: Plane) 
     return None
 
 
-def _combined(context: StageContext, stack: _Stack, method: str) -> Plane:
-    combine: Callable[[Plane], Plane] = combination.total
+def _combined(context: StageContext, stack: _Stack, method: str) -> Pixels:
+    combine: Callable[[Pixels], Pixels] = combination.total
     if method != "sum":
         gains = [known.gain for known in stack.about if known.gain is not None]
         gain = float(np.mean(gains)) if gains else _GAIN
@@ -174,8 +175,8 @@ def _combined(context: StageContext, stack: _Stack, method: str) -> Plane:
 
 
 def _levelled(
-    average: Callable[[Plane], Plane], stack: _Stack, sky_subtracted: bool
-) -> Callable[[Plane], Plane]:
+    average: Callable[[Pixels], Pixels], stack: _Stack, sky_subtracted: bool
+) -> Callable[[Pixels], Pixels]:
     """An average of frames that have the same sky; it gets their mean sky back."""
     if sky_subtracted:
         return average

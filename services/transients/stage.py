@@ -216,7 +216,7 @@ def _unknown(
     Those beside theirs are what new light on a galaxy looks like: the object's centre is drawn away
     from the galaxy's, by light that the catalogue does not know.
     """
-    magnitude = np.ma.filled(np.ma.asarray(found["mag_calib"], dtype=float), np.nan)
+    magnitude = floats(found["mag_calib"])
     matched = expectation.distance < _match_radius(science)
     brighter = expectation.nearest_magnitude - magnitude > float(
         context.parameter("simple_mag_diff")
