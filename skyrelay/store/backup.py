@@ -124,5 +124,6 @@ def _write_link(out: IO[bytes], target: str, name: str) -> None:
 
 
 def _bytes_of(entry: tarfile.TarInfo) -> bytes:
+    # A `TarFile` would keep the entries of all tasks in memory.
     # Names of files are any bytes.
     return entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
