@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import errno
 
-#: What a file system that is out of reach, or a machine short of processes, answers.
+#: What a file system that is out of reach, or a machine short of processes, answers; a time-out is
+#: more often that of a service on the network, of which the science decides itself.
 _PASSING = {
     errno.EIO,
     errno.ESTALE,
     errno.EREMOTEIO,
     errno.ENOTCONN,
-    errno.ETIMEDOUT,
     errno.EAGAIN,
     errno.ENFILE,
 }
