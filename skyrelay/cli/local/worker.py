@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import socket
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 from skyrelay.stage.guard import end_children, stand_guarded
@@ -22,7 +23,9 @@ def main() -> None:
     parser.add_argument("--parent", type=int, required=True)
     options = parser.parse_args()
     guard = stand_guarded(options.parent, options.lifeline, options.channel)
-    _serve(socket.socket(fileno=options.channel), guard)
+    # Where nobody hears it our parent is gone, and the guard is about to end all of us.
+    with suppress(ConnectionError):
+        _serve(socket.socket(fileno=options.channel), guard)
 
 
 def _serve(channel: socket.socket, guard: int) -> None:
