@@ -171,8 +171,8 @@ def gateway_progress() -> Queue:
     """The queue with news that may be lost: how far the running attempts are.
 
     Replicated, although nobody would miss its messages: a transient queue that outlives its
-    connection is refused by RabbitMQ 4.3 and later, and a classic one that is durable cannot be
-    declared while its node is down.
+    connection is deprecated, and most builds of RabbitMQ 4.3 refuse it; a classic one that is
+    durable cannot be declared while its node is down.
     """
     arguments = {
         "x-queue-type": "quorum",
