@@ -7,6 +7,7 @@ these two, and the stage service maps them to a retry or to a failed run in one 
 from __future__ import annotations
 
 import errno
+from collections.abc import Collection
 
 #: What a file system that is out of reach, or a machine short of processes, answers; a time-out is
 #: more often that of a service on the network, of which the science decides itself.
@@ -34,8 +35,13 @@ class Retriable(SkyrelayError):
 
 def may_pass(error: BaseException | None) -> bool:
     """Whether the error, or what it comes from, is of the machine, and may be over soon."""
+    return comes_from(error, _PASSING)
+
+
+def comes_from(error: BaseException | None, numbers: Collection[int]) -> bool:
+    """Whether the error, or what it comes from, is of the system and has one of these numbers."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in _PASSING:
+        if isinstance(error, OSError) and error.errno in numbers:
             return True
         error = error.__cause__ or error.__context__
     return False

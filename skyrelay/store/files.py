@@ -13,6 +13,8 @@ from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from skyrelay.errors import comes_from
+
 #: What a file system without hard links answers.
 _NO_LINKS = {errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
 
@@ -25,11 +27,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 def is_full(error: BaseException | None) -> bool:
     """Whether the error, or what it comes from, is that there is no room left."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in _FULL:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return comes_from(error, _FULL)
 
 
 def write_atomically(path: Path, data: bytes, *, sync: bool = True) -> None:

@@ -27,7 +27,7 @@ from skyrelay.store.s3.tasks import S3TaskStore
 from tests.support.gateway import Bench, Caller, opened
 from tests.support.processes import wait_until
 from tests.support.proxy import Proxy, proxy
-from tests.support.s3 import BUCKET, S3Server, s3_server
+from tests.support.s3 import BUCKET, S3Server, counted, s3_server
 
 
 @pytest.fixture(scope="module")
@@ -97,17 +97,6 @@ def told_apart(bench: Bench) -> Iterator[tuple[Noted, Noted]]:
         episodes.listen(None)
         for name, heard in watched.items():
             event.remove(engine, name, heard)
-
-
-@contextmanager
-def counted() -> Iterator[Counter[str]]:
-    """The requests to S3 that are made inside this context, by their operation."""
-    made: Counter[str] = Counter()
-    episodes.listen(lambda episode: made.update([episode.name]))
-    try:
-        yield made
-    finally:
-        episodes.listen(None)
 
 
 def _age_runs(bench: Bench) -> None:

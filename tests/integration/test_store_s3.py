@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -32,7 +31,7 @@ from tests.support.figures import Growth
 from tests.support.lines import log_as_json
 from tests.support.processes import wait_until
 from tests.support.proxy import Proxy
-from tests.support.s3 import BUCKET, S3Server, s3_server
+from tests.support.s3 import BUCKET, S3Server, counted, s3_server
 
 GIB = 2**30
 
@@ -93,17 +92,6 @@ def proxy(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{made.port}")
     yield made
     made.close()
-
-
-@contextmanager
-def counted() -> Iterator[Counter[str]]:
-    """The requests to S3 that are made inside this context, by their operation."""
-    made: Counter[str] = Counter()
-    episodes.listen(lambda episode: made.update([episode.name]))
-    try:
-        yield made
-    finally:
-        episodes.listen(None)
 
 
 @contextmanager

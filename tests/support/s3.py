@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import boto3
 import requests
 from werkzeug.serving import WSGIRequestHandler, run_simple
 
+from skyrelay import episodes
 from skyrelay.stack.ports import LOOPBACK, free_ports
 from tests.support.processes import wait_until
 
@@ -154,3 +156,14 @@ def main() -> None:
 if __name__ == "__main__":
     os.environ.setdefault("AWS_ACCESS_KEY_ID", "test")
     main()
+
+
+@contextmanager
+def counted() -> Iterator[Counter[str]]:
+    """The requests to S3 that are made inside this context, by their operation."""
+    made: Counter[str] = Counter()
+    episodes.listen(lambda episode: made.update([episode.name]))
+    try:
+        yield made
+    finally:
+        episodes.listen(None)
